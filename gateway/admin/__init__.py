@@ -1,0 +1,1 @@
+"""What may an administrator ask: findings, explanations and offline decisions."""

@@ -1,0 +1,72 @@
+"""One audit record as a value, and what a journal must do with it."""
+
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from gateway.errors import ErrorCode
+from gateway.identity.token import Principal
+from gateway.policy.claims import ClaimCheck
+
+RecordKind = Literal["refused", "intent", "outcome"]
+Act = Literal["start", "view", "stop", "events", "obtain", "whoami"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """What one call did or was refused; filled by `exchange` alone.
+
+    at:         wall seconds of the call's one clock reading.
+    policy:     digest of the policy snapshot that decided.
+    token:      digest of the whole compact token; None when it could not be read.
+    token_alias: the replay digest (over issuer and signing input), which signature rewriting does not change.
+    issuer:     the trusted issuer's name; None before it is known.
+    claims:     the verified claims; empty before the signature is verified.
+    rules:      ids of all rules that matched; for a refusal the nearest one, if any.
+    object:     the workflow or target the caller asked for.
+    issued:     AWS identity (assumed-role ARN) that acted or was handed out.
+    execution:  execution ARN, or the planned name while it is only an intent.
+    existed:    a start found its execution there already.
+    upstream:   `service:code:request id` of an AWS refusal.
+    """
+
+    kind: RecordKind
+    request_id: str
+    at: float
+    act: Act
+    policy: str
+    code: ErrorCode | None = None
+    stage: str | None = None
+    token: str | None = None
+    token_alias: str | None = None
+    token_bytes: int | None = None
+    key_id_digest: str | None = None
+    issuer: str | None = None
+    principal: Principal | None = None
+    claims: tuple[tuple[str, object], ...] = field(default=(), repr=False)
+    rules: tuple[str, ...] = ()
+    checks: tuple[ClaimCheck, ...] = field(default=(), repr=False)
+    object: str | None = None
+    target: str | None = None
+    issued: str | None = None
+    execution: str | None = None
+    existed: bool | None = None
+    expires_at: float | None = None
+    upstream: str | None = None
+    source: str | None = None
+    user_agent: str | None = None
+
+
+class Journal(Protocol):
+    """Keeps records; the only way a decision becomes evidence."""
+
+    async def intend(self, record: Record) -> None:
+        """Durable on return; raises Unavailable (`audit_unavailable`) and then nothing may be exchanged."""
+        ...
+
+    async def conclude(self, record: Record) -> None:
+        """Never raises: the effect has happened. A failure is logged and counted."""
+        ...
+
+    def refuse(self, record: Record) -> None:
+        """Take a refusal; does not wait for the disk and never raises."""
+        ...

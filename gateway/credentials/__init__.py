@@ -1,0 +1,1 @@
+"""Under whose authority: the caller's token becomes short-lived credentials."""

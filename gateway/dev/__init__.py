@@ -1,0 +1,1 @@
+"""The embedded environment: issuers, AWS and the story that the demo tells."""

@@ -1,0 +1,1 @@
+"""How is it said in HTTP: routes, bodies in, problems out."""

@@ -1,0 +1,194 @@
+"""Error codes and the exceptions that carry them, named by who must act. Nothing here knows HTTP."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal
+
+
+class ErrorCode(StrEnum):
+    """What a machine matches on; never renamed, never reused. Documented one by one in the README."""
+
+    # The request itself.
+    REQUEST_MALFORMED = "request_malformed"
+    REQUEST_AMBIGUOUS = "request_ambiguous"
+    TOKEN_IN_QUERY = "token_in_query"
+    NOT_FOUND = "not_found"
+    METHOD_NOT_ALLOWED = "method_not_allowed"
+    REQUEST_TIMEOUT = "request_timeout"
+    BODY_TOO_LARGE = "body_too_large"
+    URI_TOO_LONG = "uri_too_long"
+    UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
+    HEADERS_TOO_LARGE = "headers_too_large"
+    IDEMPOTENCY_KEY_MISSING = "idempotency_key_missing"
+    IDEMPOTENCY_UNSUPPORTED = "idempotency_unsupported"
+    # The gateway.
+    INTERNAL_ERROR = "internal_error"
+    OVERLOADED = "overloaded"
+    DRAINING = "draining"
+    DEADLINE_EXCEEDED = "deadline_exceeded"
+    AUDIT_UNAVAILABLE = "audit_unavailable"
+    # The token, before its signature is verified.
+    TOKEN_MISSING = "token_missing"
+    TOKEN_TOO_LARGE = "token_too_large"
+    TOKEN_MALFORMED = "token_malformed"
+    TOKEN_OPAQUE = "token_opaque"
+    TOKEN_ENCRYPTED = "token_encrypted"
+    TOKEN_ENCODING_INVALID = "token_encoding_invalid"
+    TOKEN_JSON_INVALID = "token_json_invalid"
+    TOKEN_JSON_DUPLICATE = "token_json_duplicate"
+    TOKEN_JSON_TOO_COMPLEX = "token_json_too_complex"
+    TOKEN_HEADER_INVALID = "token_header_invalid"
+    TOKEN_CRIT_UNSUPPORTED = "token_crit_unsupported"
+    TOKEN_KID_MISSING = "token_kid_missing"
+    TOKEN_TYPE_NOT_ALLOWED = "token_type_not_allowed"
+    TOKEN_ALG_NOT_ALLOWED = "token_alg_not_allowed"
+    TOKEN_ISSUER_UNKNOWN = "token_issuer_unknown"
+    TOKEN_KEY_UNKNOWN = "token_key_unknown"
+    TOKEN_KEY_MISMATCH = "token_key_mismatch"
+    TOKEN_KEY_AMBIGUOUS = "token_key_ambiguous"
+    TOKEN_SIGNATURE_INVALID = "token_signature_invalid"
+    KEYS_UNAVAILABLE = "keys_unavailable"
+    # The token, after its signature is verified.
+    CLAIM_MISSING = "claim_missing"
+    CLAIM_VALUE_INVALID = "claim_value_invalid"
+    TOKEN_EXPIRED = "token_expired"
+    TOKEN_NOT_YET_VALID = "token_not_yet_valid"
+    TOKEN_ISSUED_IN_FUTURE = "token_issued_in_future"
+    TOKEN_TOO_OLD = "token_too_old"
+    TOKEN_LIFETIME_TOO_LONG = "token_lifetime_too_long"
+    TOKEN_AUDIENCE_MISSING = "token_audience_missing"
+    TOKEN_AUDIENCE_MISMATCH = "token_audience_mismatch"
+    TOKEN_CLIENT_MISMATCH = "token_client_mismatch"
+    TOKEN_USE_MISMATCH = "token_use_mismatch"
+    TOKEN_OKTA_ORG_SERVER = "token_okta_org_server"
+    # The rules.
+    CLAIM_MISMATCH = "claim_mismatch"
+    CLAIM_DISTRIBUTED = "claim_distributed"
+    ACTOR_MISMATCH = "actor_mismatch"
+    RULE_EXPIRED = "rule_expired"
+    WORKFLOW_UNKNOWN = "workflow_unknown"
+    TARGET_UNKNOWN = "target_unknown"
+    TARGET_AMBIGUOUS = "target_ambiguous"
+    TOKEN_UNUSABLE_FOR_AWS = "token_unusable_for_aws"
+    # AWS STS.
+    AWS_DENIED = "aws_denied"
+    AWS_TOKEN_REJECTED = "aws_token_rejected"
+    AWS_IDP_REJECTED = "aws_idp_rejected"
+    AWS_IDP_UNREACHABLE = "aws_idp_unreachable"
+    AWS_THROTTLED = "aws_throttled"
+    AWS_UNAVAILABLE = "aws_unavailable"
+    AWS_ERROR = "aws_error"
+    AWS_ANSWER_MISMATCH = "aws_answer_mismatch"
+    MAPPING_INVALID_FOR_AWS = "mapping_invalid_for_aws"
+    # The workflow.
+    INPUT_TOO_LARGE = "input_too_large"
+    INPUT_INVALID = "input_invalid"
+    IDEMPOTENCY_CONFLICT = "idempotency_conflict"
+    EXECUTION_UNKNOWN = "execution_unknown"
+    EXECUTION_UNSUPPORTED = "execution_unsupported"
+    WORKFLOW_LIMIT = "workflow_limit"
+    WORKFLOW_THROTTLED = "workflow_throttled"
+    START_UNKNOWN = "start_unknown"
+
+
+Stage = Literal["http", "token", "rule", "aws", "workflow", "audit", "gateway"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailedClaim:
+    """One claim of the caller's own, verified token that was not as required.
+
+    value: what the caller presented, None when the claim is missing. Never the expected value.
+    """
+
+    name: str
+    problem: Literal["missing", "present", "type", "value"]
+    value: object = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InputFault:
+    """One place of a workflow input that breaks its schema.
+
+    path:    JSON pointer into the caller's input (RFC 6901); empty for the whole input.
+    problem: the JSON Schema keyword that failed, such as `pattern` or `required`. Never a value.
+    """
+
+    path: str
+    problem: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upstream:
+    """Which answer of AWS a failure stands for.
+
+    code:       AWS's error code, such as `AccessDenied`; its text stays in our log.
+    request_id: AWS's own request id, None when no answer came.
+    """
+
+    service: Literal["sts", "states"]
+    code: str
+    request_id: str | None = None
+
+
+class GatewayError(Exception):
+    """Base of every deliberate failure.
+
+    code:          what a machine matches on.
+    message:       one sentence that names the failing thing; may be shown to the caller.
+    hint:          what the reader can do next, None when there is nothing to do.
+    claims:        the caller's own claims that failed; empty before the signature is verified.
+    targets:       target names to choose from (`target_ambiguous`).
+    faults:        places of the input that break the workflow's schema (`input_invalid`).
+    upstream:      AWS's answer behind the failure.
+    url:           the execution that exists already (`idempotency_conflict`).
+    retry_after_s: seconds after which a retry can help, None when none will.
+    """
+
+    def __init__(
+        self,
+        code: ErrorCode,
+        message: str,
+        *,
+        hint: str | None = None,
+        claims: tuple[FailedClaim, ...] = (),
+        targets: tuple[str, ...] = (),
+        faults: tuple[InputFault, ...] = (),
+        upstream: Upstream | None = None,
+        url: str | None = None,
+        retry_after_s: int | None = None,
+    ) -> None:
+        super().__init__(f"{code}: {message}")
+        self.code = code
+        self.message = message
+        self.hint = hint
+        self.claims = claims
+        self.targets = targets
+        self.faults = faults
+        self.upstream = upstream
+        self.url = url
+        self.retry_after_s = retry_after_s
+
+
+class RequestRejected(GatewayError):
+    """The caller must change the request."""
+
+
+class TokenRejected(GatewayError):
+    """The caller must present another token."""
+
+
+class AccessDenied(GatewayError):
+    """The token is good; an administrator would have to grant more."""
+
+
+class UpstreamFailed(GatewayError):
+    """AWS or an issuer refused, failed or did not answer; the message says which and whether to retry."""
+
+
+class Unavailable(GatewayError):
+    """This gateway cannot decide or record right now; the same request may succeed later."""
+
+
+class ConfigurationInvalid(GatewayError):
+    """An administrator must mend a file or a setting before this can work."""

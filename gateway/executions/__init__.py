@@ -1,0 +1,1 @@
+"""What is started: names, inputs, ownership and Step Functions."""

@@ -1,0 +1,1 @@
+"""What do the files say: bytes become nodes with places, shapes and findings."""

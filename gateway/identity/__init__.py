@@ -1,0 +1,1 @@
+"""Who is asking: tokens, keys and the proof that joins them."""

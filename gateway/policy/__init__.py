@@ -1,0 +1,1 @@
+"""What was decided: claims, rules, the compiled snapshot and the decision."""

@@ -1,0 +1,48 @@
+"""A text that must not be seen: tokens, keys, session tokens."""
+
+import hashlib
+import hmac
+from typing import NoReturn
+
+
+class Secret:
+    """Holds a secret text whose str, repr, format, pickle and comparison reveal nothing.
+
+    Compared in constant time with another Secret only; not hashable, so it cannot become a dictionary key by
+    accident: use `digest()`.
+    """
+
+    __slots__ = ("_text",)
+    __hash__ = None  # type: ignore[assignment]
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def reveal(self) -> str:
+        """Return the text. Only an edge that sends it on calls this, or the parser that reads it."""
+        return self._text
+
+    def digest(self) -> str:
+        """Return the SHA-256 of the text's UTF-8 bytes as 64 hex digits."""
+        return hashlib.sha256(self._text.encode("utf-8", "surrogatepass")).hexdigest()
+
+    def __len__(self) -> int:
+        return len(self._text)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Secret):
+            return NotImplemented
+        return hmac.compare_digest(
+            self._text.encode("utf-8", "surrogatepass"), other._text.encode("utf-8", "surrogatepass")
+        )
+
+    def __repr__(self) -> str:
+        return "Secret(…)"
+
+    __str__ = __repr__
+
+    def __format__(self, spec: str) -> str:
+        return "Secret(…)"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("A Secret is not serialised.")
