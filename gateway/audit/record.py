@@ -59,8 +59,11 @@ class Record:
 class Journal(Protocol):
     """Keeps records; the only way a decision becomes evidence."""
 
-    async def intend(self, record: Record) -> None:
-        """Durable on return; raises Unavailable (`audit_unavailable`) and then nothing may be exchanged."""
+    async def intend(self, record: Record, *, deadline: float | None = None) -> None:
+        """Durable on return; raises Unavailable (`audit_unavailable`) and then nothing may be exchanged.
+
+        deadline: monotonic seconds after which waiting for the disk is no use; None: the journal's own patience.
+        """
         ...
 
     async def conclude(self, record: Record) -> None:
