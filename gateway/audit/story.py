@@ -1,0 +1,106 @@
+"""What is known of one call so far; every record of that call is made from it."""
+
+import hashlib
+from dataclasses import dataclass
+
+from gateway.audit.record import Act, Record, RecordKind
+from gateway.credentials.session import AwsCredentials
+from gateway.errors import ErrorCode, GatewayError
+from gateway.executions.execution import Execution
+from gateway.identity.token import VerifiedToken
+from gateway.policy.decide import Allowed, Denied
+from gateway.policy.snapshot import Policy
+from gateway.secret import Secret
+
+
+@dataclass(slots=True, kw_only=True)
+class Story:
+    """Filled step by step by `exchange`, which alone writes it.
+
+    object:  the workflow or target the caller asked for.
+    planned: the execution's name, known before AWS is asked.
+    """
+
+    request_id: str
+    act: Act
+    at: float
+    policy: Policy
+    presented: Secret
+    object: str | None
+    source: str | None
+    user_agent: str | None
+    token: VerifiedToken | None = None
+    decision: Allowed | Denied | None = None
+    planned: str | None = None
+    issued: AwsCredentials | None = None
+    execution: Execution | None = None
+
+    def record(self, kind: RecordKind, failure: GatewayError | None = None) -> Record:
+        """Return the record of what is known now."""
+        token, decision = self.token, self.decision
+        allowed = decision if isinstance(decision, Allowed) else None
+        return Record(
+            kind=kind,
+            request_id=self.request_id,
+            at=self.at,
+            act=self.act,
+            policy=self.policy.digest,
+            code=failure.code if failure else None,
+            token=self.presented.digest(),
+            token_alias=token.replay_id if token else None,
+            token_bytes=len(self.presented),
+            key_id_digest=_digest(token.key_id) if token and token.key_id else None,
+            issuer=token.issuer.name if token else None,
+            principal=token.principal if token else None,
+            claims=tuple(token.claims.members.items()) if token else (),
+            rules=_rules(decision),
+            checks=decision.checks if decision else (),
+            object=self.object,
+            target=allowed.target.name if allowed else None,
+            issued=self.issued.identity if self.issued else None,
+            execution=self.execution.arn if self.execution else self.planned,
+            existed=self.execution.existed if self.execution and self.act == "start" else None,
+            expires_at=self.issued.expires_at if self.issued else None,
+            upstream=_upstream(failure),
+            source=self.source,
+            user_agent=self.user_agent,
+        )
+
+    def result(self, failure: GatewayError | None = None) -> str:
+        """Return the label of the decision: `allowed` or the code of its failure."""
+        return failure.code if failure else "allowed"
+
+    @property
+    def issuer_label(self) -> str:
+        """Return the issuer's configured name, `unknown` before one is found."""
+        return self.token.issuer.name if self.token else "unknown"
+
+
+def internal_error() -> GatewayError:
+    """Return what a caller may know of a bug of ours."""
+    return GatewayError(
+        ErrorCode.INTERNAL_ERROR,
+        "The gateway failed while it worked on this request.",
+        hint="Give its operators the request id.",
+    )
+
+
+def _rules(decision: Allowed | Denied | None) -> tuple[str, ...]:
+    match decision:
+        case Allowed():
+            return decision.rules
+        case Denied(nearest=str(nearest)):
+            return (nearest,)
+        case _:
+            return ()
+
+
+def _upstream(failure: GatewayError | None) -> str | None:
+    if failure is None or failure.upstream is None:
+        return None
+    upstream = failure.upstream
+    return f"{upstream.service}:{upstream.code}:{upstream.request_id or ''}"
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,0 +1,392 @@
+"""The order of events for one call: identify, decide, record, obtain, act, record. Nothing else."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+from gateway.audit.record import Act, Journal
+from gateway.audit.story import Story, internal_error
+from gateway.clock import Clock
+from gateway.credentials.session import AwsCredentials, CredentialSource, session_for
+from gateway.errors import ErrorCode, GatewayError, RequestRejected, UpstreamFailed
+from gateway.executions.execution import CredentialsExpired, Event, Execution, Executions, owns, plan_start
+from gateway.executions.follow import Ended, Follower
+from gateway.identity.token import Identify, VerifiedToken
+from gateway.metrics import Metrics
+from gateway.policy.decide import Allowed, Denied, decide, grants_of
+from gateway.policy.refuse import refusal
+from gateway.policy.rule import Grant, Issued, Obtain, Start, Stop, Target, View, Wish, Workflow
+from gateway.policy.snapshot import PolicySource
+from gateway.secret import Secret
+
+_log = logging.getLogger("gateway.exchange")
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One request of a caller; made by a door.
+
+    now:        the call's only reading of the wall clock, seconds since the epoch.
+    deadline:   monotonic seconds by which the call must be answered (a wait that was asked for comes on top).
+    source:     the peer's address; user_agent: as sent, cut. Both for the record only.
+    """
+
+    request_id: str
+    token: Secret
+    now: float
+    deadline: float
+    source: str | None = None
+    user_agent: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartRequest:
+    """What the caller wants started. input: the parsed JSON object; idempotency_key: None when none was sent."""
+
+    workflow: str
+    target: str | None
+    input: dict[str, object] = field(repr=False)
+    idempotency_key: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecutionRequest:
+    """An execution the caller wants to see or stop, by workflow and execution name."""
+
+    workflow: str
+    name: str
+    target: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """An execution and as what it was reached."""
+
+    execution: Execution
+    workflow: Workflow
+    target: Target
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Obtained:
+    """Credentials that leave the gateway."""
+
+    target: Target
+    credentials: AwsCredentials
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """Who a token speaks for, what it holds now, and the digest of the policy that says so."""
+
+    token: VerifiedToken
+    grants: tuple[Grant, ...]
+    policy: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Admitted:
+    """A call that may have its effect."""
+
+    token: VerifiedToken
+    target: Target
+    workflow: Workflow
+
+
+class Exchange:
+    """Takes calls from every door. One policy snapshot holds for the whole of a call."""
+
+    def __init__(
+        self,
+        *,
+        identify: Identify,
+        policies: PolicySource,
+        credentials: CredentialSource,
+        executions: Executions,
+        journal: Journal,
+        clock: Clock,
+        metrics: Metrics,
+    ) -> None:
+        self._identify = identify
+        self._policies = policies
+        self._credentials = credentials
+        self._executions = executions
+        self._journal = journal
+        self._clock = clock
+        self._metrics = metrics
+        self._follower = Follower(executions, clock)
+        self._effects: set[asyncio.Task[object]] = set()
+
+    async def start(self, call: Call, request: StartRequest) -> Shown:
+        """Start a workflow, or find what the same idempotency key started before."""
+        story = self._story(call, "start", request.workflow)
+        with self._refusals(story):
+            wish = Start(workflow=request.workflow, target=request.target)
+            admitted = await self._admit(story, call, wish)
+            plan = plan_start(
+                workflow=admitted.workflow,
+                principal=admitted.token.principal,
+                input=request.input,
+                idempotency_key=request.idempotency_key,
+            )
+            story.planned = plan.name
+        deadline = self._start_deadline(call, admitted.workflow)
+        return await self._act_on_execution(
+            story, call, admitted, lambda held: self._executions.start(plan, held, deadline=deadline)
+        )
+
+    async def view(self, call: Call, request: ExecutionRequest, *, wait_s: float) -> Shown:
+        """Return an execution: when it is done or after `wait_s` seconds, whichever comes first."""
+        shown, held = await self._look(call, request, "view")
+        execution = await self._follower.until_done(shown.workflow, shown.execution, held, wait_s=wait_s)
+        return replace(shown, execution=execution)
+
+    async def events(
+        self, call: Call, request: ExecutionRequest, *, after: int
+    ) -> AsyncIterator[Event | Ended]:
+        """Return the events with ids above `after` as they happen. Every refusal is raised before the first."""
+        shown, held = await self._look(call, request, "events")
+        return self._follower.events(shown.workflow, shown.execution, held, after=after)
+
+    async def stop(self, call: Call, request: ExecutionRequest, *, reason: str) -> Shown:
+        """Stop an execution; one that has ended is returned as it is."""
+        story = self._story(call, "stop", request.workflow)
+        with self._refusals(story):
+            admitted = await self._admit_to_execution(story, call, request)
+        return await self._act_on_execution(
+            story,
+            call,
+            admitted,
+            lambda held: self._executions.stop(
+                admitted.workflow, request.name, held, reason=reason, deadline=call.deadline
+            ),
+        )
+
+    async def obtain(
+        self, call: Call, target: str, form: Issued, *, duration_s: int | None = None
+    ) -> Obtained:
+        """Hand out credentials of a target, named by its name or by its role's ARN.
+
+        duration_s: a shorter session than the target's own; see `session_for` for its limits.
+        """
+        story = self._story(call, "obtain", target)
+        with self._refusals(story):
+            allowed, token = await self._decide(story, call, Obtain(target=target, form=form))
+            session = session_for(token, allowed.target, workflow=None, duration_s=duration_s)
+        region = story.policy.aws.region
+
+        async def hand_out() -> AwsCredentials:
+            story.issued = await self._credentials.aws(
+                token, allowed.target, session, region=region, deadline=call.deadline
+            )
+            return story.issued
+
+        return Obtained(target=allowed.target, credentials=await self._commit(story, hand_out))
+
+    async def whoami(self, call: Call) -> Identity:
+        """Return who the token speaks for; every token that verifies gets an answer, even when it holds nothing."""
+        story = self._story(call, "whoami", None)
+        with self._refusals(story):
+            token = await self._recognise(story, call)
+        self._count(story, None)
+        grants = grants_of(token.claims, story.policy, now=call.now)
+        return Identity(token=token, grants=grants, policy=story.policy.digest)
+
+    def drain(self) -> None:
+        """End long polls and event streams early; nothing new is expected after this."""
+        self._follower.drain()
+
+    async def finish(self) -> None:
+        """Wait until every effect that has begun is concluded and recorded."""
+        while self._effects:
+            await asyncio.gather(*self._effects, return_exceptions=True)
+
+    # Admission: no effect yet, so a caller who leaves here leaves nothing behind.
+
+    def _story(self, call: Call, act: Act, name: str | None) -> Story:
+        return Story(
+            request_id=call.request_id,
+            act=act,
+            at=call.now,
+            policy=self._policies.current(),
+            presented=call.token,
+            object=name,
+            source=call.source,
+            user_agent=call.user_agent,
+        )
+
+    async def _recognise(self, story: Story, call: Call) -> VerifiedToken:
+        issuers = story.policy.issuers
+        story.token = await self._identify(call.token, issuers, now=call.now, deadline=call.deadline)
+        return story.token
+
+    async def _decide(self, story: Story, call: Call, wish: Wish) -> tuple[Allowed, VerifiedToken]:
+        token = await self._recognise(story, call)
+        decision = decide(token.claims, wish, story.policy, now=call.now)
+        story.decision = decision
+        if isinstance(decision, Denied):
+            raise refusal(wish, decision)
+        return decision, token
+
+    async def _admit(self, story: Story, call: Call, wish: Wish) -> _Admitted:
+        allowed, token = await self._decide(story, call, wish)
+        if allowed.workflow is None:
+            raise TypeError("A grant about a workflow carries none.")
+        return _Admitted(token=token, target=allowed.target, workflow=allowed.workflow)
+
+    async def _admit_to_execution(self, story: Story, call: Call, request: ExecutionRequest) -> _Admitted:
+        story.planned = request.name
+        token = await self._recognise(story, call)
+        own = owns(token.principal, request.name)
+        wish: View | Stop
+        if story.act == "stop":
+            wish = Stop(workflow=request.workflow, own=own, target=request.target)
+        else:
+            wish = View(workflow=request.workflow, own=own, target=request.target)
+        admitted = await self._admit(story, call, wish)
+        if admitted.workflow.type != "standard":
+            raise RequestRejected(
+                ErrorCode.EXECUTION_UNSUPPORTED,
+                f"{admitted.workflow.name} is an EXPRESS workflow, whose executions AWS neither describes nor stops.",
+                hint="Use a STANDARD workflow where executions must be followed.",
+            )
+        return admitted
+
+    def _start_deadline(self, call: Call, workflow: Workflow) -> float:
+        """Return the call's deadline; a synchronous workflow is waited for as long as it may run."""
+        if workflow.type != "express-sync":
+            return call.deadline
+        return max(call.deadline, self._clock.monotonic() + (workflow.timeout_s or 0))
+
+    # The effect: recorded before and after, and never given up half-way.
+
+    async def _look(self, call: Call, request: ExecutionRequest, act: Act) -> tuple[Shown, AwsCredentials]:
+        story = self._story(call, act, request.workflow)
+        with self._refusals(story):
+            admitted = await self._admit_to_execution(story, call, request)
+        shown = await self._act_on_execution(
+            story,
+            call,
+            admitted,
+            lambda held: self._executions.describe(
+                admitted.workflow, request.name, held, deadline=call.deadline
+            ),
+        )
+        if story.issued is None:
+            raise TypeError("An execution was described without credentials.")
+        return shown, story.issued
+
+    async def _act_on_execution(
+        self,
+        story: Story,
+        call: Call,
+        admitted: _Admitted,
+        use: Callable[[AwsCredentials], Awaitable[Execution]],
+    ) -> Shown:
+        async def act() -> Execution:
+            story.execution = await self._under(story, call, admitted, use)
+            return story.execution
+
+        execution = await self._commit(story, act)
+        return Shown(execution=execution, workflow=admitted.workflow, target=admitted.target)
+
+    async def _under(
+        self,
+        story: Story,
+        call: Call,
+        admitted: _Admitted,
+        use: Callable[[AwsCredentials], Awaitable[Execution]],
+    ) -> Execution:
+        """Use credentials scoped to one workflow; renew them once when AWS calls them expired."""
+        session = session_for(admitted.token, admitted.target, workflow=admitted.workflow)
+        region = admitted.workflow.state_machine.region
+        for _ in range(2):
+            story.issued = await self._credentials.aws(
+                admitted.token,
+                admitted.target,
+                session,
+                region=region,
+                deadline=call.deadline,
+                instead_of=story.issued,
+            )
+            try:
+                return await use(story.issued)
+            except CredentialsExpired:
+                continue
+        raise UpstreamFailed(
+            ErrorCode.AWS_ERROR, "AWS calls fresh credentials expired.", hint="Check the gateway's clock."
+        )
+
+    async def _commit(self, story: Story, act: Callable[[], Awaitable[_T]]) -> _T:
+        """Run the effect in a task of its own: a caller who leaves now gets it finished and recorded."""
+
+        async def whole() -> _T:
+            with self._refusals(story):
+                await self._journal.intend(story.record("intent"))
+            try:
+                result = await act()
+            except Exception as fault:
+                failure = _as_failure(story, fault)
+                self._count(story, failure)
+                await self._journal.conclude(story.record("outcome", failure))
+                raise failure from fault
+            self._count(story, None)
+            await self._journal.conclude(story.record("outcome"))
+            return result
+
+        task: asyncio.Task[_T] = asyncio.create_task(whole())
+        self._effects.add(task)
+        task.add_done_callback(self._forget)
+        return await asyncio.shield(task)
+
+    def _forget(self, task: "asyncio.Task[object]") -> None:
+        self._effects.discard(task)
+        # Fetched here, so that the failure of an effect whose caller has left is not reported as unhandled.
+        if not task.cancelled():
+            task.exception()
+
+    # What is recorded.
+
+    def _refusals(self, story: Story) -> "_Refusals":
+        return _Refusals(self, story)
+
+    def refused(self, story: Story, failure: GatewayError) -> None:
+        """Record a refusal: nothing has happened, so nothing waits for the disk."""
+        self._count(story, failure)
+        self._journal.refuse(story.record("refused", failure))
+
+    def _count(self, story: Story, failure: GatewayError | None) -> None:
+        labels = self._metrics.decisions.labels(
+            act=story.act, code=story.result(failure), issuer=story.issuer_label
+        )
+        labels.inc()
+
+
+class _Refusals:
+    """Records whatever deliberate failure, or bug of ours, leaves its block; a cancelled call leaves no record."""
+
+    def __init__(self, exchange: Exchange, story: Story) -> None:
+        self._exchange = exchange
+        self._story = story
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, fault: BaseException | None, trace: object) -> None:
+        if not isinstance(fault, Exception):
+            return
+        failure = _as_failure(self._story, fault)
+        self._exchange.refused(self._story, failure)
+        if failure is not fault:
+            raise failure from fault
+
+
+def _as_failure(story: Story, fault: Exception) -> GatewayError:
+    """Return the deliberate failure; a bug becomes `internal_error`, its place in our log, never a pass."""
+    if isinstance(fault, GatewayError):
+        return fault
+    _log.error("unexpected failure", exc_info=fault, extra={"request_id": story.request_id, "act": story.act})
+    return internal_error()

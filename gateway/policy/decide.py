@@ -1,0 +1,223 @@
+"""The decision: may these claims have this wish, as what, and why. Pure."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import assert_never
+
+from gateway.errors import ErrorCode
+from gateway.identity.token import Claims
+from gateway.policy.claims import MISSING, ClaimCheck, check_claim, find_claim
+from gateway.policy.index import Drawer, Filed
+from gateway.policy.rule import (
+    Condition,
+    Grant,
+    Obtain,
+    Operator,
+    Rule,
+    Start,
+    Stop,
+    Target,
+    View,
+    Wish,
+    Workflow,
+)
+from gateway.policy.snapshot import Policy
+
+#: The longest chain of actors (RFC 8693 section 4.1) that a rule may describe.
+LONGEST_ACTOR_CHAIN = 4
+#: How many claim names a refusal lists at most.
+_MOST_NAMED = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Allowed:
+    """The only branch that carries power.
+
+    rules:  ids of all rules that grant it, for the record.
+    checks: every comparison of the first of them, all matched.
+    """
+
+    target: Target
+    workflow: Workflow | None
+    rules: tuple[str, ...]
+    checks: tuple[ClaimCheck, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Denied:
+    """A refusal that explains itself.
+
+    checks:  of the nearest rule or of the issuer's requirements, failures and matches alike.
+    targets: names to choose from (`target_ambiguous`).
+    nearest: the rule that came closest; for the record, never for the caller.
+    """
+
+    code: ErrorCode
+    checks: tuple[ClaimCheck, ...] = ()
+    targets: tuple[str, ...] = ()
+    nearest: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Judged:
+    entry: Filed
+    checks: tuple[ClaimCheck, ...]
+
+    @property
+    def failures(self) -> int:
+        return sum(check.outcome != "matched" for check in self.checks)
+
+
+def decide(claims: Claims, wish: Wish, policy: Policy, *, now: float) -> Allowed | Denied:
+    """Say whether these claims may have this wish, and why.
+
+    now: wall seconds; only `last_day` depends on it. The same arguments give the same answer; no I/O, no log.
+    """
+    required = _check_all(policy.requirements.get(claims.issuer, ()), claims.members)
+    if any(check.outcome != "matched" for check in required):
+        # Judged before any name is looked up: answers alike for names that exist and names that do not.
+        return Denied(code=_mismatch(required, claims.members), checks=required)
+    drawers = _drawers(claims.issuer, wish, policy)
+    if not drawers:
+        return Denied(
+            code=ErrorCode.TARGET_UNKNOWN if isinstance(wish, Obtain) else ErrorCode.WORKFLOW_UNKNOWN
+        )
+    named = None if isinstance(wish, Obtain) else wish.target
+    if named is not None and not any(named in drawer.targets for drawer in drawers):
+        return Denied(code=ErrorCode.TARGET_UNKNOWN)
+    judged = [
+        _judge(entry, claims.members)
+        for drawer in drawers
+        for entry in drawer.candidates(claims.members)
+        if named is None or entry.grant.target.name == named
+        if not isinstance(wish, Obtain) or entry.grant.form == wish.form
+    ]
+    return _answer(judged, drawers, claims.members, _today(now))
+
+
+def grants_of(claims: Claims, policy: Policy, *, now: float) -> tuple[Grant, ...]:
+    """Return every grant these claims hold now, each once, in the order of the files."""
+    required = _check_all(policy.requirements.get(claims.issuer, ()), claims.members)
+    if any(check.outcome != "matched" for check in required):
+        return ()
+    today = _today(now)
+    held: dict[tuple[str, str | None, str, str | None], Grant] = {}
+    for entry in policy.index.of_issuer(claims.issuer).candidates(claims.members):
+        if _judge(entry, claims.members).failures == 0 and not _over(entry.rule, today):
+            grant = entry.grant
+            workflow = grant.workflow.name if grant.workflow else None
+            held.setdefault((grant.verb, workflow, grant.target.name, grant.form), grant)
+    return tuple(held.values())
+
+
+def _drawers(issuer: str, wish: Wish, policy: Policy) -> tuple[Drawer, ...]:
+    match wish:
+        case Start():
+            found = (policy.index.drawer(issuer, "start", wish.workflow),)
+        case View() | Stop():
+            verb = "view" if isinstance(wish, View) else "stop"
+            # Whoever may start a workflow sees and stops what it started itself.
+            own = policy.index.drawer(issuer, "start", wish.workflow) if wish.own else None
+            found = (policy.index.drawer(issuer, verb, wish.workflow), own)
+        case Obtain():
+            found = (policy.index.drawer(issuer, "obtain", wish.target),)
+        case _:
+            assert_never(wish)
+    return tuple(drawer for drawer in found if drawer is not None)
+
+
+def _answer(
+    judged: list[_Judged], drawers: Iterable[Drawer], members: Mapping[str, object], today: date
+) -> Allowed | Denied:
+    matching = [one for one in judged if one.failures == 0]
+    valid = [one for one in matching if not _over(one.entry.rule, today)]
+    targets = {one.entry.grant.target.name: one.entry.grant.target for one in valid}
+    if len(targets) > 1:
+        return Denied(code=ErrorCode.TARGET_AMBIGUOUS, targets=tuple(sorted(targets)))
+    if valid:
+        first = valid[0]
+        return Allowed(
+            target=first.entry.grant.target,
+            workflow=first.entry.grant.workflow,
+            rules=tuple(dict.fromkeys(one.entry.rule.id for one in valid)),
+            checks=first.checks,
+        )
+    if matching:
+        return Denied(
+            code=ErrorCode.RULE_EXPIRED, checks=matching[0].checks, nearest=matching[0].entry.rule.id
+        )
+    if judged:
+        nearest = min(judged, key=lambda one: one.failures)
+        return Denied(
+            code=_mismatch(nearest.checks, members), checks=nearest.checks, nearest=nearest.entry.rule.id
+        )
+    checks = tuple(_unfiled(claim, members) for drawer in drawers for claim in drawer.claims)[:_MOST_NAMED]
+    return Denied(code=_mismatch(checks, members), checks=checks)
+
+
+def _judge(entry: Filed, members: Mapping[str, object]) -> _Judged:
+    checks = _check_all(entry.rule.conditions, members)
+    actor = _check_actors(entry.rule, members)
+    return _Judged(entry=entry, checks=checks if actor is None else (*checks, actor))
+
+
+def _check_all(conditions: Iterable[Condition], members: Mapping[str, object]) -> tuple[ClaimCheck, ...]:
+    return tuple(check_claim(condition, members) for condition in conditions)
+
+
+def _check_actors(rule: Rule, members: Mapping[str, object]) -> ClaimCheck | None:
+    """Return a failed check when a rule names an actor and the token's chain of actors is longer than that.
+
+    Otherwise a delegate of the named actor would pass for the actor itself (RFC 8693 section 4.1).
+    """
+    described = max((_actor_depth(condition.claim) for condition in rule.conditions), default=0)
+    if described == 0:
+        return None
+    chain = 0
+    found: object = members.get("act", MISSING)
+    while isinstance(found, Mapping) and chain <= LONGEST_ACTOR_CHAIN:
+        chain += 1
+        found = found.get("act", MISSING)
+    if chain <= min(described, LONGEST_ACTOR_CHAIN):
+        return None
+    return ClaimCheck(
+        claim="act", outcome="value", presented=chain, wanted=(described,), operator=Operator.EQUALS
+    )
+
+
+def _actor_depth(claim: str) -> int:
+    parts = claim.split("/")[1:] if claim.startswith("/") else [claim]
+    depth = 0
+    for part in parts:
+        if part != "act":
+            break
+        depth += 1
+    return depth
+
+
+def _unfiled(claim: str, members: Mapping[str, object]) -> ClaimCheck:
+    """Name a claim under whose value no rule is filed; which values are filed is nobody's business."""
+    presented = find_claim(members, claim)
+    outcome = "missing" if presented is MISSING else "value"
+    return ClaimCheck(claim=claim, outcome=outcome, presented=presented, wanted=(), operator=Operator.EQUALS)
+
+
+def _mismatch(checks: Iterable[ClaimCheck], members: Mapping[str, object]) -> ErrorCode:
+    failed = [check for check in checks if check.outcome != "matched"]
+    distributed = members.get("_claim_names")
+    if isinstance(distributed, Mapping) and any(
+        check.outcome == "missing" and check.claim in distributed for check in failed
+    ):
+        return ErrorCode.CLAIM_DISTRIBUTED
+    if failed and all(_actor_depth(check.claim) > 0 for check in failed):
+        return ErrorCode.ACTOR_MISMATCH
+    return ErrorCode.CLAIM_MISMATCH
+
+
+def _over(rule: Rule, today: date) -> bool:
+    return rule.last_day is not None and today > rule.last_day
+
+
+def _today(now: float) -> date:
+    return datetime.fromtimestamp(now, tz=UTC).date()
