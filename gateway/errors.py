@@ -19,6 +19,7 @@ class ErrorCode(StrEnum):
     URI_TOO_LONG = "uri_too_long"
     UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
     HEADERS_TOO_LARGE = "headers_too_large"
+    GRANT_TYPE_UNSUPPORTED = "grant_type_unsupported"
     IDEMPOTENCY_KEY_MISSING = "idempotency_key_missing"
     IDEMPOTENCY_UNSUPPORTED = "idempotency_unsupported"
     # The gateway.
