@@ -1,0 +1,170 @@
+"""What AWS answers: its errors in JSON and XML, its request ids, its dates."""
+
+import json
+import re
+from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
+from typing import Final
+from xml.parsers import expat
+
+from gateway.outbound.http import Answer
+
+_CODE: Final = re.compile(r"[A-Za-z0-9.]{1,64}")
+_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9-]{1,64}")
+_MAX_DEPTH: Final = 16
+_THROTTLED: Final = frozenset(
+    {
+        "KmsThrottlingException",
+        "LimitExceededException",
+        "RequestLimitExceeded",
+        "RequestThrottled",
+        "RequestThrottledException",
+        "SlowDown",
+        "Throttling",
+        "ThrottlingException",
+        "TooManyRequestsException",
+    }
+)
+
+
+class AwsFault(Exception):
+    """AWS answered with an error.
+
+    code:       AWS's own, `unknown` when the answer holds none.
+    request_id: AWS's own, None when the answer holds none.
+    text:       AWS's words: for the operator's log, cut; never part of `str()` and never shown to a caller.
+    maybe_done: an earlier attempt of the same call was sent and its answer lost, so the effect may have happened.
+    """
+
+    def __init__(
+        self, code: str, *, status: int, request_id: str | None, text: str, maybe_done: bool = False
+    ) -> None:
+        super().__init__(f"AWS answered {code} with status {status}")
+        self.code = code
+        self.status = status
+        self.request_id = request_id
+        self.text = text
+        self.maybe_done = maybe_done
+
+    @property
+    def throttled(self) -> bool:
+        """Whether AWS asks to come again later and has done nothing."""
+        return self.status == 429 or self.code in _THROTTLED
+
+    @property
+    def unavailable(self) -> bool:
+        """Whether AWS itself failed, so that the same call may succeed later."""
+        return self.status >= 500
+
+
+class AnswerInvalid(Exception):
+    """A successful answer does not have the promised form; the message says what is wrong, without its content."""
+
+
+def fault_of(answer: Answer) -> AwsFault:
+    """Read an error answer of any AWS protocol; an unreadable one becomes the code `unknown`."""
+    code, text = _json_error(answer) or _xml_error(answer) or ("unknown", "")
+    return AwsFault(
+        code if _CODE.fullmatch(code) else "unknown",
+        status=answer.status,
+        request_id=request_id_of(answer),
+        text=" ".join(text.split())[:300],
+    )
+
+
+def request_id_of(answer: Answer) -> str | None:
+    """Return AWS's request id where it has the usual form."""
+    found = answer.headers.get("x-amzn-requestid", "")
+    return found if _REQUEST_ID.fullmatch(found) else None
+
+
+def date_of(answer: Answer) -> float | None:
+    """Return the answer's `Date` as seconds since the epoch (RFC 9110 section 6.6.1), whole seconds; None without."""
+    try:
+        return parsedate_to_datetime(answer.headers.get("date", "")).timestamp()
+    except (ValueError, OverflowError):
+        return None
+
+
+def json_object(answer: Answer) -> dict[str, object]:
+    """Return the body of a successful AWS JSON answer; raises AnswerInvalid."""
+    try:
+        found = json.loads(answer.body)
+    except (ValueError, RecursionError):
+        raise AnswerInvalid("the answer is not JSON") from None
+    if not isinstance(found, dict):
+        raise AnswerInvalid("the answer is not a JSON object")
+    return found
+
+
+def xml_texts(body: bytes) -> Mapping[str, str]:
+    """Return the texts of an XML document by their path of local names, such as `Error/Code`, without the root.
+
+    A document type declaration (the only place where entities are declared), a repeated path, or a depth above 16
+    is refused. Raises AnswerInvalid.
+    """
+    reader = _XmlReader()
+    try:
+        reader.parser.Parse(body, True)  # noqa: FBT003  the C function takes no keyword
+    except expat.ExpatError:
+        raise AnswerInvalid("the answer is not well-formed XML") from None
+    return reader.texts
+
+
+class _XmlReader:
+    def __init__(self) -> None:
+        self.texts: dict[str, str] = {}
+        self._path: list[str] = []
+        self._text: list[str] = []
+        self.parser = expat.ParserCreate()
+        self.parser.StartDoctypeDeclHandler = self._refuse
+        self.parser.StartElementHandler = self._start
+        self.parser.EndElementHandler = self._end
+        self.parser.CharacterDataHandler = self._take
+
+    def _refuse(self, *_: object) -> None:
+        raise AnswerInvalid("the answer declares a document type")
+
+    def _start(self, name: str, _attributes: object) -> None:
+        self._path.append(name.rpartition(":")[2])
+        self._text = []
+        if len(self._path) > _MAX_DEPTH:
+            raise AnswerInvalid("the answer is nested too deep")
+
+    def _take(self, text: str) -> None:
+        self._text.append(text)
+
+    def _end(self, _name: str) -> None:
+        path = "/".join(self._path[1:])
+        text = "".join(self._text).strip()
+        self._path.pop()
+        self._text = []
+        if not text:
+            return
+        if path in self.texts:
+            raise AnswerInvalid("the answer holds an element twice")
+        self.texts[path] = text
+
+
+def _json_error(answer: Answer) -> tuple[str, str] | None:
+    try:
+        found = json_object(answer)
+    except AnswerInvalid:
+        return None
+    # `com.amazonaws.swf.service.v2.model#Name`, and `Name:http://…` in the header.
+    named = found.get("__type") or answer.headers.get("x-amzn-errortype") or found.get("code")
+    if not isinstance(named, str):
+        return None
+    text = found.get("message", found.get("Message"))
+    return named.rpartition("#")[2].partition(":")[0], text if isinstance(text, str) else ""
+
+
+def _xml_error(answer: Answer) -> tuple[str, str] | None:
+    try:
+        texts = xml_texts(answer.body)
+    except AnswerInvalid:
+        return None
+    for place in ("Error", "Errors/Error"):
+        if f"{place}/Code" in texts:
+            return texts[f"{place}/Code"], texts.get(f"{place}/Message", "")
+    return None

@@ -1,0 +1,158 @@
+"""The pooled HTTP client: one call, once, within its deadline and its size."""
+
+import asyncio
+import ssl
+from collections.abc import Mapping
+from types import SimpleNamespace, TracebackType
+from typing import Final, Self
+
+import aiohttp
+from aiohttp.abc import AbstractResolver
+from yarl import URL
+
+from gateway.outbound.addresses import AddressRefused
+from gateway.outbound.http import Answer, FailureKind, OutboundFailure, Outgoing
+
+_REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+# Shorter than the idle limit of AWS's front ends, so that a request seldom meets a connection that is being closed.
+_KEEP_ALIVE_S: Final = 10.0
+
+
+class PooledHttp:
+    """An HttpClient over one connection pool, open inside `async with`.
+
+    No proxy, netrc, cookie or compression, whatever the environment says; no redirect is followed.
+    """
+
+    def __init__(
+        self,
+        *,
+        tls: ssl.SSLContext,
+        resolver: AbstractResolver | None = None,
+        connections: int = 1000,
+        reuse: bool = True,
+    ) -> None:
+        """Prepare the client.
+
+        connections: open at one time; further calls wait inside their `connect_s`.
+        reuse:       keep connections and name look-ups for later calls.
+        """
+        self._tls = tls
+        self._resolver = resolver
+        self._connections = connections
+        self._reuse = reuse
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        connector = aiohttp.TCPConnector(
+            ssl=self._tls,
+            resolver=self._resolver,
+            use_dns_cache=self._reuse,
+            limit=self._connections,
+            force_close=not self._reuse,
+            keepalive_timeout=_KEEP_ALIVE_S if self._reuse else None,
+        )
+        self._session = aiohttp.ClientSession(
+            connector=connector,
+            trust_env=False,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+            skip_auto_headers=("User-Agent", "Content-Type"),
+            trace_configs=[_noting_connections()],
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def call(self, request: Outgoing, *, deadline: float) -> Answer:
+        """Make one call, once; raises OutboundFailure. deadline: the event loop's time."""
+        if self._session is None:
+            raise RuntimeError("PooledHttp is used outside its `async with`.")
+        progress = SimpleNamespace(connected=False)
+        try:
+            async with asyncio.timeout_at(deadline):
+                return await self._exchange(self._session, request, progress)
+        except (TimeoutError, aiohttp.ClientError, OSError) as error:
+            # `from None`: the library's exceptions carry the URL and the headers we sent.
+            raise _failure(error, request.url, sent=progress.connected) from None
+
+    async def _exchange(
+        self, session: aiohttp.ClientSession, request: Outgoing, progress: SimpleNamespace
+    ) -> Answer:
+        async with session.request(
+            request.method,
+            URL(request.url, encoded=True),
+            headers={"Accept-Encoding": "identity", **request.headers},
+            data=request.body,
+            allow_redirects=False,
+            timeout=aiohttp.ClientTimeout(total=None, connect=request.connect_s, ceil_threshold=float("inf")),
+            trace_request_ctx=progress,
+        ) as response:
+            return await _read(response, request)
+
+
+async def _read(response: aiohttp.ClientResponse, request: Outgoing) -> Answer:
+    host = response.url.host or ""
+    headers = _headers(response.headers)
+    if response.status in _REDIRECTS:
+        response.close()
+        raise OutboundFailure("redirect", f"{host} answered with a redirect", sent=True)
+    if headers.get("content-encoding", "identity").strip().lower() != "identity":
+        response.close()
+        raise OutboundFailure("encoding", f"{host} compressed its answer unasked", sent=True)
+    body = bytearray()
+    async for piece in response.content.iter_any():
+        body += piece
+        if len(body) > request.max_answer_bytes:
+            response.close()
+            raise OutboundFailure(
+                "too_large", f"{host} answered with more than {request.max_answer_bytes} bytes", sent=True
+            )
+    return Answer(status=response.status, headers=headers, body=bytes(body))
+
+
+def _headers(received: Mapping[str, str]) -> dict[str, str]:
+    joined: dict[str, str] = {}
+    for name, value in received.items():
+        key = name.lower()
+        joined[key] = f"{joined[key]}, {value}" if key in joined else value
+    return joined
+
+
+def _noting_connections() -> aiohttp.TraceConfig:
+    """Note when a call gets its connection: from then on its request may reach the peer."""
+
+    async def note(_session: aiohttp.ClientSession, context: SimpleNamespace, _params: object) -> None:
+        context.trace_request_ctx.connected = True
+
+    trace = aiohttp.TraceConfig()
+    trace.on_connection_create_end.append(note)
+    trace.on_connection_reuseconn.append(note)
+    return trace
+
+
+def _failure(error: Exception, url: str, *, sent: bool) -> OutboundFailure:
+    host = URL(url, encoded=True).host or ""
+    kind, text = _kind(error)
+    return OutboundFailure(kind, f"{host}: {text}", sent=sent)
+
+
+def _kind(error: Exception) -> tuple[FailureKind, str]:
+    if isinstance(error, AddressRefused) or isinstance(getattr(error, "os_error", None), AddressRefused):
+        return "address", "an address of this host may not be dialled"
+    match error:
+        case aiohttp.ClientSSLError() | ssl.SSLError():
+            return "tls", "the TLS handshake failed or the certificate is not trusted"
+        case aiohttp.ConnectionTimeoutError():
+            return "connect", "no connection in time"
+        case TimeoutError():
+            return "timeout", "no complete answer in time"
+        case aiohttp.ClientConnectorError() | aiohttp.InvalidURL():
+            return "connect", "no connection"
+        case _:
+            return "broken", "the connection broke or the answer is not HTTP"
