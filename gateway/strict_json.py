@@ -1,0 +1,157 @@
+"""JSON objects read the strict way: every limit counted, and everything that two parsers might read differently refused."""
+
+import json
+import math
+import re
+from dataclasses import dataclass
+from typing import Literal, NoReturn
+
+JsonFault = Literal["invalid", "duplicate", "too_complex"]
+
+# Outside of strings only structure counts; an unfinished string ends the scan, the parser then refuses it.
+_STRUCTURE = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)|[{}\[\]:]', re.DOTALL)
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JsonLimits:
+    """How complex a text may be.
+
+    depth:         nested objects and arrays, the outermost included; at most 200.
+    members:       members of all objects together.
+    array_length:  items of one array.
+    name_length:   characters of a member name, after unescaping.
+    string_length: characters of a string, after unescaping.
+    digits:        characters of one number; Python refuses integers beyond 4,300 digits.
+    """
+
+    depth: int = 16
+    members: int = 512
+    array_length: int = 1_024
+    name_length: int = 256
+    string_length: int = 8_192
+    digits: int = 64
+
+
+TOKEN_LIMITS = JsonLimits()
+
+
+class StrictJsonError(ValueError):
+    """The text is not one JSON object within the limits.
+
+    kind:    what is wrong with it. message: says it without showing the text.
+    member:  the name that occurs twice (`duplicate`); the sender's own text, so show it to the sender at most.
+    """
+
+    def __init__(self, kind: JsonFault, message: str, *, member: str | None = None) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.message = message
+        self.member = member
+
+
+def parse_json_object(data: bytes, limits: JsonLimits = TOKEN_LIMITS) -> dict[str, object]:
+    """Parse UTF-8 bytes to an object. The caller has bounded their number.
+
+    Refuses what RFC 7493 (I-JSON) refuses: other encodings, a byte-order mark, duplicate names at any depth after
+    unescaping, NaN and Infinity (overflow such as 1e999 included), lone surrogates. Raises StrictJsonError.
+    """
+    text = _decode(data)
+    _count_structure(data, limits)
+    reader = _Reader(limits, may_hold_surrogates=b"\\u" in data)
+    decoder = json.JSONDecoder(
+        object_pairs_hook=reader.members,
+        parse_int=reader.integer,
+        parse_float=reader.fraction,
+        parse_constant=_refuse_constant,
+        strict=True,  # control characters inside strings are refused
+    )
+    try:
+        found: object = decoder.decode(text)
+    except json.JSONDecodeError:
+        # Its message and cause hold the text.
+        raise StrictJsonError("invalid", "It is not well-formed JSON.") from None
+    if not isinstance(found, dict):
+        raise StrictJsonError("invalid", "It is JSON, but not an object.")
+    return found
+
+
+def _decode(data: bytes) -> str:
+    if data.startswith(b"\xef\xbb\xbf"):
+        raise StrictJsonError("invalid", "It starts with a byte-order mark.")
+    try:
+        return data.decode("utf-8", "strict")
+    except UnicodeDecodeError:
+        raise StrictJsonError("invalid", "It is not UTF-8.") from None
+
+
+def _count_structure(data: bytes, limits: JsonLimits) -> None:
+    # Before parsing: the parser recurses, and catching RecursionError would leave the limit to the interpreter.
+    # Most texts have so few brackets and colons in all that nothing needs to be told apart.
+    if data.count(b"{") + data.count(b"[") <= limits.depth and data.count(b":") <= limits.members:
+        return
+    depth = members = 0
+    for found in _STRUCTURE.finditer(data):
+        match found[0]:
+            case b"{" | b"[":
+                depth += 1
+                _within(depth, limits.depth, "It is nested deeper than {} levels.")
+            case b"}" | b"]":
+                depth -= 1
+            case b":":
+                members += 1
+                _within(members, limits.members, "It has more than {} members.")
+            case _:
+                continue
+
+
+def _within(count: int, limit: int, message: str) -> None:
+    if count > limit:
+        raise StrictJsonError("too_complex", message.format(f"{limit:,}"))
+
+
+def _refuse_constant(_: str) -> NoReturn:
+    raise StrictJsonError("invalid", "It holds NaN or Infinity, which JSON does not have.")
+
+
+class _Reader:
+    """Checks every value while the parser hands it over."""
+
+    def __init__(self, limits: JsonLimits, *, may_hold_surrogates: bool) -> None:
+        self._limits = limits
+        # Valid UTF-8 holds no surrogates; only an escape can make one.
+        self._may_hold_surrogates = may_hold_surrogates
+
+    def members(self, pairs: list[tuple[str, object]]) -> dict[str, object]:
+        found: dict[str, object] = {}
+        for name, value in pairs:
+            self._text(name, self._limits.name_length, "A member name is longer than {} characters.")
+            if name in found:
+                raise StrictJsonError("duplicate", "A member name occurs twice in one object.", member=name)
+            self._value(value)
+            found[name] = value
+        return found
+
+    def _value(self, value: object) -> None:
+        if isinstance(value, str):
+            self._text(value, self._limits.string_length, "A string is longer than {} characters.")
+        elif isinstance(value, list):
+            _within(len(value), self._limits.array_length, "An array has more than {} items.")
+            for item in value:
+                self._value(item)
+
+    def _text(self, text: str, limit: int, message: str) -> None:
+        _within(len(text), limit, message)
+        if self._may_hold_surrogates and _SURROGATE.search(text):
+            raise StrictJsonError("invalid", "It holds half of a surrogate pair.")
+
+    def integer(self, text: str) -> int:
+        _within(len(text), self._limits.digits, "A number is longer than {} characters.")
+        return int(text)
+
+    def fraction(self, text: str) -> float:
+        _within(len(text), self._limits.digits, "A number is longer than {} characters.")
+        number = float(text)
+        if math.isinf(number):
+            raise StrictJsonError("invalid", "It holds a number beyond the range of a double.")
+        return number

@@ -1,0 +1,176 @@
+"""What the strict JSON reader accepts and refuses."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.strict_json import JsonLimits, StrictJsonError, parse_json_object
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=20,
+)
+
+
+def refused(data: bytes, limits: JsonLimits | None = None) -> StrictJsonError:
+    with pytest.raises(StrictJsonError) as caught:
+        parse_json_object(data, limits or JsonLimits())
+    return caught.value
+
+
+@pytest.mark.requirement("TV-08")
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(b"", id="empty"),
+        pytest.param(b"   ", id="blank"),
+        pytest.param(b"[]", id="array"),
+        pytest.param(b'"text"', id="string"),
+        pytest.param(b"null", id="null"),
+        pytest.param(b"{} {}", id="two-objects"),
+        pytest.param(b"{}x", id="trailing-text"),
+        pytest.param(b"{}\x00", id="trailing-nul"),
+        pytest.param("{}\u00a0".encode(), id="trailing-no-break-space"),
+        pytest.param(b"{}\x0c", id="trailing-form-feed"),
+        pytest.param(b'\xef\xbb\xbf{"a":1}', id="byte-order-mark"),
+        pytest.param('{"a":1}'.encode("utf-16"), id="utf-16"),
+        pytest.param('{"a":1}'.encode("utf-16-le"), id="utf-16-le"),
+        pytest.param('{"a":1}'.encode("utf-32-be"), id="utf-32-be"),
+        pytest.param(b'{"a":"\xff"}', id="not-utf-8"),
+        pytest.param(b'{"a":"\xed\xa0\x80"}', id="surrogate-in-utf-8"),
+        pytest.param(b'{"a":"\xc0\xaf"}', id="overlong-utf-8"),
+        pytest.param(b"{'a':1}", id="single-quotes"),
+        pytest.param(b'{"a":1,}', id="trailing-comma"),
+        pytest.param(b'{"a":01}', id="leading-zero"),
+        pytest.param(b'{"a":+1}', id="plus"),
+        pytest.param(b'{"a":.5}', id="bare-fraction"),
+        pytest.param(b'{"a":"\n"}', id="raw-control-character"),
+        pytest.param(b'{"a":"\\x41"}', id="unknown-escape"),
+        pytest.param(b'{"a":1 /* no */}', id="comment"),
+        pytest.param(b'{"a', id="unfinished-string"),
+        pytest.param(b'{"a":"\\', id="unfinished-escape"),
+        pytest.param('{"a":\u0661}'.encode(), id="arabic-digit"),
+    ],
+)
+def test_only_one_utf_8_json_object_is_accepted(data: bytes) -> None:
+    assert refused(data).kind == "invalid"
+
+
+@pytest.mark.requirement("TV-08")
+def test_json_white_space_around_the_object_is_accepted() -> None:
+    assert parse_json_object(b' \t\r\n{"a": 1}\n ') == {"a": 1}
+
+
+@pytest.mark.requirement("TV-09")
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(b'{"iss":1,"iss":1}', id="plain"),
+        pytest.param(b'{"iss":1,"\\u0069ss":2}', id="escaped"),
+        pytest.param(b'{"a":{"b":[{"c":1,"c":2}]}}', id="deep"),
+        pytest.param(b'{"":1,"":2}', id="empty-name"),
+    ],
+)
+def test_a_name_that_occurs_twice_in_one_object_is_refused_at_every_depth(data: bytes) -> None:
+    assert refused(data).kind == "duplicate"
+
+
+@pytest.mark.requirement("TV-09")
+def test_the_same_name_in_two_objects_is_no_duplicate() -> None:
+    assert parse_json_object(b'{"a":{"b":1},"c":{"b":1}}') == {"a": {"b": 1}, "c": {"b": 1}}
+
+
+@pytest.mark.requirement("TV-10")
+@pytest.mark.parametrize(
+    "value",
+    [
+        pytest.param(b"NaN", id="nan"),
+        pytest.param(b"Infinity", id="infinity"),
+        pytest.param(b"-Infinity", id="minus-infinity"),
+        pytest.param(b"1e999", id="overflow"),
+        pytest.param(b"-1e999", id="negative-overflow"),
+        pytest.param(b'"\\ud800"', id="lone-high-surrogate"),
+        pytest.param(b'"\\udc00x"', id="lone-low-surrogate"),
+        pytest.param(b'[["\\ud800"]]', id="lone-surrogate-in-arrays"),
+        pytest.param(b'{"\\ud800":1}', id="lone-surrogate-in-a-name"),
+    ],
+)
+def test_values_that_other_parsers_read_differently_are_refused(value: bytes) -> None:
+    assert refused(b'{"a":' + value + b"}").kind == "invalid"
+
+
+@pytest.mark.requirement("TV-10")
+def test_an_escaped_surrogate_pair_is_one_character() -> None:
+    assert parse_json_object(b'{"a":"\\ud83d\\ude00"}') == {"a": "\U0001f600"}
+
+
+LIMITS = JsonLimits(depth=3, members=4, array_length=5, name_length=6, string_length=7, digits=8)
+
+
+@pytest.mark.requirement("TV-11")
+@pytest.mark.parametrize(
+    ("at_the_limit", "beyond"),
+    [
+        pytest.param(b'{"a":[[1]]}', b'{"a":[[[1]]]}', id="depth-of-arrays"),
+        pytest.param(b'{"a":{"b":{}}}', b'{"a":{"b":{"c":{}}}}', id="depth-of-objects"),
+        pytest.param(b'{"a":{"b":1,"c":2,"d":3}}', b'{"a":{"b":1,"c":2,"d":3,"e":4}}', id="members"),
+        pytest.param(b'{"a":[1,2,3,4,5]}', b'{"a":[1,2,3,4,5,6]}', id="array"),
+        pytest.param(b'{"a":[[1,2,3,4,5]]}', b'{"a":[[1,2,3,4,5,6]]}', id="array-in-array"),
+        pytest.param(b'{"abcdef":1}', b'{"abcdefg":1}', id="name"),
+        pytest.param(b'{"a":"1234567"}', b'{"a":"12345678"}', id="string"),
+        pytest.param(b'{"a":["1234567"]}', b'{"a":["12345678"]}', id="string-in-array"),
+        pytest.param(b'{"a":12345678}', b'{"a":123456789}', id="integer"),
+        pytest.param(b'{"a":1.345678}', b'{"a":1.3456789}', id="fraction"),
+    ],
+)
+def test_each_limit_holds_exactly(at_the_limit: bytes, beyond: bytes) -> None:
+    parse_json_object(at_the_limit, LIMITS)
+
+    assert refused(beyond, LIMITS).kind == "too_complex"
+
+
+@pytest.mark.requirement("TV-11")
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(b'{"a":' + b"[" * 100_000, id="arrays"),
+        pytest.param(b'{"a":' * 100_000, id="objects"),
+        pytest.param(b'{"' + b"\\" * 99_999 + b'":' + b"[" * 1000, id="backslashes"),
+    ],
+)
+def test_depth_is_counted_before_the_parser_recurses(data: bytes) -> None:
+    assert refused(data).kind in {"too_complex", "invalid"}
+
+
+@pytest.mark.requirement("TV-11")
+def test_brackets_and_colons_inside_strings_are_not_structure() -> None:
+    text = '[{:"\\' * 300
+
+    assert parse_json_object(json.dumps({"a": text}).encode()) == {"a": text}
+
+
+@pytest.mark.requirement("TV-10")
+def test_no_message_shows_the_text() -> None:
+    fault = refused(b'{"a": hunter2}')
+
+    assert "hunter2" not in f"{fault} {fault.__cause__} {fault.args}"
+
+
+@given(st.dictionaries(st.text(max_size=8), _JSON, max_size=5))
+def test_whatever_the_standard_library_writes_is_read_back(value: dict[str, object]) -> None:
+    limits = JsonLimits(depth=50)
+
+    assert parse_json_object(json.dumps(value).encode(), limits) == value
+    assert parse_json_object(json.dumps(value, ensure_ascii=False).encode(), limits) == value
+
+
+@given(st.binary(max_size=60))
+def test_any_bytes_give_an_object_or_the_one_error(data: bytes) -> None:
+    try:
+        found = parse_json_object(data)
+    except StrictJsonError:
+        return
+    assert found == json.loads(data)
