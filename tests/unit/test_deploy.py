@@ -1,0 +1,293 @@
+"""The shipped deployment says the same as the example configuration: issuers, clients, roles, trust, machines, files."""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+CONFIG = ROOT / "config"
+TERRAFORM = ROOT / "deploy" / "terraform"
+KUBERNETES = ROOT / "deploy" / "kubernetes"
+
+GITHUB = "https://token.actions.githubusercontent.com"
+# What IAM shows a trust policy of a token (beyond `aud`), for issuers with condition keys of their own and for others.
+VISIBLE = {
+    "github-actions": {
+        "sub",
+        "repository",
+        "repository_id",
+        "ref",
+        "environment",
+        "job_workflow_ref",
+        "workflow",
+        "actor",
+        "actor_id",
+        "enterprise_id",
+    },
+}
+VISIBLE_ANYWHERE = {"sub"}
+# The example of a role whose trust policy lags behind our rule, so that AWS refuses what we allow.
+DRIFTED = "payments-migrator"
+ACTIONS = {
+    ("start", "standard"): {
+        "states:StartExecution",
+        "states:DescribeExecution",
+        "states:StopExecution",
+        "states:GetExecutionHistory",
+    },
+    ("start", "express-sync"): {"states:StartSyncExecution"},
+    ("view", "standard"): {"states:DescribeExecution", "states:GetExecutionHistory"},
+    ("stop", "standard"): {"states:DescribeExecution", "states:StopExecution"},
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Power:
+    """One grant of the example: which rule gives it, for whom, with what."""
+
+    rule: str
+    issuer: str
+    claims: dict[str, Any]
+    verb: str
+    workflow: str | None
+    target: str
+
+
+def load(path: Path) -> dict[str, Any]:
+    document = yaml.safe_load(path.read_text()) if path.suffix == ".yaml" else json.loads(path.read_text())
+    assert isinstance(document, dict)
+    return document
+
+
+GATEWAY = load(CONFIG / "gateway.yaml")
+TARGETS = load(CONFIG / "targets.yaml")
+
+
+def powers() -> Iterator[Power]:
+    for path in sorted(CONFIG.glob("mappings/*/*.yaml")):
+        for rule in load(path).get("rules", []):
+            for grant in rule["grants"]:
+                verb = next(iter(grant))
+                obtained = verb == "obtain"
+                yield Power(
+                    rule=f"{path.parent.name}.{rule['name']}",
+                    issuer=rule["issuer"],
+                    claims=rule["claims"],
+                    verb=verb,
+                    workflow=None if obtained else grant[verb],
+                    target=grant["obtain"] if obtained else grant["as"],
+                )
+
+
+POWERS = [pytest.param(power, id=f"{power.rule}-{power.verb}-{power.target}") for power in powers()]
+
+
+def issuer_url(name: str) -> str:
+    return str(GATEWAY["issuers"][name].get("issuer", GITHUB))
+
+
+def audiences_seen_by_iam(name: str) -> set[str]:
+    entry = GATEWAY["issuers"][name]
+    return {*entry.get("audiences", []), *entry.get("clients", [])}
+
+
+def role_name(target: str) -> str:
+    arn: str = TARGETS["roles"][target]["arn"]
+    return arn.partition(":role/")[2]
+
+
+def trust(role: str) -> dict[str, Any]:
+    [statement] = load(TERRAFORM / "trust" / f"{role}.json")["Statement"]
+    assert isinstance(statement, dict)
+    return statement
+
+
+def trusted_values(target: str, issuer: str) -> dict[str, set[str]]:
+    """Return what a role's trust policy demands of tokens of this issuer, by claim."""
+    prefix = issuer_url(issuer).removeprefix("https://") + ":"
+    conditions = trust(role_name(target))["Condition"]["StringEquals"]
+    assert all(key.startswith(prefix) for key in conditions)
+    return {key.removeprefix(prefix): as_set(value) for key, value in conditions.items()}
+
+
+def as_set(value: str | list[str]) -> set[str]:
+    return {value} if isinstance(value, str) else set(value)
+
+
+def wanted_values(condition: Any) -> set[str] | None:
+    """Return the texts that satisfy a condition which IAM could express too, or None."""
+    match condition:
+        case str():
+            return {condition}
+        case {"any_of": list(values)}:
+            return set(values)
+        case _:
+            return None
+
+
+def identity_providers() -> dict[str, set[str]]:
+    """Return client ids by URL, as Terraform creates them."""
+    text = (TERRAFORM / "providers.tf").read_text()
+    blocks = re.findall(r'url += "([^"]+)".*?client_id_list = \[([^\]]*)\]', text, re.DOTALL)
+    return {url: set(re.findall(r'"([^"]+)"', ids)) for url, ids in blocks}
+
+
+def test_iam_knows_exactly_the_issuers_of_the_configuration() -> None:
+    issuers = {issuer_url(name) for name in GATEWAY["issuers"]}
+
+    assert set(identity_providers()) == issuers
+
+
+@pytest.mark.parametrize("name", GATEWAY["issuers"])
+@pytest.mark.requirement("TV-26")
+def test_iam_accepts_the_clients_we_accept_or_else_our_audiences(name: str) -> None:
+    entry = GATEWAY["issuers"][name]
+
+    accepted = identity_providers()[issuer_url(name)]
+
+    # STS compares `azp` where a token has one, and `aud` only where it has none.
+    assert accepted == set(entry.get("clients") or entry["audiences"])
+
+
+def test_every_role_has_a_trust_policy_and_permissions_and_nothing_else_has() -> None:
+    roles = {role_name(target) for target in TARGETS["roles"]}
+
+    assert {path.stem for path in TERRAFORM.glob("trust/*.json")} == roles
+    assert {path.stem for path in TERRAFORM.glob("permissions/*.json")} == roles
+
+
+@pytest.mark.parametrize("target", TARGETS["roles"])
+def test_a_role_gives_sessions_as_long_as_its_target_promises(target: str) -> None:
+    longest_s = int(
+        re.findall(
+            r'"max_session_duration_s".*?default += (\d+)',
+            (TERRAFORM / "variables.tf").read_text(),
+            re.DOTALL,
+        )[0]
+    )
+    number, unit = re.fullmatch(r"(\d+)([smh])", TARGETS["roles"][target]["duration"]).groups()  # type: ignore[union-attr]
+
+    assert int(number) * {"s": 1, "m": 60, "h": 3600}[unit] <= longest_s
+
+
+@pytest.mark.parametrize("power", POWERS)
+def test_a_role_trusts_the_issuer_of_the_rule_that_grants_it_and_only_our_audience(power: Power) -> None:
+    statement = trust(role_name(power.target))
+    account = TARGETS["roles"][power.target]["arn"].split(":")[4]
+
+    audiences = trusted_values(power.target, power.issuer)["aud"]
+
+    assert statement["Effect"] == "Allow"
+    assert statement["Action"] == "sts:AssumeRoleWithWebIdentity"
+    assert statement["Principal"] == {
+        "Federated": f"arn:aws:iam::{account}:oidc-provider/{issuer_url(power.issuer).removeprefix('https://')}"
+    }
+    assert audiences <= audiences_seen_by_iam(power.issuer)
+
+
+@pytest.mark.parametrize("power", POWERS)
+def test_a_trust_policy_binds_every_claim_of_the_rule_that_aws_can_see(power: Power) -> None:
+    preset = GATEWAY["issuers"][power.issuer]["preset"]
+    visible = VISIBLE.get(preset, VISIBLE_ANYWHERE)
+    wanted = {
+        claim: wanted_values(condition) for claim, condition in power.claims.items() if claim in visible
+    }
+
+    bound = trusted_values(power.target, power.issuer)
+    differing = {claim for claim, values in wanted.items() if bound.get(claim) != values}
+
+    assert differing == ({"repository", "repository_id"} if role_name(power.target) == DRIFTED else set())
+
+
+def test_github_roles_name_the_subject_of_each_environment_they_admit() -> None:
+    for power in (power for power in powers() if power.issuer == "github"):
+        bound = trusted_values(power.target, power.issuer)
+        [repository] = bound["repository"]
+
+        assert bound["sub"] == {f"repo:{repository}:environment:{name}" for name in bound["environment"]}
+
+
+@pytest.mark.parametrize("power", [param for param in POWERS if "obtain" not in str(param.id)])
+def test_a_role_may_do_what_its_grants_need_on_exactly_that_machine(power: Power) -> None:
+    workflow = TARGETS["workflows"][power.workflow]
+    machine: str = workflow["state_machine"]
+    reachable = {machine, machine.replace(":stateMachine:", ":execution:") + ":*"}
+
+    statements = load(TERRAFORM / "permissions" / f"{role_name(power.target)}.json")["Statement"]
+    ours = [
+        statement
+        for statement in statements
+        if any(action.startswith("states:") for action in statement["Action"])
+    ]
+    actions = {action for statement in ours for action in statement["Action"]}
+
+    assert {statement["Resource"] for statement in ours} <= reachable
+    assert ACTIONS[power.verb, workflow["type"]] <= actions
+
+
+@pytest.mark.parametrize("folder", ["trust", "permissions"])
+def test_no_shipped_iam_policy_holds_a_wildcard_where_it_would_widen_access(folder: str) -> None:
+    for path in TERRAFORM.glob(f"{folder}/*.json"):
+        text = path.read_text()
+
+        assert "StringLike" not in text, path.name
+        assert "ForAllValues" not in text, path.name
+        assert not re.search(r'"(\w+:)?\*"', text), path.name
+
+
+def test_terraform_creates_the_machine_of_the_example_in_its_region_and_account() -> None:
+    arn = TARGETS["workflows"]["deploy-payments"]["state_machine"].split(":")
+    variables = (TERRAFORM / "variables.tf").read_text()
+    machine = (TERRAFORM / "state_machine.tf").read_text()
+
+    assert f'default     = "{arn[3]}"' in variables
+    assert f'default     = "{arn[4]}"' in variables
+    assert f'name       = "{arn[6]}"' in machine
+
+
+def test_kubernetes_mounts_every_file_of_the_configuration_at_its_own_path() -> None:
+    files = {str(path.relative_to(CONFIG)) for path in CONFIG.rglob("*") if used_by_serve(path)}
+    [generated] = load(KUBERNETES / "kustomization.yaml")["configMapGenerator"]
+    sources = dict(entry.split("=") for entry in generated["files"])
+    pods, *_ = yaml.safe_load_all((KUBERNETES / "gateway.yaml").read_text())
+    items = {
+        item["key"]: item["path"]
+        for item in pods["spec"]["template"]["spec"]["volumes"][0]["configMap"]["items"]
+    }
+
+    assert set(items.values()) == files
+    assert sources == {key: f"../../config/{path}" for key, path in items.items()}
+
+
+def used_by_serve(path: Path) -> bool:
+    # Fixtures and the editors' schemas (NAME.v1.json) stand beside the files; the running gateway reads neither.
+    return path.is_file() and not path.name.endswith((".test.yaml", ".v1.json"))
+
+
+def test_containers_run_as_one_user_who_is_not_root_and_may_write_nothing_but_records() -> None:
+    pods, *_ = yaml.safe_load_all((KUBERNETES / "gateway.yaml").read_text())
+    pod = pods["spec"]["template"]["spec"]
+    image = (ROOT / "deploy" / "Containerfile").read_text()
+
+    user = re.findall(r"^USER (\d+):", image, re.MULTILINE)
+    writable = {mount["name"] for mount in pod["containers"][0]["volumeMounts"] if not mount.get("readOnly")}
+
+    assert user == [str(pod["securityContext"]["runAsUser"])]
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["containers"][0]["securityContext"]["readOnlyRootFilesystem"] is True
+    assert writable == {"audit", "tmp"}
+
+
+def test_the_image_and_the_cluster_start_the_gateway_alike() -> None:
+    pods, *_ = yaml.safe_load_all((KUBERNETES / "gateway.yaml").read_text())
+    image = (ROOT / "deploy" / "Containerfile").read_text()
+
+    entry_point = json.loads(re.findall(r"^ENTRYPOINT (.*)$", image, re.MULTILINE)[0])
+
+    assert pods["spec"]["template"]["spec"]["containers"][0]["command"] == entry_point
