@@ -45,6 +45,7 @@ class TrustedIssuer:
     blank_subjects: spaces are allowed inside `sub` (GitHub environment names).
     okta_org:       an Okta org authorization server: its access tokens are refused by name.
     kid_required:   a token without `kid` is refused; False only with a static key file.
+    key_headers_ignored: tokens with `jwk`, `jku`, `x5u` or `x5c` headers are read without them; False: refused.
     keys:           where its keys come from.
     leeway_s:       clock skew allowed on `exp`, `nbf` and `iat`, 0 to 60.
     max_age_s:      oldest accepted `iat`, in seconds before now.
@@ -65,6 +66,7 @@ class TrustedIssuer:
     blank_subjects: bool = False
     okta_org: bool = False
     kid_required: bool = True
+    key_headers_ignored: bool = False
     leeway_s: int = 30
     max_age_s: int = 3600
     max_lifetime_s: int = 86_400
