@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
@@ -328,11 +329,11 @@ class Exchange:
                 await self._journal.intend(story.record("intent"))
             try:
                 result = await act()
-            except Exception as fault:
+            except Exception as fault:  # noqa: BLE001  a bug of ours becomes internal_error, never a pass
                 failure = _as_failure(story, fault)
                 self._count(story, failure)
                 await self._journal.conclude(story.record("outcome", failure))
-                raise failure from fault
+                raise failure from None
             self._count(story, None)
             await self._journal.conclude(story.record("outcome"))
             return result
@@ -350,38 +351,23 @@ class Exchange:
 
     # What is recorded.
 
-    def _refusals(self, story: Story) -> "_Refusals":
-        return _Refusals(self, story)
-
-    def refused(self, story: Story, failure: GatewayError) -> None:
-        """Record a refusal: nothing has happened, so nothing waits for the disk."""
-        self._count(story, failure)
-        self._journal.refuse(story.record("refused", failure))
+    @contextmanager
+    def _refusals(self, story: Story) -> Iterator[None]:
+        """Record whatever failure, deliberate or a bug of ours, leaves the block; a cancelled call leaves no record."""
+        try:
+            yield
+        except Exception as fault:  # noqa: BLE001  as above
+            failure = _as_failure(story, fault)
+            self._count(story, failure)
+            # Nothing has happened, so nothing waits for the disk.
+            self._journal.refuse(story.record("refused", failure))
+            raise failure from None
 
     def _count(self, story: Story, failure: GatewayError | None) -> None:
         labels = self._metrics.decisions.labels(
             act=story.act, code=story.result(failure), issuer=story.issuer_label
         )
         labels.inc()
-
-
-class _Refusals:
-    """Records whatever deliberate failure, or bug of ours, leaves its block; a cancelled call leaves no record."""
-
-    def __init__(self, exchange: Exchange, story: Story) -> None:
-        self._exchange = exchange
-        self._story = story
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, fault: BaseException | None, trace: object) -> None:
-        if not isinstance(fault, Exception):
-            return
-        failure = _as_failure(self._story, fault)
-        self._exchange.refused(self._story, failure)
-        if failure is not fault:
-            raise failure from fault
 
 
 def _as_failure(story: Story, fault: Exception) -> GatewayError:

@@ -112,18 +112,22 @@ def grants_of(claims: Claims, policy: Policy, *, now: float) -> tuple[Grant, ...
 
 
 def _drawers(issuer: str, wish: Wish, policy: Policy) -> tuple[Drawer, ...]:
+    index = policy.index
+    found: list[Drawer | None] = []
     match wish:
         case Start():
-            found = (policy.index.drawer(issuer, "start", wish.workflow),)
-        case View() | Stop():
-            verb = "view" if isinstance(wish, View) else "stop"
-            # Whoever may start a workflow sees and stops what it started itself.
-            own = policy.index.drawer(issuer, "start", wish.workflow) if wish.own else None
-            found = (policy.index.drawer(issuer, verb, wish.workflow), own)
+            found = [index.drawer(issuer, "start", wish.workflow)]
+        case View():
+            found = [index.drawer(issuer, "view", wish.workflow)]
+        case Stop():
+            found = [index.drawer(issuer, "stop", wish.workflow)]
         case Obtain():
-            found = (policy.index.drawer(issuer, "obtain", wish.target),)
+            found = [index.drawer(issuer, "obtain", wish.target)]
         case _:
             assert_never(wish)
+    if isinstance(wish, View | Stop) and wish.own:
+        # Whoever may start a workflow sees and stops what it started itself.
+        found.append(index.drawer(issuer, "start", wish.workflow))
     return tuple(drawer for drawer in found if drawer is not None)
 
 
@@ -199,8 +203,13 @@ def _actor_depth(claim: str) -> int:
 def _unfiled(claim: str, members: Mapping[str, object]) -> ClaimCheck:
     """Name a claim under whose value no rule is filed; which values are filed is nobody's business."""
     presented = find_claim(members, claim)
-    outcome = "missing" if presented is MISSING else "value"
-    return ClaimCheck(claim=claim, outcome=outcome, presented=presented, wanted=(), operator=Operator.EQUALS)
+    return ClaimCheck(
+        claim=claim,
+        outcome="missing" if presented is MISSING else "value",
+        presented=presented,
+        wanted=(),
+        operator=Operator.EQUALS,
+    )
 
 
 def _mismatch(checks: Iterable[ClaimCheck], members: Mapping[str, object]) -> ErrorCode:

@@ -1,0 +1,114 @@
+"""The documents that the REST and token doors answer with, made from values of the exchange."""
+
+import json
+from collections.abc import Iterable, Mapping
+
+from starlette.responses import Response
+
+from gateway.arn import parse_assumed_role
+from gateway.credentials.session import AwsCredentials
+from gateway.doors.times import rfc3339_ms, rfc3339_s
+from gateway.exchange import Identity, Shown
+from gateway.policy.rule import Grant
+
+
+def json_response(document: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """Return a JSON answer."""
+    return Response(json_bytes(document), status, headers, "application/json")
+
+
+def json_bytes(document: object) -> bytes:
+    """Return compact ASCII JSON: whatever a claim holds, the answer is one line that no terminal interprets."""
+    return json.dumps(document, separators=(",", ":")).encode("ascii")
+
+
+def execution_url(workflow: str, name: str) -> str:
+    """Return the path of an execution. Both parts consist of characters that need no escaping."""
+    return f"/v1/executions/{workflow}/{name}"
+
+
+def execution_document(shown: Shown) -> dict[str, object]:
+    """Return the state of an execution; its data only when it is done and the workflow makes it visible."""
+    execution, workflow = shown.execution, shown.workflow
+    document: dict[str, object] = {
+        # AWS cannot describe EXPRESS executions, so there is nothing to come back to.
+        "url": execution_url(workflow.name, execution.name) if workflow.type == "standard" else None,
+        "workflow": workflow.name,
+        "name": execution.name,
+        "target": shown.target.name,
+        "arn": execution.arn,
+        "status": execution.status,
+        "done": execution.done,
+        "started_at": rfc3339_ms(execution.started_at),
+        "ended_at": None if execution.ended_at is None else rfc3339_ms(execution.ended_at),
+    }
+    if execution.done and workflow.output_visible:
+        document |= _visible(
+            execution.status == "SUCCEEDED", execution.output, execution.error, execution.cause
+        )
+    return document
+
+
+def _visible(succeeded: bool, output: str | None, error: str | None, cause: str | None) -> dict[str, object]:  # noqa: FBT001
+    if not succeeded:
+        return {"error": error, "cause": cause}
+    try:
+        return {"output": None if output is None else json.loads(output)}
+    except ValueError:
+        # Step Functions promises JSON; the emulators do not always keep it.
+        return {"output": output}
+
+
+def credentials_document(credentials: AwsCredentials) -> dict[str, object]:
+    """Return the `credential_process` document (AWS SDKs reference, "Process credential provider")."""
+    return {
+        "Version": 1,
+        "AccessKeyId": credentials.access_key_id,
+        "SecretAccessKey": credentials.secret_access_key.reveal(),
+        "SessionToken": credentials.session_token.reveal(),
+        "Expiration": rfc3339_s(credentials.expires_at),
+        "AccountId": parse_assumed_role(credentials.identity).account,
+    }
+
+
+def identity_document(identity: Identity) -> dict[str, object]:
+    """Return who the caller is, as verified, and what it may do."""
+    token = identity.token
+    return {
+        "issuer": token.principal.issuer,
+        "issuer_name": token.issuer.name,
+        "subject": token.principal.subject,
+        "expires_at": rfc3339_ms(token.expires_at),
+        "claims": dict(token.claims.members),
+        "may_start": _may_start(identity.grants),
+        "may_obtain": _may_obtain(identity.grants),
+        "policy": identity.policy,
+    }
+
+
+def _may_start(grants: Iterable[Grant]) -> list[dict[str, object]]:
+    found: dict[str, dict[str, object]] = {}
+    for grant in grants:
+        if grant.verb != "start" or grant.workflow is None:
+            continue
+        entry = found.setdefault(
+            grant.workflow.name,
+            {
+                "workflow": grant.workflow.name,
+                "type": grant.workflow.type,
+                "targets": [],
+                "input_schema": grant.workflow.input_schema.document,
+            },
+        )
+        targets = entry["targets"]
+        if isinstance(targets, list):
+            targets.append(grant.target.name)
+    return list(found.values())
+
+
+def _may_obtain(grants: Iterable[Grant]) -> list[dict[str, object]]:
+    forms: dict[str, list[str]] = {}
+    for grant in grants:
+        if grant.verb == "obtain" and grant.form is not None:
+            forms.setdefault(grant.target.name, []).append(grant.form)
+    return [{"target": target, "forms": held} for target, held in forms.items()]

@@ -1,0 +1,38 @@
+"""Stops working for a caller who has left. What has an effect already goes on in `exchange`, which shields it."""
+
+import asyncio
+import contextlib
+from collections.abc import Coroutine
+from typing import TypeVar
+
+from starlette.requests import Request
+
+_T = TypeVar("_T")
+
+
+class CallerLeft(Exception):
+    """The connection is gone: nobody reads an answer any more."""
+
+
+async def while_present(request: Request, work: Coroutine[object, object, _T]) -> _T:
+    """Return what `work` returns; cancel it and raise CallerLeft when the caller disconnects first.
+
+    The request's body must have been read: from then on the server's next message can only be the disconnection.
+    """
+    task = asyncio.create_task(work)
+    watcher = asyncio.create_task(_disconnected(request))
+    try:
+        await asyncio.wait((task, watcher), return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            return task.result()
+        raise CallerLeft
+    finally:
+        for one in (task, watcher):
+            one.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await watcher
+
+
+async def _disconnected(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
