@@ -1,0 +1,138 @@
+"""Fills the embedded AWS with what the policy names: providers, roles, state machines, and a bucket for the partner."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import boto3
+from botocore.config import Config
+
+from gateway.arn import StateMachineArn
+from gateway.dev.machines import definition_of
+from gateway.dev.ministack import ROOT_KEY_ID, ROOT_SECRET
+from gateway.dev.trust import permissions, provider_name, trust_policy
+from gateway.identity.issuer import TrustedIssuer
+from gateway.policy.rule import AwsRole, Workflow
+from gateway.policy.snapshot import Policy
+
+REPORTS_BUCKET = "acme-partner-reports"
+_REPORTS = {
+    "northwind/2026-10.csv": b"day,payouts,amount_cents\n2026-10-01,12,184300\n2026-10-02,9,97750\n",
+    "tailspin/2026-10.csv": b"day,payouts,amount_cents\n2026-10-01,3,20100\n",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmbeddedAws:
+    """An embedded AWS as its root user sees it. url: for every service and Region."""
+
+    url: str
+    session: boto3.session.Session
+
+    def client(self, service: str, region: str = "eu-west-1") -> Any:
+        """Return a boto3 client of the root user, which may do everything here and is nothing anywhere else."""
+        return self.session.client(
+            service,
+            region_name=region,
+            endpoint_url=self.url,
+            aws_access_key_id=ROOT_KEY_ID,
+            aws_secret_access_key=ROOT_SECRET,
+            config=Config(
+                inject_host_prefix=False,
+                ignore_configured_endpoint_urls=True,
+                proxies={},
+                connect_timeout=5,
+                read_timeout=20,
+                retries={"total_max_attempts": 3},
+                s3={"addressing_style": "path"},
+            ),
+        )
+
+
+def embedded_aws(url: str) -> EmbeddedAws:
+    """Return the AWS behind this URL."""
+    return EmbeddedAws(url=url, session=boto3.session.Session())
+
+
+def seed(aws: EmbeddedAws, policy: Policy, *, templates: Path, real: Mapping[str, str]) -> None:
+    """Create or renew what the policy names; may be repeated after the files have changed.
+
+    templates, real: as for `trust_policy`.
+    """
+    iam = aws.client("iam")
+    _seed_providers(iam, policy.issuers.values())
+    for target in policy.targets.values():
+        _seed_role(
+            iam,
+            target,
+            trust=trust_policy(target, policy, templates=templates, real=real),
+            may=permissions(target, policy, templates=templates),
+        )
+    for workflow in policy.workflows.values():
+        _seed_machine(aws.client("stepfunctions", workflow.state_machine.region), workflow)
+
+
+def seed_reports(aws: EmbeddedAws) -> None:
+    """Create the bucket that the partner's credentials may read one folder of."""
+    s3 = aws.client("s3")
+    s3.create_bucket(Bucket=REPORTS_BUCKET, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
+    for key, body in _REPORTS.items():
+        s3.put_object(Bucket=REPORTS_BUCKET, Key=key, Body=body)
+
+
+def _seed_providers(iam: Any, issuers: "Any") -> None:
+    known = {one["Arn"].split(":oidc-provider/", 1)[-1] for one in _providers(iam)}
+    for issuer in issuers:
+        if provider_name(issuer.issuer) not in known:
+            iam.create_open_id_connect_provider(Url=_provider_url(issuer), ClientIDList=_client_ids(issuer))
+
+
+def _providers(iam: Any) -> list[dict[str, str]]:
+    providers: list[dict[str, str]] = iam.list_open_id_connect_providers()["OpenIDConnectProviderList"]
+    return providers
+
+
+def _provider_url(issuer: TrustedIssuer) -> str:
+    # AWS takes https only; ministack compares what follows the scheme.
+    return f"https://{provider_name(issuer.issuer)}"
+
+
+def _client_ids(issuer: TrustedIssuer) -> list[str]:
+    return [*issuer.audiences, *issuer.clients]
+
+
+def _seed_role(iam: Any, role: AwsRole, *, trust: str, may: str) -> None:
+    name = role.arn.name
+    try:
+        iam.create_role(
+            RoleName=name,
+            Path=f"/{role.arn.path}",
+            AssumeRolePolicyDocument=trust,
+            MaxSessionDuration=max(3600, role.duration_s),
+        )
+    except iam.exceptions.EntityAlreadyExistsException:
+        iam.update_assume_role_policy(RoleName=name, PolicyDocument=trust)
+    if json.loads(may)["Statement"]:
+        iam.put_role_policy(RoleName=name, PolicyName="workflows", PolicyDocument=may)
+
+
+def _seed_machine(states: Any, workflow: Workflow) -> None:
+    arn = workflow.state_machine
+    # The emulator ignores whose role a machine runs as; AWS wants one.
+    role = f"arn:{arn.partition}:iam::{arn.account}:role/state-machine"
+    definition = definition_of(arn.name)
+    try:
+        states.create_state_machine(
+            name=arn.name,
+            type="STANDARD" if workflow.type == "standard" else "EXPRESS",
+            definition=definition,
+            roleArn=role,
+        )
+    except states.exceptions.StateMachineAlreadyExists:
+        states.update_state_machine(stateMachineArn=_unqualified(arn), definition=definition)
+
+
+def _unqualified(arn: StateMachineArn) -> str:
+    return f"arn:{arn.partition}:states:{arn.region}:{arn.account}:stateMachine:{arn.name}"

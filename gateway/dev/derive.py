@@ -1,0 +1,111 @@
+"""The configuration folder as the embedded environment needs it: the person's own files, with issuers and AWS on loopback."""
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+_GATEWAY = "gateway.yaml"
+_STATES_ARN = re.compile(r"arn:aws[a-z-]*:states:([a-z0-9-]+):[0-9]{12}:")
+_KEY_LOCATIONS = ("jwks_uri", "jwks_file", "discovery_url", "jwks_hosts", "ca_file", "allow_addresses")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StandIn:
+    """What stands in for one identity provider.
+
+    issuer:   the `iss` of its tokens.
+    jwks_uri: where its keys are when discovery cannot find them, else None.
+    clients:  replace the issuer's `clients` where the emulator chose them; empty: they stay.
+    """
+
+    issuer: str
+    jwks_uri: str | None = None
+    clients: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DerivedFolder:
+    """A copy of a configuration folder that can be brought up to date.
+
+    stand_ins: by issuer name; an issuer without one stays as it is written.
+    aws_url:   where STS and Step Functions answer, for every Region.
+    """
+
+    source: Path
+    copy: Path
+    stand_ins: Mapping[str, StandIn]
+    aws_url: str
+
+    def update(self) -> None:
+        """Make the copy equal to the source, but for issuers and endpoints. Writes only what differs; reads no other folder."""
+        wanted = {path.relative_to(self.source) for path in self.source.rglob("*") if path.is_file()}
+        present = {path.relative_to(self.copy) for path in self.copy.rglob("*") if path.is_file()}
+        regions = self._regions(wanted)
+        for name in wanted:
+            content = (self.source / name).read_bytes()
+            if name == Path(_GATEWAY):
+                content = self._on_loopback(content, regions)
+            _write_if_different(self.copy / name, content)
+        for name in present - wanted:
+            (self.copy / name).unlink()
+
+    def _regions(self, names: set[Path]) -> set[str]:
+        texts = (
+            (self.source / name).read_text(errors="replace")
+            for name in names
+            if name.name == "targets.yaml" or name.parts[0] == "targets"
+        )
+        return {region for text in texts for region in _STATES_ARN.findall(text)}
+
+    def _on_loopback(self, content: bytes, regions: set[str]) -> bytes:
+        try:
+            document = yaml.safe_load(content)
+            _replace_issuers(document["issuers"], self.stand_ins)
+            aws = document["aws"]
+            endpoint = {"sts": self.aws_url, "states": self.aws_url}
+            aws["endpoints"] = {region: dict(endpoint) for region in sorted(regions | {aws["region"]})}
+            aws["emulator"] = True
+        except (yaml.YAMLError, KeyError, TypeError, AttributeError, UnicodeDecodeError):
+            # Not a file we can change. The gateway gets it as it is and says what is wrong, with the right line.
+            return content
+        return yaml.safe_dump(document, sort_keys=False, width=120, allow_unicode=True).encode()
+
+
+def read_issuers(folder: Path) -> dict[str, dict[str, object]]:
+    """Return the `issuers` of `gateway.yaml`, by name, as they are written. Raises OSError and ValueError."""
+    try:
+        document = yaml.safe_load((folder / _GATEWAY).read_bytes())
+        issuers = document["issuers"]
+        return {str(name): dict(entry) for name, entry in issuers.items()}
+    except (yaml.YAMLError, KeyError, TypeError, AttributeError) as cause:
+        raise ValueError(f"{folder / _GATEWAY} cannot be used: `oidc-gateway check` says why.") from cause
+
+
+def _replace_issuers(issuers: dict[str, dict[str, object]], stand_ins: Mapping[str, StandIn]) -> None:
+    for name, stand_in in stand_ins.items():
+        if name not in issuers:
+            continue
+        entry = issuers[name]
+        for key in _KEY_LOCATIONS:
+            entry.pop(key, None)
+        entry["issuer"] = stand_in.issuer
+        if stand_in.jwks_uri:
+            entry["jwks_uri"] = stand_in.jwks_uri
+        if stand_in.clients:
+            entry["clients"] = list(stand_in.clients)
+
+
+def _write_if_different(path: Path, content: bytes) -> None:
+    if path.is_file() and path.read_bytes() == content:
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.new")
+    # Renamed into place: the gateway watches this folder and must never read half a file.
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+    draft.replace(path)
