@@ -1,0 +1,82 @@
+"""Fixtures that every test may use: the real components, and two guards over the whole run."""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import pytest
+
+from gateway.dev.ministack import running_ministack
+from tests.support import components, requirements, sockets
+from tests.support.envoy import JudgedIssuer, running_envoy
+from tests.support.moto import running_moto
+from tests.support.provider import OidcProvider, running_oidc_provider
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--requirements",
+        action="store_true",
+        help="compare the tests' requirement markers with tests/requirements.toml (use with --collect-only)",
+    )
+
+
+def pytest_configure() -> None:
+    sockets.refuse_the_outside()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--requirements") and (problems := requirements.disagreements(items)):
+        raise pytest.UsageError("\n".join(problems))
+
+
+def _need(*names: str) -> None:
+    """Skip the test when a component is missing; fail it where every component has to be there."""
+    reason = components.missing(*names)
+    if reason is None:
+        return
+    if os.environ.get("REQUIRE_REAL") == "1":
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def ministack() -> Iterator[str]:
+    """Base URL of an AWS that enforces trust policies, role policies and expiry; account 111122223333, root `test`/`test`.
+
+    One for all tests: give roles, state machines and pools names of your own, and never reset it.
+    """
+    _need("ministack")
+    with running_ministack() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def moto() -> Iterator[str]:
+    """Base URL of an AWS that knows Step Functions' rules about names; account 123456789012. Its STS checks nothing."""
+    _need("moto")
+    with running_moto() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def oidc_provider() -> Iterator[OidcProvider]:
+    """Two issuers that we did not write, shaped as Okta and as Auth0."""
+    _need("node", "oidc-provider")
+    with running_oidc_provider() as provider:
+        yield provider
+
+
+@pytest.fixture(scope="session")
+def envoy() -> Callable[[Sequence[JudgedIssuer]], AbstractContextManager[str]]:
+    """A function that starts an Envoy which trusts the given issuers: `with envoy([…]) as url`."""
+    _need("tools")
+    return running_envoy
+
+
+@pytest.fixture(scope="session")
+def awscli() -> Path:
+    """Path of the AWS command line's program."""
+    _need("tools")
+    return components.awscli()

