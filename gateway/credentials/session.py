@@ -1,11 +1,21 @@
 """What is asked of STS, what comes back, and the session policy that narrows it. Pure."""
 
+import hashlib
+import json
+import re
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final, Protocol, assert_never
 
+from gateway.errors import ErrorCode, RequestRejected
 from gateway.identity.token import VerifiedToken
-from gateway.policy.rule import Target, Workflow
+from gateway.policy.rule import AwsRole, Target, Workflow
 from gateway.secret import Secret
+
+#: Shortest session that STS issues, in seconds; ours last no longer.
+SHORTEST_S: Final = 900
+_UNCLEAN: Final = re.compile(r"[^A-Za-z0-9_+=,.@-]")
+# STS takes 64 characters; two digests of 8 with their dots take 18.
+_TARGET_LENGTH: Final = 46
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,5 +74,57 @@ def session_for(
     workflow:   the workflow that is started, seen or stopped under it: the session policy then allows exactly that
                 machine and its executions, for 900 s. None when the credentials leave the gateway: then there is no
                 session policy and the target's own duration holds, or `duration_s` where the caller asks for less.
+    Raises RequestRejected (`request_malformed`) when `duration_s` is below 900 or above the target's.
     """
-    raise NotImplementedError
+    name = session_name(token, target.name)
+    if workflow is None:
+        return RoleSession(name=name, duration_s=_duration(target, duration_s), session_policy=None)
+    return RoleSession(name=name, duration_s=SHORTEST_S, session_policy=session_policy(workflow))
+
+
+def session_name(token: VerifiedToken, target: str) -> str:
+    """Return `<target>.<8 hex of issuer and subject>.<8 hex of the token's digest>`, which CloudTrail shows.
+
+    A target that has foreign characters or is too long is cleaned and cut, and told apart by a hash of its name.
+    """
+    clean = _UNCLEAN.sub("-", target)[:_TARGET_LENGTH]
+    if clean != target:
+        clean = f"{clean[: _TARGET_LENGTH - 9]}-{hashlib.sha256(target.encode()).hexdigest()[:8]}"
+    return f"{clean}.{token.principal.digest[:8]}.{token.digest[:8]}"
+
+
+def session_policy(workflow: Workflow) -> str:
+    """Return the IAM policy that leaves of any role what this workflow needs: its one machine and its executions."""
+    machine = workflow.state_machine
+    # IAM judges a version or alias by the machine's own ARN; the qualifier is a condition key.
+    start: dict[str, object] = {
+        "Effect": "Allow",
+        "Action": "states:StartSyncExecution" if workflow.type == "express-sync" else "states:StartExecution",
+        "Resource": f"arn:{machine.partition}:states:{machine.region}:{machine.account}:stateMachine:{machine.name}",
+    }
+    if machine.qualifier is not None:
+        only = {"states:StateMachineQualifier": [machine.qualifier]}
+        start["Condition"] = {"ForAnyValue:StringEquals": only}
+    follow = {
+        "Effect": "Allow",
+        "Action": ["states:DescribeExecution", "states:GetExecutionHistory", "states:StopExecution"],
+        "Resource": machine.execution("*"),
+    }
+    statements = [start, follow] if workflow.type == "standard" else [start]
+    return json.dumps({"Version": "2012-10-17", "Statement": statements}, separators=(",", ":"))
+
+
+def _duration(target: Target, asked_s: int | None) -> int:
+    match target:
+        case AwsRole(duration_s=longest_s):
+            pass
+        case _:
+            assert_never(target)
+    if asked_s is None:
+        return longest_s
+    if not SHORTEST_S <= asked_s <= longest_s:
+        raise RequestRejected(
+            ErrorCode.REQUEST_MALFORMED,
+            f"duration_s must lie between {SHORTEST_S} and {longest_s} for {target.name}.",
+        )
+    return asked_s

@@ -63,19 +63,14 @@ class AnswerInvalid(Exception):
 
 def fault_of(answer: Answer) -> AwsFault:
     """Read an error answer of any AWS protocol; an unreadable one becomes the code `unknown`."""
-    code, text = _json_error(answer) or _xml_error(answer) or ("unknown", "")
+    code, text, request_id = _json_error(answer) or _xml_error(answer) or ("unknown", "", "")
+    request_id = answer.headers.get("x-amzn-requestid", request_id)
     return AwsFault(
         code if _CODE.fullmatch(code) else "unknown",
         status=answer.status,
-        request_id=request_id_of(answer),
+        request_id=request_id if _REQUEST_ID.fullmatch(request_id) else None,
         text=" ".join(text.split())[:300],
     )
-
-
-def request_id_of(answer: Answer) -> str | None:
-    """Return AWS's request id where it has the usual form."""
-    found = answer.headers.get("x-amzn-requestid", "")
-    return found if _REQUEST_ID.fullmatch(found) else None
 
 
 def date_of(answer: Answer) -> float | None:
@@ -146,7 +141,7 @@ class _XmlReader:
         self.texts[path] = text
 
 
-def _json_error(answer: Answer) -> tuple[str, str] | None:
+def _json_error(answer: Answer) -> tuple[str, str, str] | None:
     try:
         found = json_object(answer)
     except AnswerInvalid:
@@ -156,15 +151,16 @@ def _json_error(answer: Answer) -> tuple[str, str] | None:
     if not isinstance(named, str):
         return None
     text = found.get("message", found.get("Message"))
-    return named.rpartition("#")[2].partition(":")[0], text if isinstance(text, str) else ""
+    return named.rpartition("#")[2].partition(":")[0], text if isinstance(text, str) else "", ""
 
 
-def _xml_error(answer: Answer) -> tuple[str, str] | None:
+def _xml_error(answer: Answer) -> tuple[str, str, str] | None:
     try:
         texts = xml_texts(answer.body)
     except AnswerInvalid:
         return None
     for place in ("Error", "Errors/Error"):
         if f"{place}/Code" in texts:
-            return texts[f"{place}/Code"], texts.get(f"{place}/Message", "")
+            request_id = texts.get("RequestId", texts.get("RequestID", ""))
+            return texts[f"{place}/Code"], texts.get(f"{place}/Message", ""), request_id
     return None
