@@ -68,6 +68,11 @@ class _Judged:
     def failures(self) -> int:
         return sum(check.outcome != "matched" for check in self.checks)
 
+    @property
+    def holds(self) -> bool:
+        # A rule without conditions grants nothing: empty means deny.
+        return bool(self.checks) and self.failures == 0
+
 
 def decide(claims: Claims, wish: Wish, policy: Policy, *, now: float) -> Allowed | Denied:
     """Say whether these claims may have this wish, and why.
@@ -104,7 +109,7 @@ def grants_of(claims: Claims, policy: Policy, *, now: float) -> tuple[Grant, ...
     today = _today(now)
     held: dict[tuple[str, str | None, str, str | None], Grant] = {}
     for entry in policy.index.of_issuer(claims.issuer).candidates(claims.members):
-        if _judge(entry, claims.members).failures == 0 and not _over(entry.rule, today):
+        if _judge(entry, claims.members).holds and not _over(entry.rule, today):
             grant = entry.grant
             workflow = grant.workflow.name if grant.workflow else None
             held.setdefault((grant.verb, workflow, grant.target.name, grant.form), grant)
@@ -134,7 +139,7 @@ def _drawers(issuer: str, wish: Wish, policy: Policy) -> tuple[Drawer, ...]:
 def _answer(
     judged: list[_Judged], drawers: Iterable[Drawer], members: Mapping[str, object], today: date
 ) -> Allowed | Denied:
-    matching = [one for one in judged if one.failures == 0]
+    matching = [one for one in judged if one.holds]
     valid = [one for one in matching if not _over(one.entry.rule, today)]
     targets = {one.entry.grant.target.name: one.entry.grant.target for one in valid}
     if len(targets) > 1:

@@ -131,7 +131,7 @@ def _most_selective(
     conditions: tuple[Condition, ...], frequency: Mapping[tuple[str, Shape, Key], int]
 ) -> Condition | None:
     """Return the condition whose values the fewest other grants share; the first one written where several do."""
-    fitting = [condition for condition in conditions if condition.operator in _SHAPES]
+    fitting = [condition for condition in conditions if condition.operator in _SHAPES and condition.wanted]
     return min(
         fitting, key=lambda condition: max(frequency[place] for place in _places(condition)), default=None
     )

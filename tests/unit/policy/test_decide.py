@@ -1,0 +1,372 @@
+"""Who may do what, as what: the decision over claims and rules."""
+
+import sys
+from datetime import date
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.errors import ErrorCode, FailedClaim
+from gateway.identity.token import Claims
+from gateway.policy.claims import check_claim
+from gateway.policy.decide import Allowed, Denied, decide, grants_of
+from gateway.policy.refuse import refusal
+from gateway.policy.rule import Condition, Obtain, Operator, Rule, Scalar, Start, Stop, View, Wish
+from gateway.policy.snapshot import Policy
+from tests.support.policies import is_, obtain, policy, rule, start, stop, view
+
+NOW = 1_795_342_623.0  # 2026-11-22
+
+
+def claims(**members: object) -> Claims:
+    return Claims(issuer="github", members=members)
+
+
+def ask(rules: Policy, wish: Wish, now: float = NOW, **members: object) -> Allowed | Denied:
+    return decide(claims(**members), wish, rules, now=now)
+
+
+MAIN = rule("main", [is_("repository_id", "4711"), is_("ref", "refs/heads/main")], start())
+
+
+def test_all_conditions_together_allow_and_the_record_names_the_rule() -> None:
+    answer = ask(policy(MAIN), Start(workflow="deploy"), repository_id="4711", ref="refs/heads/main")
+
+    assert isinstance(answer, Allowed)
+    assert answer.rules == ("team.main",)
+    assert answer.target.name == "deployer"
+    assert {check.outcome for check in answer.checks} == {"matched"}
+
+
+@pytest.mark.requirement("TV-37")
+@pytest.mark.parametrize(
+    ("condition", "presented", "outcome"),
+    [
+        pytest.param(is_("c", "x"), "x", "matched", id="text"),
+        pytest.param(is_("c", "x"), "X", "value", id="case"),
+        pytest.param(is_("c", "1"), 1, "type", id="integer-for-text"),
+        pytest.param(is_("c", 1), "1", "type", id="text-for-integer"),
+        pytest.param(is_("c", 1), True, "type", id="true-is-not-1"),
+        pytest.param(is_("c", True), "true", "type", id="text-true"),
+        pytest.param(is_("c", True), 1, "type", id="1-is-not-true"),
+        pytest.param(is_("c", 1), 1.0, "type", id="fraction"),
+        pytest.param(is_("c", 2**53), 2**53, "value", id="integer-others-round"),
+        pytest.param(is_("c", "x"), ["x"], "type", id="list-of-one"),
+        pytest.param(is_("c", "x"), None, "type", id="null"),
+        pytest.param(is_("c", ""), None, "type", id="null-is-not-empty"),
+        pytest.param(is_("c", ""), "", "matched", id="empty-text-wanted"),
+        pytest.param(is_("c", "x"), "", "value", id="empty-text"),
+        pytest.param(is_("c", "x", "y"), "y", "matched", id="any-of"),
+        pytest.param(is_("c", "x", "y"), "z", "value", id="none-of"),
+        pytest.param(is_("c", "x", 1), False, "type", id="any-of-mixed"),
+        pytest.param(Condition(claim="c", operator=Operator.CONTAINS, wanted=("x",)), ["a", "x"], "matched", id="contains"),
+        pytest.param(Condition(claim="c", operator=Operator.CONTAINS, wanted=("x",)), "x", "type", id="contains-in-text"),
+        pytest.param(Condition(claim="c", operator=Operator.CONTAINS, wanted=("x",)), [], "value", id="contains-in-empty"),
+        pytest.param(Condition(claim="c", operator=Operator.CONTAINS_ANY, wanted=("x", "y")), ["y"], "matched", id="any"),
+        pytest.param(Condition(claim="c", operator=Operator.CONTAINS_ALL, wanted=("x", "y")), ["y", "x"], "matched", id="all"),
+        pytest.param(Condition(claim="c", operator=Operator.CONTAINS_ALL, wanted=("x", "y")), ["y"], "value", id="not-all"),
+        pytest.param(Condition(claim="c", operator=Operator.CONTAINS_ALL, wanted=()), ["y"], "value", id="all-of-nothing"),
+        pytest.param(Condition(claim="c", operator=Operator.SCOPE, wanted=("run",)), "read run", "matched", id="scope-text"),
+        pytest.param(Condition(claim="c", operator=Operator.SCOPE, wanted=("run",)), ["run"], "matched", id="scope-list"),
+        pytest.param(Condition(claim="c", operator=Operator.SCOPE, wanted=("run",)), "runs", "value", id="scope-prefix"),
+        pytest.param(Condition(claim="c", operator=Operator.SCOPE, wanted=("run",)), 7, "type", id="scope-number"),
+        pytest.param(Condition(claim="c", operator=Operator.ABSENT, wanted=()), None, "present", id="null-is-present"),
+    ],
+)  # fmt: skip
+def test_a_claim_matches_exactly_in_value_and_type(
+    condition: Condition, presented: object, outcome: str
+) -> None:
+    rules = policy(rule("r", [is_("sub", "s"), condition], start()))
+
+    answer = ask(rules, Start(workflow="deploy"), sub="s", c=presented)
+
+    assert [check.outcome for check in answer.checks if check.claim == "c"] == [outcome]
+    assert isinstance(answer, Allowed) is (outcome == "matched")
+
+
+@pytest.mark.requirement("TV-37")
+def test_absence_is_a_condition_that_only_absence_satisfies() -> None:
+    rules = policy(
+        rule(
+            "r",
+            [is_("sub", "s"), Condition(claim="environment", operator=Operator.ABSENT, wanted=())],
+            start(),
+        )
+    )
+
+    assert isinstance(ask(rules, Start(workflow="deploy"), sub="s"), Allowed)
+    assert isinstance(ask(rules, Start(workflow="deploy"), sub="s", environment=""), Denied)
+
+
+def test_a_pointer_reaches_into_objects_and_a_url_is_one_member() -> None:
+    url = "https://acme.example/partner"
+    rules = policy(
+        rule("r", [is_("/kubernetes.io/namespace", "build"), is_(url, "northwind"), is_("/a~1b", 1)], start())
+    )
+    members = {"kubernetes.io": {"namespace": "build"}, url: "northwind", "a/b": 1}
+
+    answer = decide(Claims(issuer="github", members=members), Start(workflow="deploy"), rules, now=NOW)
+
+    assert isinstance(answer, Allowed)
+
+
+def test_a_refusal_names_the_failing_claim_with_the_callers_own_value_and_nothing_of_ours() -> None:
+    denied = ask(policy(MAIN), Start(workflow="deploy"), repository_id="4711", ref="refs/heads/x")
+    assert isinstance(denied, Denied)
+
+    error = refusal(Start(workflow="deploy"), denied)
+
+    assert error.code is ErrorCode.CLAIM_MISMATCH
+    assert error.message == "No rule allows this identity to start deploy."
+    assert error.claims == (FailedClaim(name="ref", problem="value", value="refs/heads/x"),)
+    assert denied.nearest == "team.main"
+    assert "main" not in f"{error.message} {error.hint}"
+
+
+def test_without_a_rule_under_the_tokens_own_values_only_claim_names_are_told() -> None:
+    denied = ask(policy(MAIN), Start(workflow="deploy"), repository_id="9999", ref="refs/heads/x")
+
+    assert isinstance(denied, Denied)
+    assert [(check.claim, check.outcome) for check in denied.checks] == [("repository_id", "value")]
+    assert denied.nearest is None
+
+
+def test_a_missing_claim_is_told_as_missing() -> None:
+    denied = ask(policy(MAIN), Start(workflow="deploy"), ref="refs/heads/main")
+
+    assert isinstance(denied, Denied)
+    assert refusal(Start(workflow="deploy"), denied).claims == (
+        FailedClaim(name="repository_id", problem="missing"),
+    )
+
+
+@pytest.mark.requirement("SF-01")
+def test_a_workflow_that_no_token_of_this_issuer_may_start_is_unknown_like_one_that_does_not_exist() -> None:
+    other = rule("o", [is_("sub", "s")], start("secret"), issuer="gitlab")
+    rules = policy(MAIN, other)
+
+    hidden = ask(rules, Start(workflow="secret"), sub="s")
+    absent = ask(rules, Start(workflow="nowhere"), sub="s")
+
+    assert hidden == absent == Denied(code=ErrorCode.WORKFLOW_UNKNOWN)
+
+
+def test_an_unknown_target_is_named_as_such() -> None:
+    answer = ask(
+        policy(MAIN), Start(workflow="deploy", target="other"), repository_id="4711", ref="refs/heads/main"
+    )
+
+    assert answer == Denied(code=ErrorCode.TARGET_UNKNOWN)
+
+
+@pytest.mark.requirement("MP-11")
+def test_several_targets_are_ambiguous_until_one_is_named() -> None:
+    second = rule("second", [is_("repository_id", "4711")], start(target="other"))
+    rules = policy(MAIN, second)
+    members = {"repository_id": "4711", "ref": "refs/heads/main"}
+
+    unnamed = ask(rules, Start(workflow="deploy"), **members)
+    named = ask(rules, Start(workflow="deploy", target="other"), **members)
+
+    assert isinstance(unnamed, Denied)
+    assert (unnamed.code, unnamed.targets) == (ErrorCode.TARGET_AMBIGUOUS, ("deployer", "other"))
+    assert isinstance(named, Allowed)
+    assert named.target.name == "other"
+
+
+def test_several_rules_with_one_target_are_one_answer_that_lists_them_all() -> None:
+    second = rule("second", [is_("repository_id", "4711")], start())
+
+    answer = ask(policy(MAIN, second), Start(workflow="deploy"), repository_id="4711", ref="refs/heads/main")
+
+    assert isinstance(answer, Allowed)
+    assert answer.rules == ("team.main", "team.second")
+
+
+def test_a_rule_is_usable_through_its_last_day_and_expired_afterwards() -> None:
+    rules = policy(rule("r", [is_("sub", "s")], start(), last_day=date(2026, 11, 22)))
+    midnight = 1_795_392_000.0  # 2026-11-23T00:00:00Z
+
+    assert isinstance(ask(rules, Start(workflow="deploy"), now=midnight - 1, sub="s"), Allowed)
+    expired = ask(rules, Start(workflow="deploy"), now=midnight, sub="s")
+
+    assert isinstance(expired, Denied)
+    assert expired.code is ErrorCode.RULE_EXPIRED
+    assert grants_of(claims(sub="s"), rules, now=midnight) == ()
+
+
+def test_the_issuers_requirements_answer_alike_for_known_and_unknown_names() -> None:
+    rules = policy(MAIN, require=(is_("repository_owner_id", "12"),))
+
+    known = ask(rules, Start(workflow="deploy"), repository_owner_id="13")
+    unknown = ask(rules, Start(workflow="nowhere"), repository_owner_id="13")
+
+    assert known == unknown
+    assert isinstance(known, Denied)
+    assert known.code is ErrorCode.CLAIM_MISMATCH
+    assert grants_of(claims(repository_id="4711", ref="refs/heads/main"), rules, now=NOW) == ()
+
+
+@pytest.mark.requirement("SF-08")
+@pytest.mark.parametrize(
+    ("grant", "wish", "allowed"),
+    [
+        pytest.param(start(), View(workflow="deploy", own=True), True, id="start-sees-own"),
+        pytest.param(start(), View(workflow="deploy", own=False), False, id="start-sees-no-other"),
+        pytest.param(start(), Stop(workflow="deploy", own=True), True, id="start-stops-own"),
+        pytest.param(start(), Stop(workflow="deploy", own=False), False, id="start-stops-no-other"),
+        pytest.param(view(), View(workflow="deploy", own=False), True, id="view-sees-any"),
+        pytest.param(view(), Stop(workflow="deploy", own=True), False, id="view-stops-none"),
+        pytest.param(view(), Start(workflow="deploy"), False, id="view-starts-none"),
+        pytest.param(stop(), Stop(workflow="deploy", own=False), True, id="stop-stops-any"),
+        pytest.param(stop(), View(workflow="deploy", own=False), False, id="stop-sees-none"),
+        pytest.param(obtain(), Start(workflow="deploy"), False, id="obtain-starts-none"),
+        pytest.param(start(), Obtain(target="deployer", form="aws-credentials"), False, id="start-hands-out-nothing"),
+        pytest.param(obtain(), Obtain(target="deployer", form="aws-credentials"), True, id="obtain"),
+        pytest.param(
+            obtain(),
+            Obtain(target="arn:aws:iam::111122223333:role/deployer", form="aws-credentials"),
+            True,
+            id="obtain-by-arn",
+        ),
+        pytest.param(obtain(), Obtain(target="deployer", form="vault-token"), False, id="other-form"),
+    ],
+)  # fmt: skip
+def test_a_grant_gives_its_own_power_and_no_other(grant: object, wish: Wish, allowed: bool) -> None:
+    rules = policy(rule("r", [is_("sub", "s")], grant))  # type: ignore[arg-type]
+
+    assert isinstance(ask(rules, wish, sub="s"), Allowed) is allowed
+
+
+@pytest.mark.requirement("TV-38")
+def test_a_distributed_claim_fails_with_its_own_reason_and_is_never_followed() -> None:
+    rules = policy(rule("r", [is_("sub", "s"), is_("groups", "admins")], start()))
+    members = {
+        "sub": "s",
+        "_claim_names": {"groups": "src1"},
+        "_claim_sources": {"src1": {"endpoint": "https://x"}},
+    }
+
+    answer = ask(rules, Start(workflow="deploy"), **members)
+
+    assert isinstance(answer, Denied)
+    assert answer.code is ErrorCode.CLAIM_DISTRIBUTED
+
+
+@pytest.mark.requirement("TV-39")
+@pytest.mark.parametrize(
+    ("chain", "code"),
+    [
+        pytest.param({"sub": "agent"}, None, id="the-actor"),
+        pytest.param({"sub": "other"}, ErrorCode.ACTOR_MISMATCH, id="another"),
+        pytest.param(
+            {"sub": "agent", "act": {"sub": "earlier"}}, ErrorCode.ACTOR_MISMATCH, id="longer-chain"
+        ),
+        pytest.param(None, ErrorCode.ACTOR_MISMATCH, id="none"),
+    ],
+)
+def test_a_rule_that_names_an_actor_matches_the_whole_chain(chain: object, code: ErrorCode | None) -> None:
+    rules = policy(rule("r", [is_("sub", "s"), is_("/act/sub", "agent")], start()))
+    members = {"sub": "s"} | ({"act": chain} if chain else {})
+
+    answer = ask(rules, Start(workflow="deploy"), **members)
+
+    assert (answer.code if isinstance(answer, Denied) else None) is code
+
+
+@pytest.mark.requirement("TV-39")
+def test_a_rule_that_names_no_actor_ignores_them() -> None:
+    rules = policy(rule("r", [is_("sub", "s")], start()))
+
+    assert isinstance(
+        ask(rules, Start(workflow="deploy"), sub="s", act={"sub": "a"}, may_act={"sub": "b"}), Allowed
+    )
+
+
+@pytest.mark.requirement("TV-39")
+def test_a_chain_of_more_than_four_actors_matches_no_rule_that_names_one() -> None:
+    names = [
+        "/act/sub",
+        "/act/act/sub",
+        "/act/act/act/sub",
+        "/act/act/act/act/sub",
+        "/act/act/act/act/act/sub",
+    ]
+    chain: dict[str, object] = {"sub": "a"}
+    for _ in range(4):
+        chain = {"sub": "a", "act": chain}
+    rules = policy(rule("r", [is_("sub", "s"), *(is_(name, "a") for name in names)], start()))
+
+    answer = ask(rules, Start(workflow="deploy"), sub="s", act=chain)
+
+    assert isinstance(answer, Denied)
+    assert answer.code is ErrorCode.ACTOR_MISMATCH
+
+
+def test_a_rule_without_conditions_never_allows() -> None:
+    answer = ask(policy(rule("r", [], start())), Start(workflow="deploy"), sub="s")
+
+    assert isinstance(answer, Denied)
+
+
+_values: st.SearchStrategy[Scalar] = st.sampled_from(["a", "b", "", 1, 0, True, False])
+_claim_names = st.sampled_from(["p", "q", "r"])
+_operators = st.sampled_from(list(Operator))
+
+
+@st.composite
+def _conditions(draw: st.DrawFn) -> Condition:
+    operator = draw(_operators)
+    count = {Operator.ABSENT: 0, Operator.EQUALS: 1, Operator.CONTAINS: 1, Operator.SCOPE: 1}.get(operator, 2)
+    wanted = tuple(draw(_values) for _ in range(count))
+    return Condition(claim=draw(_claim_names), operator=operator, wanted=wanted)
+
+
+_rules = st.lists(
+    st.lists(_conditions(), min_size=1, max_size=3).map(
+        lambda found: list({condition.claim: condition for condition in found}.values())
+    ),
+    max_size=12,
+)
+_members = st.dictionaries(_claim_names, _values | st.lists(_values, max_size=3) | st.none() | st.just("a b"))
+
+
+@given(written=_rules, members=_members)
+def test_the_index_finds_exactly_what_a_scan_over_all_rules_finds(
+    written: list[list[Condition]], members: dict[str, object]
+) -> None:
+    rules = [rule(f"r{number}", conditions, start()) for number, conditions in enumerate(written)]
+
+    answer = decide(claims(**members), Start(workflow="deploy"), policy(*rules), now=NOW)
+
+    found = set(answer.rules) if isinstance(answer, Allowed) else set()
+    assert found == {one.id for one in rules if _scan(one, members)}
+
+
+def _scan(one: Rule, members: dict[str, object]) -> bool:
+    return all(check_claim(condition, members).outcome == "matched" for condition in one.conditions)
+
+
+def test_the_cost_of_a_decision_does_not_depend_on_the_number_of_rules() -> None:
+    def cost(count: int) -> int:
+        rules = policy(
+            *(
+                rule(f"r{n}", [is_("ref", "main"), is_("repository_id", str(n))], start())
+                for n in range(count)
+            )
+        )
+        calls = 0
+
+        def counting(_frame: object, event: str, _arg: object) -> None:
+            nonlocal calls
+            calls += event == "call"
+
+        sys.setprofile(counting)
+        try:
+            ask(rules, Start(workflow="deploy"), ref="main", repository_id="5")
+        finally:
+            sys.setprofile(None)
+        return calls
+
+    assert cost(2_000) <= cost(10) + 5
