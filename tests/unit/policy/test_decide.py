@@ -23,8 +23,8 @@ def claims(**members: object) -> Claims:
     return Claims(issuer="github", members=members)
 
 
-def ask(rules: Policy, wish: Wish, now: float = NOW, **members: object) -> Allowed | Denied:
-    return decide(claims(**members), wish, rules, now=now)
+def ask(rules: Policy, wish: Wish, **members: object) -> Allowed | Denied:
+    return decide(claims(**members), wish, rules, now=NOW)
 
 
 MAIN = rule("main", [is_("repository_id", "4711"), is_("ref", "refs/heads/main")], start())
@@ -188,9 +188,12 @@ def test_a_rule_is_usable_through_its_last_day_and_expired_afterwards() -> None:
     rules = policy(rule("r", [is_("sub", "s")], start(), last_day=date(2026, 11, 22)))
     midnight = 1_795_392_000.0  # 2026-11-23T00:00:00Z
 
-    assert isinstance(ask(rules, Start(workflow="deploy"), now=midnight - 1, sub="s"), Allowed)
-    expired = ask(rules, Start(workflow="deploy"), now=midnight, sub="s")
+    wish = Start(workflow="deploy")
 
+    before = decide(claims(sub="s"), wish, rules, now=midnight - 1)
+    expired = decide(claims(sub="s"), wish, rules, now=midnight)
+
+    assert isinstance(before, Allowed)
     assert isinstance(expired, Denied)
     assert expired.code is ErrorCode.RULE_EXPIRED
     assert grants_of(claims(sub="s"), rules, now=midnight) == ()
