@@ -146,6 +146,8 @@ async def _landed(flight: asyncio.Task[AwsCredentials | GatewayError], deadline:
     done, _ = await asyncio.wait({flight}, timeout=max(0.0, left))
     if not done:
         raise Unavailable(ErrorCode.DEADLINE_EXCEEDED, "AWS STS did not answer in time.", retry_after_s=5)
+    if flight.cancelled():
+        raise Unavailable(ErrorCode.DRAINING, "The gateway is shutting down.", retry_after_s=1)
     outcome = flight.result()
     if isinstance(outcome, GatewayError):
         # The same error for everybody who waits, without the frames of those who heard it before.

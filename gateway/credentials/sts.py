@@ -72,7 +72,8 @@ class StsCredentials:
         except AwsFault as fault:
             raise refusal(fault, token) from None
         except OutboundFailure:
-            raise no_answer(late=loop.time() >= deadline - 0.05)  # timers may fire a little early from None
+            # Timers may fire a little early.
+            raise no_answer(late=loop.time() >= deadline - 0.05) from None
         asked = _Asked(token=token, role=role, session=session, endpoints=endpoints)
         try:
             return _credentials(xml_texts(answer.body), asked, now=self._clock.wall())

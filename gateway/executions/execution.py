@@ -1,11 +1,26 @@
 """Executions as values: their names, their owner, their input; and what Step Functions must do for us."""
 
-from collections.abc import AsyncIterator
+import hashlib
+import json
+import re
+import secrets
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 
 from gateway.credentials.session import AwsCredentials
+from gateway.errors import ErrorCode, InputFault, RequestRejected
+from gateway.identity.token import Principal
 from gateway.policy.rule import Workflow
+
+#: Member of every workflow's input that the gateway alone writes: who started it.
+RESERVED_MEMBER: Final = "_caller"
+#: Longest input that Step Functions takes, in bytes of UTF-8.
+MAX_INPUT_BYTES: Final = 262_144
+_OURS: Final = re.compile(r"[0-9a-f]{32}-[0-9a-f]{32}")
+# RFC 8941 section 3.3.3, without blanks: a key in quotes is the same key.
+_KEY: Final = re.compile(r"[!-~]{1,128}")
+_QUOTED: Final = re.compile(r'"((?:[!#-\[\]-~]|\\["\\])*)"')
 
 Status = Literal["RUNNING", "SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED", "PENDING_REDRIVE"]
 
@@ -94,3 +109,102 @@ class Executions(Protocol):
     ) -> AsyncIterator[Event]:
         """Yield the events that exist now with an id above `after`, oldest first; ends without waiting for more."""
         ...
+
+
+def execution_name(principal: Principal, workflow: str, idempotency_key: str) -> str:
+    """Return the name that this caller's key stands for: 32 hex of the caller, `-`, 32 hex of workflow and key.
+
+    Step Functions keeps names unique, so the same key starts one execution, without a database.
+    """
+    digest = hashlib.sha256(f"{workflow}\0{idempotency_key}".encode()).hexdigest()[:32]
+    return f"{principal.digest}-{digest}"
+
+
+def owns(principal: Principal, name: str) -> bool:
+    """Say whether an execution of this name was started for this caller: its first half is the caller's digest."""
+    return _OURS.fullmatch(name) is not None and name.startswith(principal.digest)
+
+
+def execution_url(workflow: str, name: str) -> str:
+    """Return the path under which a caller finds an execution."""
+    return f"/v1/executions/{workflow}/{name}"
+
+
+def plan_start(
+    *,
+    workflow: Workflow,
+    principal: Principal,
+    input: Mapping[str, object],  # noqa: A002  the field's word
+    idempotency_key: str | None,
+) -> StartPlan:
+    """Judge a start completely, before anything with an effect happens.
+
+    input:           the caller's, without the reserved member, which is added here.
+    idempotency_key: the header as sent; compulsory for STANDARD workflows, refused for others.
+    Raises RequestRejected (`idempotency_key_missing`, `idempotency_unsupported`, `request_malformed`,
+    `input_invalid`, `input_too_large`).
+    """
+    name = _name(workflow, principal, idempotency_key)
+    if RESERVED_MEMBER in input:
+        raise _input_invalid(InputFault(path=f"/{RESERVED_MEMBER}", problem="reserved"))
+    caller = {"issuer": principal.issuer, "subject": principal.subject}
+    try:
+        data = canonical({**input, RESERVED_MEMBER: caller})
+    except (ValueError, RecursionError) as error:  # lone surrogates, NaN: no JSON text says them
+        raise _input_invalid(InputFault(path="", problem="unicode")) from error
+    if len(data) > MAX_INPUT_BYTES:
+        raise RequestRejected(
+            ErrorCode.INPUT_TOO_LARGE,
+            f"The input has {len(data)} bytes with the member {RESERVED_MEMBER} added; "
+            f"AWS Step Functions takes {MAX_INPUT_BYTES}.",
+            hint="Put large data into S3 and pass its place.",
+        )
+    faults = workflow.input_schema.faults(dict(input))
+    if faults:
+        raise _input_invalid(*faults)
+    return StartPlan(workflow=workflow, name=name, input=data)
+
+
+def canonical(value: object) -> bytes:
+    """Return a JSON value as the one text we send for it: sorted members, no blanks, UTF-8."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return text.encode()
+
+
+def _name(workflow: Workflow, principal: Principal, sent_key: str | None) -> str:
+    if workflow.type != "standard":
+        if sent_key is not None:
+            raise RequestRejected(
+                ErrorCode.IDEMPOTENCY_UNSUPPORTED,
+                f"{workflow.name} is an EXPRESS workflow: AWS starts it again for every request.",
+                hint="Send no Idempotency-Key, or use a STANDARD workflow.",
+            )
+        return f"{principal.digest}-{secrets.token_hex(16)}"
+    if sent_key is None:
+        raise RequestRejected(
+            ErrorCode.IDEMPOTENCY_KEY_MISSING,
+            f"A start of {workflow.name} needs an Idempotency-Key.",
+            hint="Send a key that is the same for every attempt of one job, such as the job's id and attempt.",
+        )
+    return execution_name(principal, workflow.name, _bare(sent_key))
+
+
+def _bare(sent: str) -> str:
+    key = sent
+    if sent.startswith('"'):
+        quoted = _QUOTED.fullmatch(sent)
+        key = re.sub(r"\\(.)", r"\1", quoted[1]) if quoted else ""
+    if _KEY.fullmatch(key) is None:
+        raise RequestRejected(
+            ErrorCode.REQUEST_MALFORMED, "The Idempotency-Key is not 1 to 128 visible ASCII characters."
+        )
+    return key
+
+
+def _input_invalid(*faults: InputFault) -> RequestRejected:
+    return RequestRejected(
+        ErrorCode.INPUT_INVALID,
+        "The input is not what the workflow takes.",
+        hint="The errors name the places; the workflow's input schema is shown by /v1/whoami.",
+        faults=faults,
+    )
