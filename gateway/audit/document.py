@@ -1,0 +1,157 @@
+"""A record as a JSON object of version 1: fixed members, texts wherever the caller had a say, bounded."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+from gateway.audit.record import Record
+from gateway.audit.safe_text import cut, mask_secrets
+from gateway.policy.claims import MISSING, ClaimCheck
+
+VERSION: Final = 1
+MAX_BODY_BYTES: Final = 262_144
+CUT: Final = "cut"
+MISSING_TYPE: Final = "missing"
+
+Document = dict[str, object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How much of a record is written. text: characters of one text; name: of one name.
+
+    items: claims, checks or rules; wanted: values of one check.
+    """
+
+    text: int = 512
+    name: int = 128
+    items: int = 64
+    wanted: int = 16
+
+
+USUAL: Final = Limits()
+# Tried in turn until a record fits: a caller who fills every claim gets a record with less of each, never none.
+_TIGHTER: Final = (
+    USUAL,
+    Limits(text=96, name=64, items=32, wanted=4),
+    Limits(text=16, name=16, items=16, wanted=2),
+)
+
+
+def encode(record: Record) -> str:
+    """Return the record as one line of ASCII JSON of at most MAX_BODY_BYTES."""
+    line = ""
+    for limits in _TIGHTER:
+        line = dump(to_document(record, limits))
+        if len(line) <= MAX_BODY_BYTES:
+            break
+    return line
+
+
+def to_document(record: Record, limits: Limits = USUAL) -> Document:
+    """Return the record as version 1: every member always there, null where nothing is known.
+
+    A claim is {name, value, type} with `value` always a text (JSON for anything but a string), so that no claim of
+    any issuer changes the shape of the data.
+    """
+    principal = record.principal
+    return {
+        "v": VERSION,
+        "kind": record.kind,
+        "request_id": _text(record.request_id),
+        "at": moment(record.at),
+        "act": record.act,
+        "policy": _text(record.policy),
+        "code": record.code.value if record.code else None,
+        "stage": _maybe(record.stage),
+        "token": _maybe(record.token),
+        "token_alias": _maybe(record.token_alias),
+        "token_bytes": record.token_bytes,
+        "key_id_digest": _maybe(record.key_id_digest),
+        "issuer_name": _maybe(record.issuer),
+        "issuer": _maybe(principal.issuer if principal else None),
+        "subject": _maybe(principal.subject if principal else None),
+        "claims": _claims(record.claims, limits),
+        "rules": [_text(rule) for rule in record.rules[: limits.items]],
+        "checks": [_check(check, limits) for check in record.checks[: limits.items]],
+        "object": _maybe(record.object),
+        "target": _maybe(record.target),
+        "issued": _maybe(record.issued),
+        "execution": _maybe(record.execution),
+        "existed": record.existed,
+        "expires_at": None if record.expires_at is None else moment(record.expires_at),
+        "upstream": _maybe(record.upstream),
+        "source": _maybe(record.source),
+        "user_agent": _maybe(record.user_agent),
+    }
+
+
+def dump(document: Mapping[str, object]) -> str:
+    """Return the object on one ASCII line: no line end, control or bidirectional character survives unescaped."""
+    written = json.dumps(document, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    # JSON lets DEL stand as it is, and inside a text is the only place where it can stand.
+    return written.replace("\x7f", "\\u007f")
+
+
+def moment(seconds: float) -> str:
+    """Return wall seconds as RFC 3339 UTC with microseconds."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def _text(value: str, limit: int = USUAL.text) -> str:
+    # Bounded before it is masked, masked before it is cut: a piece of a token would have no shape any more.
+    return cut(mask_secrets(value[:65_536]), limit)
+
+
+def _maybe(value: str | None) -> str | None:
+    return None if value is None else _text(value)
+
+
+def _claims(claims: Sequence[tuple[str, object]], limits: Limits) -> list[Document]:
+    written: list[Document] = [
+        {"name": _text(name, limits.name), **_typed(value, limits)} for name, value in claims[: limits.items]
+    ]
+    if len(claims) > limits.items:
+        written.append({"name": "…", "value": f"{len(claims) - limits.items} more claims", "type": CUT})
+    return written
+
+
+def _check(check: ClaimCheck, limits: Limits) -> Document:
+    wanted = [_typed(value, limits) for value in check.wanted[: limits.wanted]]
+    if len(check.wanted) > limits.wanted:
+        wanted.append({"value": f"{len(check.wanted) - limits.wanted} more values", "type": CUT})
+    return {
+        "name": _text(check.claim, limits.name),
+        "operator": check.operator.value,
+        "outcome": check.outcome,
+        **_typed(check.presented, limits),
+        "wanted": wanted,
+    }
+
+
+def _typed(value: object, limits: Limits) -> Document:
+    if value is MISSING:
+        return {"value": "", "type": MISSING_TYPE}
+    if isinstance(value, str):
+        return {"value": _text(value, limits.text), "type": "string"}
+    # `default` only for what JSON cannot say; its repr may hold anything, so only the class is named.
+    written = json.dumps(value, ensure_ascii=False, default=lambda odd: f"<{type(odd).__name__}>")
+    return {"value": _text(written, limits.text), "type": _type_name(value)}
+
+
+def _type_name(value: object) -> str:
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "boolean"
+        case int():
+            return "integer"
+        case float():
+            return "number"
+        case list() | tuple():
+            return "list"
+        case _:
+            return "object"

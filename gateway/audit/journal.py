@@ -1,0 +1,119 @@
+"""The journal on disk: records in, durable chained lines out.
+
+[edge]
+"""
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from gateway.audit.document import encode
+from gateway.audit.ledger import DirectoryInUse, Ledger
+from gateway.audit.record import Record
+from gateway.audit.writer import Item, Writer, unavailable
+from gateway.clock import Clock
+from gateway.errors import ConfigurationInvalid, ErrorCode
+from gateway.metrics import Metrics
+
+_log = logging.getLogger("gateway.audit.journal")
+
+_STOP_S: Final = 10.0
+# An outcome is written before its answer leaves, so that `explain` finds it; the answer does not wait for a sick disk.
+_CONCLUDE_S: Final = 0.5
+
+
+class JsonlJournal:
+    """Keeps records in `audit-000001.jsonl` and following files of one directory, which one process holds at a time.
+
+    An intent is acknowledged after fsync; intents that come together share one. Outcomes and refusals wait in memory
+    while the disk fails.
+
+    max_bytes:  size at which a file is followed by the next.
+    patience_s: longest wait of an intent, whatever its caller's deadline.
+    fsync:      `os.fsync`; tests pass a slower or a failing one.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        metrics: Metrics,
+        clock: Clock,
+        max_bytes: int = 64 * 1024 * 1024,
+        patience_s: float = 5.0,
+        fsync: Callable[[int], None] = os.fsync,
+    ) -> None:
+        self._directory = directory
+        self._metrics = metrics
+        self._clock = clock
+        self._patience_s = patience_s
+        self._ledger = Ledger(directory, clock=clock, max_bytes=max_bytes, fsync=fsync)
+        self._writer = Writer(self._ledger, metrics)
+
+    async def __aenter__(self) -> Self:
+        """Take the directory and start writing; raises ConfigurationInvalid (`audit_unavailable`)."""
+        try:
+            await asyncio.to_thread(self._ledger.open)
+        except OSError as fault:
+            raise self._unusable(fault) from fault
+        self._writer.start(asyncio.get_running_loop())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Write what waits and let go of the directory."""
+        await asyncio.to_thread(self._writer.stop, _STOP_S)
+
+    async def intend(self, record: Record, *, deadline: float | None = None) -> None:
+        """Return when the record is durable; raises Unavailable (`audit_unavailable`)."""
+        began = self._clock.monotonic()
+        patience = self._patience_s if deadline is None else min(self._patience_s, deadline - began)
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        item = self._offer(record, waiter)
+        if item is None:
+            raise unavailable()
+        try:
+            async with asyncio.timeout(patience):
+                await waiter
+        except TimeoutError:
+            self._writer.count_failure("intent")
+            raise unavailable() from None
+        finally:
+            item.given_up = True
+        self._metrics.audit_seconds.observe(self._clock.monotonic() - began)
+
+    async def conclude(self, record: Record) -> None:
+        """Take an outcome; waits until it is written where that takes no longer than half a second."""
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if self._offer(record, waiter) is not None:
+            await asyncio.wait((waiter,), timeout=_CONCLUDE_S)
+
+    def refuse(self, record: Record) -> None:
+        """Take a refusal and return at once."""
+        self._offer(record, None)
+
+    def _offer(self, record: Record, waiter: "asyncio.Future[None] | None") -> Item | None:
+        try:
+            body = encode(record)
+        except (ValueError, TypeError, RecursionError, OverflowError):
+            # Without the exception, whose text may hold a claim's value.
+            _log.error("audit record cannot be written as JSON", extra={"request_id": record.request_id})
+            self._writer.lose(record.kind)
+            return None
+        item = Item(kind=record.kind, body=body, waiter=waiter)
+        return item if self._writer.offer(item) else None
+
+    def _unusable(self, fault: OSError) -> ConfigurationInvalid:
+        if isinstance(fault, DirectoryInUse):
+            message = f"The audit directory {self._directory} is in use by another process."
+            hint = "Give every process an audit directory of its own."
+        else:
+            reason = fault.strerror or "unknown reason"
+            message = f"The audit directory {self._directory} cannot be written: {reason}."
+            hint = "The service needs a directory of its own there, and room on the disk."
+        return ConfigurationInvalid(ErrorCode.AUDIT_UNAVAILABLE, message, hint=hint)

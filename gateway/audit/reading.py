@@ -1,0 +1,129 @@
+"""Finds records in a journal's files by what an administrator has at hand.
+
+[edge]
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from gateway.audit.ledger import JournalFile, journal_files
+from gateway.audit.recall import DocumentInvalid, to_record
+from gateway.audit.record import Record
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """A record and where it stands. text: its line as JSON, without the line end."""
+
+    file: str
+    line: int
+    text: str
+    record: Record
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Query:
+    """What a record must have; None does not matter.
+
+    token:     digest of the token or its replay digest, whole or its first 8 hex digits and more: a session's name
+               carries eight.
+    session:   assumed-role ARN, or its session name.
+    execution: execution ARN, or its name; an intent knows only the name.
+    rule:      rule id, matched or nearest.
+    """
+
+    request: str | None = None
+    token: str | None = None
+    session: str | None = None
+    execution: str | None = None
+    rule: str | None = None
+
+    def fits(self, record: Record) -> bool:
+        """Say whether the record has everything asked for."""
+        return (
+            self.request in (None, record.request_id)
+            and (self.token is None or _is_token(record, self.token))
+            and (self.session is None or _is_session(record, self.session))
+            and (self.execution is None or _is_execution(record, self.execution))
+            and (self.rule is None or self.rule in record.rules)
+        )
+
+
+def read_entries(directory: Path) -> Iterator[Entry]:
+    """Yield all records in the order they were written; raises OSError.
+
+    Lines that are no records, or broken, are skipped: finding those is what verification is for.
+    """
+    for file in journal_files(directory):
+        yield from _entries(file, "")
+
+
+def find(directory: Path, query: Query) -> Iterator[Entry]:
+    """Yield the records that fit, in the order they were written; raises OSError."""
+    for file in journal_files(directory):
+        for entry in _entries(file, _needle(query)):
+            if query.fits(entry.record):
+                yield entry
+
+
+def find_stories(directory: Path, text: str) -> list[list[Entry]]:
+    """Return all records of every request that a request id, execution or session ARN or token digest leads to.
+
+    One list per request, in the order the requests began; raises OSError.
+    """
+    queries = (Query(request=text), Query(execution=text), Query(session=text), Query(token=text))
+    wanted: dict[str, list[Entry]] = {}
+    for file in journal_files(directory):
+        for entry in _entries(file, _short(text)):
+            if any(query.fits(entry.record) for query in queries):
+                wanted.setdefault(entry.record.request_id, [])
+    for entry in read_entries(directory) if wanted else ():
+        if entry.record.request_id in wanted:
+            wanted[entry.record.request_id].append(entry)
+    return list(wanted.values())
+
+
+def _entries(file: JournalFile, needle: str) -> Iterator[Entry]:
+    sought = needle.encode("utf-8", "replace")
+    for number, line in enumerate(file.lines(), start=1):
+        # A look into the bytes costs a thousandth of reading the JSON.
+        if sought not in line:
+            continue
+        try:
+            document = json.loads(line)
+            record = to_record(document) if isinstance(document, dict) else None
+        except (ValueError, DocumentInvalid):
+            continue
+        if record is not None:
+            text = line.decode("ascii", "backslashreplace").rstrip("\n")
+            yield Entry(file=file.name, line=number, text=text, record=record)
+
+
+def _needle(query: Query) -> str:
+    asked = [getattr(query, field.name) for field in fields(query)]
+    return max((_short(text) for text in asked if text), key=len, default="")
+
+
+def _short(text: str) -> str:
+    """Return the part that every spelling of it in a record contains, as JSON writes it."""
+    return json.dumps(text.rpartition("/")[2].rpartition(":")[2])[1:-1]
+
+
+def _is_token(record: Record, digest: str) -> bool:
+    if len(digest) < 8:
+        return False
+    return any(known is not None and known.startswith(digest) for known in (record.token, record.token_alias))
+
+
+def _is_session(record: Record, session: str) -> bool:
+    return record.issued is not None and session in (record.issued, record.issued.rpartition("/")[2])
+
+
+def _is_execution(record: Record, execution: str) -> bool:
+    if record.execution is None:
+        return False
+    if ":" in execution and ":" in record.execution:
+        return execution == record.execution
+    return execution.rpartition(":")[2] == record.execution.rpartition(":")[2]

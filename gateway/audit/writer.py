@@ -1,0 +1,264 @@
+"""The journal's one thread: takes records from memory to the ledger, many to one fsync.
+
+[edge] The event loop offers records and is answered through their waiters; it never waits for the disk itself.
+"""
+
+import asyncio
+import contextlib
+import logging
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+from gateway.audit.document import VERSION, dump
+from gateway.audit.ledger import FileVanished, Ledger
+from gateway.audit.record import RecordKind
+from gateway.errors import ErrorCode, Unavailable
+from gateway.metrics import Metrics
+
+_log = logging.getLogger("gateway.audit.writer")
+
+MAX_WAITING: Final = 4_096
+MAX_WAITING_BYTES: Final = 16 * 1024 * 1024
+_BATCH: Final = 512
+_IDLE_S: Final = (
+    0.25  # how soon a moved file is noticed, and outcomes without an intent behind them are durable
+)
+_PAUSE_S: Final = 0.2  # between attempts while the disk fails, so that a full disk is not hammered
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Item:
+    """A record on its way.
+
+    waiter:   answered when an intent is durable, when an outcome is written.
+    given_up: its caller waits no longer, so an intent must not be written any more.
+    """
+
+    kind: RecordKind | Literal["journal"]
+    body: str
+    waiter: asyncio.Future[None] | None = field(default=None, repr=False)
+    given_up: bool = False
+
+
+class Writer:
+    """Owns the ledger between `start` and `stop`.
+
+    While the disk fails, intents are refused and outcomes and refusals kept, up to MAX_WAITING; what is lost beyond
+    that is counted, logged and noted in the journal.
+    """
+
+    def __init__(self, ledger: Ledger, metrics: Metrics) -> None:
+        self._ledger = ledger
+        self._metrics = metrics
+        self._changed = threading.Condition()
+        self._queue: deque[Item] = deque()
+        self._queued_bytes = 0
+        self._lost: Counter[str] = Counter()
+        self._open = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        # Of the thread alone: not yet written; written but not yet durable.
+        self._kept: list[Item] = []
+        self._written: list[Item] = []
+        self._failing = False
+        self._next_attempt = 0.0
+
+    def start(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Begin to write; the waiters of all items belong to this loop."""
+        self._loop = loop
+        self._open = True
+        self._thread = threading.Thread(target=self._run, name="audit-journal", daemon=True)
+        self._thread.start()
+
+    def stop(self, timeout_s: float) -> None:
+        """Write what waits, close the ledger, and return; blocks, but for a sick disk only so long."""
+        with self._changed:
+            self._open = False
+            self._changed.notify()
+        if self._thread is not None:
+            self._thread.join(timeout_s)
+            if self._thread.is_alive():
+                _log.error("audit journal did not stop in time", extra={"waiting": len(self._queue)})
+
+    def offer(self, item: Item) -> bool:
+        """Take an item, or return False when there is no room or nobody writes; then it is counted as lost."""
+        with self._changed:
+            full = len(self._queue) >= MAX_WAITING or self._queued_bytes >= MAX_WAITING_BYTES
+            if self._open and not full:
+                self._queue.append(item)
+                self._queued_bytes += len(item.body)
+                self._changed.notify()
+                return True
+        self.lose(item.kind)
+        return False
+
+    def lose(self, kind: str) -> None:
+        """Count a record that will never be written."""
+        self.count_failure(kind)
+        if kind == "intent":
+            return  # its call is refused, so nothing is lost
+        with self._changed:
+            first = not self._lost
+            self._lost[kind] += 1
+        if first:
+            _log.error("audit records are being lost", extra={"kind": kind})
+
+    def count_failure(self, kind: str) -> None:
+        """Count a record that could not be written in time."""
+        self._metrics.audit_failures.labels(kind=kind).inc()
+
+    def _run(self) -> None:
+        while True:
+            fresh, stopping = self._take()
+            try:
+                self._store(fresh, stopping=stopping)
+            except Exception:  # noqa: BLE001 - see below
+                # A bug of ours must not end the thread: every later intent would wait in vain.
+                _log.exception("audit writer failed")
+                self._start_over()
+            if stopping and not fresh:
+                break
+        self._lose_kept(len(self._kept))
+        self._ledger.close()
+
+    def _start_over(self) -> None:
+        items, self._written, self._kept = [*self._written, *self._kept], [], []
+        self._fail(items)
+        self._lose_kept(len(self._kept))  # one of them may be what failed
+        self._ledger.give_up_file("recovered")
+
+    def _take(self) -> tuple[list[Item], bool]:
+        with self._changed:
+            if not self._queue and self._open:
+                self._changed.wait(_IDLE_S)
+            fresh = [self._queue.popleft() for _ in range(min(_BATCH, len(self._queue)))]
+            self._queued_bytes -= sum(len(item.body) for item in fresh)
+            return fresh, not self._open
+
+    def _store(self, fresh: list[Item], *, stopping: bool) -> None:
+        if time.monotonic() < self._next_attempt and not stopping:
+            self._fail(fresh)
+            return
+        if not self._failing:
+            self._note_losses()
+        self._kept += fresh
+        for last_attempt in (False, True):
+            try:
+                self._write(sync=not fresh or any(item.kind == "intent" for item in self._kept))
+            except OSError as fault:
+                # What is not acknowledged goes once more, into a new file.
+                self._kept, self._written = [*self._written, *self._kept], []
+                if last_attempt:
+                    self._disk_failed(fault)
+            else:
+                self._disk_works()
+                return
+
+    def _write(self, *, sync: bool) -> None:
+        ledger = self._ledger
+        self._renew_file()
+        self._kept = [item for item in self._kept if not (item.kind == "intent" and item.given_up)]
+        if self._kept:
+            ledger.append([item.body for item in self._kept])
+            self._written += self._kept
+            self._kept = []
+            self._answer(item.waiter for item in self._written if item.kind == "outcome")
+        if sync:
+            self._sync()
+
+    def _renew_file(self) -> None:
+        event = self._ledger.wants_new_file()
+        if event is None:
+            return
+        if event == "deleted":
+            self._ledger.give_up_file(event)
+            if self._written:
+                raise FileVanished("The audit file was deleted before its end was durable.")
+        self._sync()
+        self._ledger.start_file(event)
+        if event not in ("rotated", "recovered"):
+            _log.warning("audit file was taken away; a new one is in use", extra={"event": event})
+
+    def _sync(self) -> None:
+        self._ledger.sync()
+        done, self._written = self._written, []
+        for kind, count in Counter(item.kind for item in done).items():
+            self._metrics.audit_records.labels(kind=kind).inc(count)
+        self._answer(item.waiter for item in done)
+
+    def _disk_failed(self, fault: OSError) -> None:
+        self._next_attempt = time.monotonic() + _PAUSE_S
+        if not self._failing:
+            self._failing = True
+            _log.error(
+                "audit directory cannot be written; grants are refused until it can",
+                extra={"reason": fault.strerror or str(fault)},
+            )
+        kept, self._kept = self._kept, []
+        self._fail(kept)
+
+    def _fail(self, items: list[Item]) -> None:
+        """Refuse intents at once; keep outcomes and refusals for later, as many as fit."""
+        refused = [item for item in items if item.kind == "intent"]
+        for item in refused:
+            if not item.given_up:
+                self.count_failure("intent")
+        self._answer((item.waiter for item in refused), failed=True)
+        self._answer(item.waiter for item in items if item.kind == "outcome")
+        self._kept += [item for item in items if item.kind != "intent"]
+        self._lose_kept(len(self._kept) - MAX_WAITING)
+
+    def _lose_kept(self, count: int) -> None:
+        """Drop that many records, refusals before outcomes."""
+        if count <= 0:
+            return
+        self._kept.sort(key=lambda item: item.kind == "outcome")  # stable: the oldest refusals come first
+        dropped, self._kept = self._kept[:count], self._kept[count:]
+        for item in dropped:
+            self.lose(item.kind)
+
+    def _disk_works(self) -> None:
+        self._next_attempt = 0.0
+        if self._failing:
+            self._failing = False
+            _log.warning("audit directory can be written again")
+
+    def _note_losses(self) -> None:
+        """Put a note of what was lost into the journal itself."""
+        with self._changed:
+            lost, self._lost = self._lost, Counter()
+        if lost:
+            counts = {f"lost_{kind}": count for kind, count in sorted(lost.items())}
+            note = dump({"v": VERSION, "kind": "journal", "event": "lost", **counts})
+            self._kept.append(Item(kind="journal", body=note))
+
+    def _answer(self, waiters: "Iterable[asyncio.Future[None] | None]", *, failed: bool = False) -> None:
+        waiting = [waiter for waiter in waiters if waiter is not None]
+        if not waiting or self._loop is None:
+            return
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            self._loop.call_soon_threadsafe(_resolve, waiting, failed)
+
+
+def _resolve(waiters: "list[asyncio.Future[None]]", failed: bool) -> None:  # noqa: FBT001 - call_soon passes positions
+    for waiter in waiters:
+        if waiter.done():
+            continue
+        if failed:
+            waiter.set_exception(unavailable())
+        else:
+            waiter.set_result(None)
+
+
+def unavailable() -> Unavailable:
+    """Return what the caller of an intent that was not written is told."""
+    return Unavailable(
+        ErrorCode.AUDIT_UNAVAILABLE,
+        "The audit record could not be written, so nothing was exchanged or started.",
+        hint="Repeat the request later; the gateway's operators see why in its log.",
+        retry_after_s=5,
+    )
