@@ -1,0 +1,277 @@
+"""Reads the order of the house from the source: who imports what, judged without importing anything."""
+
+import ast
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+# A part may import the parts to its left, and nothing to its right.
+ORDER = [
+    "errors",
+    "clock",
+    "secret",
+    "strict_json",
+    "arn",
+    "metrics",
+    "outbound",
+    "files",
+    "identity",
+    "policy",
+    "credentials",
+    "executions",
+    "audit",
+    "state",
+    "exchange",
+    "settings",
+    "admin",
+    "doors",
+    "app",
+    "dev",
+    "cli",
+]
+
+# Modules that touch the world. Only composition (app, cli, dev) imports them; everybody else sees a Protocol.
+EDGES = frozenset(
+    {
+        "gateway.outbound.addresses",
+        "gateway.outbound.aws",
+        "gateway.outbound.aws_endpoints",
+        "gateway.outbound.keyfetch",
+        "gateway.outbound.pooled",
+        "gateway.outbound.tls",
+        "gateway.identity.jwks",
+        "gateway.policy.watch",
+        "gateway.credentials.sts",
+        "gateway.executions.stepfunctions",
+        "gateway.audit.journal",
+        "gateway.audit.ledger",
+        "gateway.audit.writer",
+    }
+)
+COMPOSITION = ("gateway.app", "gateway.cli", "gateway.dev", "gateway.__main__")
+
+# Libraries that reach the outside or carry a technology, and who owns them. What is not named here may be used anywhere.
+_FILES = ("gateway.files", "gateway.audit", "gateway.policy.watch", *COMPOSITION)
+OWNERS: Mapping[str, tuple[str, ...]] = {
+    "aiohttp": ("gateway.outbound", "gateway.dev"),
+    "authlib": ("gateway.doors",),
+    "boto3": ("gateway.dev",),
+    "botocore": ("gateway.outbound", "gateway.dev"),
+    "cryptography": ("gateway.identity", "gateway.dev"),
+    "httptools": ("gateway.doors",),
+    "jsonschema": ("gateway.policy",),
+    "jwt": ("gateway.identity", "gateway.dev"),
+    "prometheus_client": ("gateway.metrics",),
+    "pydantic": ("gateway.files", "gateway.policy"),
+    "referencing": ("gateway.policy",),
+    "starlette": ("gateway.doors", *COMPOSITION),
+    "uvicorn": ("gateway.doors.protocol", *COMPOSITION),
+    "uvloop": COMPOSITION,
+    "watchfiles": ("gateway.policy.watch",),
+    "yaml": ("gateway.files", "gateway.dev"),
+    "yarl": ("gateway.outbound",),
+    # Of the standard library:
+    "fcntl": ("gateway.audit", "gateway.dev"),
+    "http.client": ("gateway.dev",),
+    "os": _FILES,
+    "pathlib": _FILES,
+    "shutil": _FILES,
+    "signal": COMPOSITION,
+    "socket": ("gateway.outbound", *COMPOSITION),
+    "ssl": ("gateway.outbound",),
+    "subprocess": COMPOSITION,
+    "tempfile": _FILES,
+    "urllib.request": (),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """One module of ours. name: dotted, without `__init__`."""
+
+    name: str
+    tree: ast.Module
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Import:
+    """One name that a module imports.
+
+    module: the dotted module it comes from. name: the object taken out of that module, None when it is the module itself.
+    """
+
+    importer: str
+    line: int
+    module: str
+    name: str | None
+
+    def __str__(self) -> str:
+        return f"{self.importer}:{self.line} imports {self.module}" + (f".{self.name}" if self.name else "")
+
+
+def read_house(package: Path) -> tuple[Source, ...]:
+    """Parse every module below the package folder."""
+    return tuple(
+        Source(name=_dotted(path.relative_to(package.parent)), tree=ast.parse(path.read_text()))
+        for path in sorted(package.rglob("*.py"))
+    )
+
+
+def _dotted(path: Path) -> str:
+    return ".".join(path.with_suffix("").parts).removesuffix(".__init__")
+
+
+def wrong_way(house: tuple[Source, ...]) -> list[str]:
+    """Name imports that point right along the order."""
+    return [str(found) for found in _ours(house) if _rank(found.module) > _rank(found.importer)]
+
+
+def borrowed(house: tuple[Source, ...]) -> list[str]:
+    """Name imports of a name from a module that only imports it itself."""
+    defined = {source.name: set(_definitions(source.tree)) for source in house}
+    return [
+        str(found) for found in _ours(house) if found.name and found.name not in defined.get(found.module, ())
+    ]
+
+
+def misplaced(house: tuple[Source, ...]) -> list[str]:
+    """Name imports of a library by a module that does not own it."""
+    return [
+        str(found)
+        for found in _imports(house)
+        for library, owners in OWNERS.items()
+        if _within(found.module, (library,)) or f"{found.module}.{found.name}" == library
+        if not _within(found.importer, owners)
+    ]
+
+
+def reached_edges(house: tuple[Source, ...]) -> list[str]:
+    """Name imports of an edge by a module that should see a Protocol. An edge may use `outbound` and its own package's edges."""
+    return [
+        str(found)
+        for found in _ours(house)
+        if found.module in EDGES and not _within(found.importer, COMPOSITION)
+        if found.importer not in EDGES
+        or not _within(found.module, ("gateway.outbound", _package(found.importer)))
+    ]
+
+
+def undocumented(house: tuple[Source, ...]) -> list[str]:
+    """Name modules that do not say what they own."""
+    return [source.name for source in house if not ast.get_docstring(source.tree)]
+
+
+def effects(house: tuple[Source, ...]) -> list[str]:
+    """Name module-level statements that do something on import, or make a client, a lock, a metric or a task."""
+    return [
+        f"{source.name}:{statement.lineno}"
+        for source in house
+        for statement in source.tree.body
+        if _has_effect(statement, _outside_names(source.tree))
+    ]
+
+
+def _has_effect(statement: ast.stmt, outside: frozenset[str]) -> bool:
+    match statement:
+        case ast.Expr(value=ast.Constant()):
+            return False  # the docstring
+        case ast.Expr() | ast.For() | ast.While() | ast.With():
+            return True
+        case ast.Assign(value=value) | ast.AnnAssign(value=ast.expr() as value):
+            calls = (node for node in ast.walk(value) if isinstance(node, ast.Call))
+            return any(_root(call.func) in outside for call in calls)
+    return False
+
+
+_LIVING = (
+    "aiohttp",
+    "asyncio",
+    "boto3",
+    "botocore",
+    "prometheus_client",
+    "socket",
+    "ssl",
+    "subprocess",
+    "threading",
+)
+
+
+def _outside_names(tree: ast.Module) -> frozenset[str]:
+    names = {"open"}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {
+                alias.asname or alias.name.split(".")[0]
+                for alias in node.names
+                if _within(alias.name, _LIVING)
+            }
+        elif isinstance(node, ast.ImportFrom) and _within(node.module or "", _LIVING):
+            names |= {alias.asname or alias.name for alias in node.names}
+    return frozenset(names)
+
+
+def _root(function: ast.expr) -> str:
+    while isinstance(function, ast.Attribute):
+        function = function.value
+    return function.id if isinstance(function, ast.Name) else ""
+
+
+def _imports(house: tuple[Source, ...]) -> Iterator[Import]:
+    modules = {source.name for source in house}
+    for source in house:
+        for node in ast.walk(source.tree):
+            if isinstance(node, ast.Import):
+                for alias in node.names:
+                    yield Import(importer=source.name, line=node.lineno, module=alias.name, name=None)
+            elif isinstance(node, ast.ImportFrom):
+                yield from _from_imports(source.name, node, modules)
+
+
+def _from_imports(importer: str, node: ast.ImportFrom, modules: set[str]) -> Iterator[Import]:
+    # A relative import would hide where it points; it is reported as a module that nobody may import.
+    module = "." * node.level + (node.module or "")
+    for alias in node.names:
+        whole = f"{module}.{alias.name}"
+        if whole in modules:
+            yield Import(importer=importer, line=node.lineno, module=whole, name=None)
+        else:
+            yield Import(importer=importer, line=node.lineno, module=module, name=alias.name)
+
+
+def _ours(house: tuple[Source, ...]) -> Iterator[Import]:
+    return (
+        found
+        for found in _imports(house)
+        if _within(found.module, ("gateway",)) or found.module.startswith(".")
+    )
+
+
+def _rank(module: str) -> int:
+    """Return the place of a module's part in the order; what has no place stands right of everything but `__main__`."""
+    parts = module.split(".")
+    if module == "gateway":
+        return -1
+    if parts[0] != "gateway" or parts[1] not in ORDER:
+        return len(ORDER) + (module == "gateway.__main__")
+    return ORDER.index(parts[1])
+
+
+def _definitions(tree: ast.Module) -> Iterator[str]:
+    for statement in tree.body:
+        match statement:
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
+                yield name
+            case ast.Assign(targets=targets):
+                yield from (
+                    node.id for target in targets for node in ast.walk(target) if isinstance(node, ast.Name)
+                )
+            case ast.AnnAssign(target=ast.Name(id=name)):
+                yield name
+
+
+def _package(module: str) -> str:
+    return module.rpartition(".")[0]
+
+
+def _within(module: str, owners: Iterable[str]) -> bool:
+    return any(module == owner or module.startswith(f"{owner}.") for owner in owners)
