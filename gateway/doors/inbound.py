@@ -160,13 +160,13 @@ def one_token(request: Request, others: Iterable[str | None] = ()) -> Secret:
 
 
 def make_call(request: Request, token: Secret, clock: Clock, *, seconds: float = EXCHANGE_S) -> Call:
-    """Return the call: the one reading of the clock, and the deadline counted from it."""
+    """Return the call: the one reading of the clock, and the deadline counted from the request's first byte."""
     agent = request.headers.get("user-agent")
     return Call(
         request_id=request.scope["state"]["request_id"],
         token=token,
         now=clock.wall(),
-        deadline=clock.monotonic() + seconds,
+        deadline=request.scope["state"]["arrived"] + seconds,
         source=request.client.host if request.client else None,
         user_agent=agent[:_LONGEST_USER_AGENT] if agent else None,
     )
