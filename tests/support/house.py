@@ -42,16 +42,20 @@ EDGES = frozenset(
         "gateway.identity.jwks",
         "gateway.policy.watch",
         "gateway.credentials.sts",
+        "gateway.executions.states_calls",
         "gateway.executions.stepfunctions",
         "gateway.audit.journal",
         "gateway.audit.ledger",
+        "gateway.audit.reading",
         "gateway.audit.writer",
+        "gateway.doors.server",
     }
 )
 COMPOSITION = ("gateway.app", "gateway.cli", "gateway.dev", "gateway.__main__")
 
 # Libraries that reach the outside or carry a technology, and who owns them. What is not named here may be used anywhere.
-_FILES = ("gateway.files", "gateway.audit", "gateway.policy.watch", *COMPOSITION)
+_SERVES = ("gateway.doors.server", *COMPOSITION)
+_FILES = ("gateway.files", "gateway.audit", "gateway.policy.watch", *_SERVES)
 OWNERS: Mapping[str, tuple[str, ...]] = {
     "aiohttp": ("gateway.outbound", "gateway.dev"),
     "authlib": ("gateway.doors",),
@@ -65,8 +69,8 @@ OWNERS: Mapping[str, tuple[str, ...]] = {
     "pydantic": ("gateway.files", "gateway.policy"),
     "referencing": ("gateway.policy",),
     "starlette": ("gateway.doors", *COMPOSITION),
-    "uvicorn": ("gateway.doors.protocol", *COMPOSITION),
-    "uvloop": COMPOSITION,
+    "uvicorn": ("gateway.doors.protocol", *_SERVES),
+    "uvloop": _SERVES,
     "watchfiles": ("gateway.policy.watch",),
     "yaml": ("gateway.files", "gateway.dev"),
     "yarl": ("gateway.outbound",),
@@ -76,9 +80,9 @@ OWNERS: Mapping[str, tuple[str, ...]] = {
     "os": _FILES,
     "pathlib": _FILES,
     "shutil": _FILES,
-    "signal": COMPOSITION,
-    "socket": ("gateway.outbound", *COMPOSITION),
-    "ssl": ("gateway.outbound",),
+    "signal": _SERVES,
+    "socket": ("gateway.outbound", *_SERVES),
+    "ssl": ("gateway.outbound", "gateway.doors.server"),
     "subprocess": COMPOSITION,
     "tempfile": _FILES,
     "urllib.request": (),
