@@ -1,0 +1,68 @@
+"""/livez, /readyz and /metrics: is it alive, should it get requests, what has it done."""
+
+from collections.abc import Callable
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from gateway.doors.draining import Draining
+from gateway.identity.keys import KeySetState
+from gateway.metrics import Metrics
+from gateway.policy.snapshot import PolicyState
+
+
+def health_routes(
+    *,
+    metrics: Metrics,
+    draining: Draining,
+    policy: Callable[[], PolicyState | None],
+    keys: Callable[[], tuple[KeySetState, ...]],
+) -> list[Route]:
+    """Return the routes for whoever watches the process. Nothing here asks the network or reads a file.
+
+    policy: the state of the policy in force, None while there is none. keys: the state of every issuer's keys.
+    """
+
+    async def livez(_: Request) -> Response:
+        return JSONResponse({"status": "alive"})
+
+    async def readyz(_: Request) -> Response:
+        status, document = readiness(draining, policy(), keys())
+        return JSONResponse(document, status)
+
+    async def show_metrics(_: Request) -> Response:
+        return Response(metrics.exposition(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    return [Route("/livez", livez), Route("/readyz", readyz), Route("/metrics", show_metrics)]
+
+
+def readiness(
+    draining: Draining, policy: PolicyState | None, keys: tuple[KeySetState, ...]
+) -> tuple[int, dict[str, object]]:
+    """Return the HTTP status and document of /readyz.
+
+    A rejected reload leaves the last good policy in force, so it is shown and changes nothing; one issuer with
+    keys is enough, because the others' tokens would fare no better elsewhere.
+    """
+    if draining.leaving:
+        status = "draining"
+    elif policy is None:
+        status = "no_policy"
+    elif not any(state.keys for state in keys):
+        status = "no_keys"
+    else:
+        status = "ready"
+    document: dict[str, object] = {"status": status, "policy": policy.state if policy else "none"}
+    if policy is not None:
+        document |= {"digest": policy.digest, "findings": policy.findings}
+    document["issuers"] = {state.issuer: _issuer(state) for state in keys}
+    return 200 if status == "ready" else 503, document
+
+
+def _issuer(state: KeySetState) -> dict[str, object]:
+    return {
+        "keys": state.keys,
+        "age_s": None if state.age_s is None else round(state.age_s),
+        "last_error": state.fault,
+    }

@@ -1,0 +1,257 @@
+"""What happens around every request: its id, limits, log line, metrics, and an answer whatever goes wrong."""
+
+import asyncio
+import logging
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.routing import Match
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from gateway.clock import Clock
+from gateway.doors.answers import SECURITY_HEADERS, new_request_id
+from gateway.doors.draining import Draining
+from gateway.doors.leaving import CallerLeft
+from gateway.doors.problems import ErrorShape, problem_response, token_error_response
+from gateway.errors import ErrorCode, GatewayError, RequestRejected, Unavailable
+from gateway.metrics import Metrics
+
+_access = logging.getLogger("gateway.access")
+_log = logging.getLogger("gateway.http")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Style:
+    """How one path differs from the others.
+
+    max_body_bytes: larger bodies are `body_too_large`.
+    say:            the shape of its errors.
+    """
+
+    max_body_bytes: int = 64 * 1024
+    say: ErrorShape = problem_response
+
+
+#: By exact path; every other path has the default style.
+STYLES: Final[Mapping[str, Style]] = {
+    "/v1/executions": Style(max_body_bytes=320 * 1024),
+    "/token": Style(say=token_error_response),
+}
+_DEFAULT_STYLE: Final = Style()
+#: Answered also while the process drains or is overloaded, and not counted against its limit.
+_ALWAYS_OPEN: Final = frozenset({"/livez", "/readyz", "/metrics"})
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"})
+_OURS: Final = frozenset(name for name, _ in SECURITY_HEADERS) | {b"x-request-id", b"server"}
+_FRAMEWORK_CODES: Final = {
+    404: ErrorCode.NOT_FOUND,
+    405: ErrorCode.METHOD_NOT_ALLOWED,
+    413: ErrorCode.BODY_TOO_LARGE,
+    415: ErrorCode.UNSUPPORTED_MEDIA_TYPE,
+}
+#: What the log says of a request whose caller left before an answer began; never on the wire.
+_CALLER_LEFT: Final = 499
+
+
+class Front:
+    """Stands before the routes. `app` is a Starlette Router: the errors of a Starlette would be its own.
+
+    Sets `scope["state"]["request_id"]`, and `["arrived"]` to the monotonic seconds at which the request came.
+    max_in_flight: requests served at once; one more is `overloaded`.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        metrics: Metrics,
+        draining: Draining,
+        clock: Clock,
+        styles: Mapping[str, Style] = STYLES,
+        max_in_flight: int = 4096,
+    ) -> None:
+        self._app = app
+        self._metrics = metrics
+        self._draining = draining
+        self._clock = clock
+        self._styles = styles
+        self._max_in_flight = max_in_flight
+        self._in_flight = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request; never raises."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        begun = self._clock.monotonic()
+        answer = _Answer(send, new_request_id(), closes=self._draining.leaving)
+        scope.setdefault("state", {}).update(request_id=answer.request_id, arrived=begun)
+        # Without it Starlette's router writes its own 404 and 405 instead of raising them.
+        scope["app"] = self
+        self._in_flight += 1
+        self._metrics.http_in_flight.inc()
+        try:
+            await self._serve(scope, receive, answer)
+        finally:
+            self._in_flight -= 1
+            self._metrics.http_in_flight.dec()
+            self._conclude(scope, answer, self._clock.monotonic() - begun)
+
+    async def _serve(self, scope: Scope, receive: Receive, answer: "_Answer") -> None:
+        style = self._styles.get(scope["path"], _DEFAULT_STYLE)
+        headers: Mapping[str, str] = {}
+        try:
+            self._admit(scope, style)
+            await self._app(scope, _counted(receive, style.max_body_bytes), answer.send)
+            return
+        except (ClientDisconnect, CallerLeft):
+            return
+        except HTTPException as refusal:
+            error, headers = _framework_error(refusal, scope)
+        except GatewayError as refusal:
+            error = refusal
+            if error.code is ErrorCode.INTERNAL_ERROR:
+                _log_fault(error.__cause__ or error, answer.request_id)
+        except asyncio.CancelledError:
+            # The server gives up what has not finished in time; the caller still reads why.
+            error = _draining()
+        except Exception as fault:  # noqa: BLE001  # nothing of ours may end in the server's own text
+            _log_fault(fault, answer.request_id)
+            error = GatewayError(ErrorCode.INTERNAL_ERROR, "The gateway failed; its log has the request id.")
+        if not answer.begun:
+            # A body that was not read would follow the answer on the connection.
+            answer.closes |= error.code is ErrorCode.BODY_TOO_LARGE
+            await style.say(error, answer.request_id, headers)(scope, receive, answer.send)
+
+    def _admit(self, scope: Scope, style: Style) -> None:
+        if scope["path"] in _ALWAYS_OPEN:
+            return
+        if self._draining.refusing:
+            raise _draining()
+        if self._in_flight > self._max_in_flight:
+            raise Unavailable(ErrorCode.OVERLOADED, "Too many requests are being served.", retry_after_s=1)
+        for name, value in scope["headers"]:
+            if name == b"content-length" and not (
+                value.isdigit() and len(value) < 10 and int(value) <= style.max_body_bytes
+            ):
+                raise _body_too_large(style.max_body_bytes)
+
+    def _conclude(self, scope: Scope, answer: "_Answer", seconds: float) -> None:
+        route = self._route(scope)
+        method = scope["method"] if scope["method"] in _METHODS else "OTHER"
+        status = answer.status or _CALLER_LEFT
+        self._metrics.http_requests.labels(route, method, status).inc()
+        self._metrics.http_seconds.labels(route).observe(seconds)
+        _access.info(
+            "request",
+            extra={
+                "request_id": answer.request_id,
+                "method": method,
+                "route": route,
+                "status": status,
+                "ms": round(seconds * 1000, 1),
+                "bytes": answer.sent_bytes,
+            },
+        )
+
+    def _route(self, scope: Scope) -> str:
+        """Return the template of the route, never the path that was sent."""
+        template = getattr(scope.get("route"), "path", None)
+        if isinstance(template, str):
+            return template
+        return scope["path"] if scope["path"] in self._styles else "unmatched"
+
+
+class _Answer:
+    """Passes an answer on, with our header fields, and remembers how it went."""
+
+    def __init__(self, send: Send, request_id: str, *, closes: bool) -> None:
+        self.request_id = request_id
+        self.closes = closes
+        self.status = 0
+        self.sent_bytes = 0
+        self._send = send
+
+    @property
+    def begun(self) -> bool:
+        return self.status != 0
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            message = {**message, "headers": self._headers(message.get("headers", ()))}
+        elif message["type"] == "http.response.body":
+            self.sent_bytes += len(message.get("body", b""))
+        await self._send(message)
+
+    def _headers(self, set_by_door: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        headers = [(name, value) for name, value in set_by_door if name.lower() not in _OURS]
+        headers += [*SECURITY_HEADERS, (b"x-request-id", self.request_id.encode("ascii"))]
+        if self.closes:
+            headers.append((b"connection", b"close"))
+        return headers
+
+
+def _counted(receive: Receive, max_body_bytes: int) -> Receive:
+    """Return `receive` with a limit for bodies that declare no length."""
+    received = 0
+
+    async def counted() -> Message:
+        nonlocal received
+        message = await receive()
+        if message["type"] == "http.request":
+            received += len(message.get("body", b""))
+            if received > max_body_bytes:
+                raise _body_too_large(max_body_bytes)
+        return message
+
+    return counted
+
+
+def _framework_error(refusal: HTTPException, scope: Scope) -> tuple[GatewayError, Mapping[str, str]]:
+    """Return Starlette's refusal as one of ours; its text is not repeated."""
+    code = _FRAMEWORK_CODES.get(refusal.status_code)
+    if code is None:
+        code = ErrorCode.INTERNAL_ERROR if refusal.status_code >= 500 else ErrorCode.REQUEST_MALFORMED
+    if code is ErrorCode.METHOD_NOT_ALLOWED:
+        allowed = _allowed_methods(scope)
+        return RequestRejected(code, f"This address answers {allowed}."), {"Allow": allowed}
+    if code is ErrorCode.NOT_FOUND:
+        message = "There is nothing at this address."
+        return RequestRejected(code, message, hint="/openapi.json lists what there is."), {}
+    return RequestRejected(code, "The request was not understood."), {}
+
+
+def _allowed_methods(scope: Scope) -> str:
+    # Starlette names the methods of the first route of this path only; several routes may share a path.
+    allowed: set[str] = set()
+    for route in scope["router"].routes:
+        if route.matches(scope)[0] is Match.PARTIAL:
+            allowed |= route.methods
+    return ", ".join(sorted(allowed))
+
+
+def _body_too_large(limit: int) -> RequestRejected:
+    return RequestRejected(ErrorCode.BODY_TOO_LARGE, f"The body is larger than {limit} bytes.")
+
+
+def _draining() -> Unavailable:
+    return Unavailable(
+        ErrorCode.DRAINING, "This instance is shutting down.", hint="Send the request again.", retry_after_s=1
+    )
+
+
+def _log_fault(fault: BaseException, request_id: str) -> None:
+    """Log where our code failed; an exception's text may hold a token, so it is never written."""
+    places = [
+        f"{frame.f_globals.get('__name__', '?')}:{line}"
+        for frame, line in traceback.walk_tb(fault.__traceback__)
+        if str(frame.f_globals.get("__name__", "")).startswith("gateway.")
+    ]
+    _log.error(
+        "unhandled exception",
+        extra={"request_id": request_id, "exception": type(fault).__qualname__, "places": places[-6:]},
+    )

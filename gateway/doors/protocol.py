@@ -1,0 +1,292 @@
+"""HTTP/1.1 on a socket: uvicorn's httptools protocol behind byte counts and timers of our own."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any, Final
+
+import httptools
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.server import ServerState
+
+from gateway.doors.answers import SECURITY_HEADERS, new_request_id
+from gateway.doors.framing import (
+    BodyReader,
+    ChunkedBody,
+    FramingLimits,
+    HeadReader,
+    PlainBody,
+    judge_head,
+    malformed,
+)
+from gateway.doors.lingering import LingeringTransport
+from gateway.doors.problems import problem_response
+from gateway.errors import ErrorCode, GatewayError, RequestRejected
+
+_access = logging.getLogger("gateway.access")
+_RATE_CHECK_S: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProtocolLimits:
+    """What one connection may take; times in seconds.
+
+    framing:          sizes and counts of a request on the wire.
+    first_byte_s:     from the connection to its first byte; also the TLS handshake.
+    headers_s:        from a request's first byte to the end of its header fields.
+    body_s:           for the whole body.
+    min_body_rate:    bytes a second that a body keeps on average, judged after `rate_grace_s`.
+    idle_s:           between an answer and the next request.
+    max_requests:     per connection.
+    linger_s:         for reading on after a last answer, so that it arrives.
+    write_stall_s:    for a client that does not read its answer.
+    """
+
+    framing: FramingLimits = field(default_factory=FramingLimits)
+    first_byte_s: float = 5.0
+    headers_s: float = 10.0
+    body_s: float = 10.0
+    min_body_rate: int = 1024
+    rate_grace_s: float = 3.0
+    idle_s: float = 5.0
+    max_requests: int = 100
+    linger_s: float = 1.0
+    write_stall_s: float = 20.0
+
+
+@dataclass(slots=True, kw_only=True)
+class _Arriving:
+    """A body on its way."""
+
+    reader: BodyReader
+    since: float
+    received: int = 0
+
+
+class GuardedProtocol(HttpToolsProtocol):
+    """Reads the framing itself, strictly, and hands the parser whole heads and counted bodies.
+
+    The parser must come to the same end of every message; a request that the two read differently is refused.
+    One request at a time: bytes that arrive before the answer is complete (pipelining) are dropped, and the
+    connection closes after that answer.
+
+    count_refused: takes the reason why a connection was closed, one of a fixed set.
+    """
+
+    # uvicorn leaves it None until the first request, and does not say so in its types.
+    cycle: RequestResponseCycle | None  # type: ignore[assignment]
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        *,
+        limits: ProtocolLimits,
+        count_refused: Callable[[str], None],
+    ) -> None:
+        super().__init__(config, server_state, app_state)
+        self.limits = limits
+        self._count_refused = count_refused
+        self.timeout_keep_alive = limits.idle_s  # type: ignore[assignment]
+        self._head = HeadReader(self.limits.framing)
+        self._body: _Arriving | None = None
+        self._message_complete = False
+        self._dropping = False
+        self._served = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._stall_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Start the clock of the first byte."""
+        patient = LingeringTransport(
+            transport,
+            loop=self.loop,
+            linger_s=self.limits.linger_s,
+            flush_s=self.limits.write_stall_s,
+            unread=lambda: self._dropping or self._body is not None,
+        )
+        super().connection_made(patient)
+        self._arm(self.limits.first_byte_s, self._on_silence)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop every clock; a running request learns that its caller is gone."""
+        self._disarm()
+        self._cancel_stall_timer()
+        self._unset_keepalive_if_required()
+        self._dropping = True
+        if isinstance(self.transport, LingeringTransport):
+            self.transport.forget()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes as far as they are the one request that is due."""
+        if self._dropping or self.transport.is_closing():
+            return
+        self._unset_keepalive_if_required()
+        try:
+            while data:
+                data = self._take(data)
+        except RequestRejected as fault:
+            self._refuse(fault)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            self._refuse(malformed("The request is not HTTP/1.1."))
+
+    def _take(self, data: bytes) -> bytes:
+        if self._body is not None:
+            return self._take_body(self._body, data)
+        if self.cycle is not None and not self.cycle.response_complete:
+            self._count_refused("pipelined")
+            self._dropping = True
+            self.cycle.keep_alive = False
+            return b""
+        return self._take_head(data)
+
+    def _take_head(self, data: bytes) -> bytes:
+        if not self._head:
+            self._arm(self.limits.headers_s, self._on_slow_head)
+        complete = self._head.add(data)
+        if complete is None:
+            return b""
+        text, rest = complete
+        head = judge_head(text, self.limits.framing)
+        self._head = HeadReader(self.limits.framing)
+        self._disarm()
+        self._message_complete = False
+        reader = ChunkedBody(self.limits.framing) if head.body_length is None else PlainBody(head.body_length)
+        self._body = _Arriving(reader=reader, since=self.loop.time())
+        self.parser.feed_data(head.text)
+        if not self._finished(self._body):
+            self._arm(_RATE_CHECK_S, self._check_body)
+        return rest
+
+    def _take_body(self, body: _Arriving, data: bytes) -> bytes:
+        taken = body.reader.take(data)
+        body.received += taken
+        self.parser.feed_data(data[:taken])
+        self._finished(body)
+        return data[taken:]
+
+    def _finished(self, body: _Arriving) -> bool:
+        if body.reader.done is not self._message_complete:
+            raise malformed("The end of the request can be read in two ways.")
+        if body.reader.done:
+            self._body = None
+            self._disarm()
+        return body.reader.done
+
+    def on_headers_complete(self) -> None:
+        """Count the request; the last one a connection may carry says so in its answer."""
+        self._served += 1
+        super().on_headers_complete()
+        if self.cycle is not None and self._served >= self.limits.max_requests:
+            self.cycle.keep_alive = False
+
+    def on_message_complete(self) -> None:
+        """Note that the parser has seen the end."""
+        self._message_complete = True
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """Wait for the next request, unless this one was not read to its end: then nothing can follow."""
+        super().on_response_complete()
+        if self._dropping or self._body is not None:
+            self._disarm()
+            self.transport.close()
+
+    def shutdown(self) -> None:
+        """Close when nothing is under way; a head that is half here is still answered."""
+        if not self._head:
+            super().shutdown()
+
+    def pause_writing(self) -> None:
+        """Give a client that does not read its answer a limited time."""
+        super().pause_writing()
+        self._cancel_stall_timer()
+        self._stall_timer = self.loop.call_later(self.limits.write_stall_s, self._on_stall)
+
+    def resume_writing(self) -> None:
+        """Go on writing."""
+        self._cancel_stall_timer()
+        super().resume_writing()
+
+    def _on_silence(self) -> None:
+        self._count_refused("no_request")
+        self.transport.close()
+
+    def _on_slow_head(self) -> None:
+        self._refuse(_too_slow("The header fields did not arrive in time."))
+
+    def _on_stall(self) -> None:
+        self._count_refused("answer_not_read")
+        self.transport.abort()
+
+    def _check_body(self) -> None:
+        body = self._body
+        if body is None:
+            return
+        elapsed = self.loop.time() - body.since
+        slow = elapsed >= self.limits.rate_grace_s and body.received < elapsed * self.limits.min_body_rate
+        # While we hold the client back ourselves its pace says nothing.
+        if not self.flow.read_paused and (slow or elapsed >= self.limits.body_s):
+            self._refuse(_too_slow("The body did not arrive in time."))
+        else:
+            self._arm(min(_RATE_CHECK_S, max(0.01, self.limits.body_s - elapsed)), self._check_body)
+
+    def _refuse(self, fault: GatewayError) -> None:
+        """Answer a fault of the wire in our own shape, and close; a request that was under way is told."""
+        self._count_refused(str(fault.code))
+        self._disarm()
+        self._dropping = True
+        if self.cycle is None or self.cycle.response_complete:
+            self._answer(fault, new_request_id())
+        else:
+            if not self.cycle.response_started:
+                self._answer(fault, self._request_id())
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        self.transport.close()
+
+    def _answer(self, fault: GatewayError, request_id: str) -> None:
+        self.transport.write(_raw_answer(fault, request_id, self.server_state.default_headers))
+        _access.info("refused", extra={"request_id": request_id, "code": str(fault.code)})
+
+    def _request_id(self) -> str:
+        # The middleware has named this request; its log lines and this answer then agree.
+        named = self.scope["state"].get("request_id")
+        return named if isinstance(named, str) else new_request_id()
+
+    def _arm(self, seconds: float, callback: Callable[[], None]) -> None:
+        self._disarm()
+        self._timer = self.loop.call_later(seconds, callback)
+
+    def _disarm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _cancel_stall_timer(self) -> None:
+        if self._stall_timer is not None:
+            self._stall_timer.cancel()
+            self._stall_timer = None
+
+
+def _too_slow(message: str) -> RequestRejected:
+    return RequestRejected(ErrorCode.REQUEST_TIMEOUT, message)
+
+
+def _raw_answer(error: GatewayError, request_id: str, server_headers: list[tuple[bytes, bytes]]) -> bytes:
+    answer = problem_response(error, request_id)
+    status = HTTPStatus(answer.status_code)
+    fields = [
+        *server_headers,
+        *SECURITY_HEADERS,
+        *answer.raw_headers,
+        (b"x-request-id", request_id.encode("ascii")),
+        (b"connection", b"close"),
+    ]
+    lines = [b"HTTP/1.1 %d %s" % (status, status.phrase.encode("ascii")), *(b": ".join(f) for f in fields)]
+    return b"\r\n".join([*lines, b"", bytes(answer.body)])

@@ -1,0 +1,283 @@
+"""Runs the application on a socket until it is told to stop, and lets it stop without cutting anybody off."""
+
+import asyncio
+import errno
+import ipaddress
+import os
+import signal
+import socket
+import ssl
+import stat
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+import uvicorn
+import uvloop
+from starlette.types import ASGIApp
+
+from gateway.doors.draining import Draining
+from gateway.doors.protocol import GuardedProtocol, ProtocolLimits
+
+#: sysexits.h: the machine is set up wrongly.
+EX_CONFIG = 78
+COULD_NOT_RUN = 2
+
+
+class CannotServe(Exception):
+    """The server cannot start. message: what is wrong and what to do, for a terminal. exit_code: of the process."""
+
+    def __init__(self, message: str, *, exit_code: int = COULD_NOT_RUN) -> None:
+        super().__init__(message)
+        self.message = message
+        self.exit_code = exit_code
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TlsFiles:
+    """PEM files of the certificate chain and of its key; the key is closed to others."""
+
+    certificate: Path
+    key: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listen:
+    """Where to listen.
+
+    port:             0 takes a free one.
+    behind_tls_proxy: somebody else ends TLS in front of us; needed beyond loopback without `tls`.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8080
+    tls: TlsFiles | None = None
+    behind_tls_proxy: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShutdownTimes:
+    """Seconds between SIGTERM and the end.
+
+    serve_on_s: readiness is off and load balancers take note, everything is still served.
+    finish_s:   for requests under way after that; what then still runs is answered `draining`.
+    """
+
+    serve_on_s: float = 5.0
+    finish_s: int = 25
+
+
+def run_server(
+    app: ASGIApp,
+    *,
+    listen: Listen,
+    draining: Draining,
+    count_refused: Callable[[str], None],
+    announce: Callable[[str], None],
+    limits: ProtocolLimits | None = None,
+    times: ShutdownTimes | None = None,
+    allow_root: bool = False,
+) -> int:
+    """Serve until a signal comes, and return the exit code of the process.
+
+    announce:      called once with the base URL as soon as connections are accepted.
+    count_refused: takes the reason of every connection that a limit closed.
+    SIGTERM or SIGINT ends it gracefully with 0; a second one ends the process on the spot.
+    Raises CannotServe when it cannot start.
+    """
+    refuse_root(os.geteuid(), allow_root=allow_root)
+    server = GatewayServer(
+        app,
+        listen=listen,
+        draining=draining,
+        count_refused=count_refused,
+        announce=announce,
+        limits=limits or ProtocolLimits(),
+        times=times or ShutdownTimes(),
+    )
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(server.serve())
+    return 0
+
+
+def refuse_root(user_id: int, *, allow_root: bool) -> None:
+    """Raise CannotServe (exit code 78) for uid 0 unless that was asked for."""
+    if user_id == 0 and not allow_root:
+        raise CannotServe(
+            "Refusing to run as root. Start as another user, or pass --allow-root.", exit_code=EX_CONFIG
+        )
+
+
+def bind(listen: Listen) -> socket.socket:
+    """Return a socket bound to the address, not yet listening; raises CannotServe in plain words."""
+    if not (is_loopback(listen.host) or listen.tls or listen.behind_tls_proxy):
+        raise CannotServe(
+            f"Listening on {listen.host} without TLS would send tokens in the clear. Set tls_certificate and "
+            "tls_key, or behind_tls_proxy: true if something in front ends TLS."
+        )
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            listen.host, listen.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        sock = socket.socket(family, kind, protocol)
+    except OSError as fault:
+        raise CannotServe(f"Cannot listen on {listen.host}: {fault.strerror}.") from None
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(address)
+        # Another process may be bound to the address without listening yet; listening tells.
+        sock.listen(2048)
+    except OSError as fault:
+        sock.close()
+        raise _bind_fault(fault, listen) from None
+    sock.settimeout(0)
+    return sock
+
+
+def is_loopback(host: str) -> bool:
+    """Say whether nobody outside this machine can reach the address; other names than localhost do not count."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _bind_fault(fault: OSError, listen: Listen) -> CannotServe:
+    place = f"{listen.host} port {listen.port}"
+    match fault.errno:
+        case errno.EADDRINUSE:
+            return CannotServe(f"{place} is in use. Stop what listens there, or choose another port.")
+        case errno.EACCES:
+            return CannotServe(f"{place} needs a privilege. Choose a port from 1024 on.")
+        case errno.EADDRNOTAVAIL:
+            return CannotServe(f"{listen.host} is not an address of this machine.")
+        case _:
+            return CannotServe(f"Cannot listen on {place}: {fault.strerror}.")
+
+
+def tls_context(files: TlsFiles) -> ssl.SSLContext:
+    """Return the server's TLS settings: 1.2 or later, HTTP/1.1; raises CannotServe for unusable or open files."""
+    try:
+        status = files.key.stat()
+    except OSError as fault:
+        raise CannotServe(f"The TLS key {files.key} cannot be read: {fault.strerror}.") from None
+    # The group may read: that is how Kubernetes hands secrets to a user that is not root.
+    if stat.S_IMODE(status.st_mode) & 0o037 or status.st_uid not in {0, os.geteuid()}:
+        raise CannotServe(f"The TLS key {files.key} is open to others. Run: chmod 0600 {files.key}")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    try:
+        context.load_cert_chain(files.certificate, files.key)
+    except (OSError, ValueError) as fault:
+        raise CannotServe(
+            f"The TLS certificate {files.certificate} and key {files.key} cannot be used together: {fault}."
+        ) from None
+    return context
+
+
+class GatewayServer(uvicorn.Server):
+    """uvicorn's server with our protocol, our sockets and our way to stop.
+
+    Bound on construction (raises CannotServe), so that a wrong port is known before anything else starts.
+    `stop` may be called from any thread.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        listen: Listen,
+        draining: Draining,
+        count_refused: Callable[[str], None],
+        announce: Callable[[str], None],
+        limits: ProtocolLimits,
+        times: ShutdownTimes,
+    ) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                http=GuardedProtocol,
+                ws="none",
+                lifespan="on",
+                interface="asgi3",
+                log_config=None,
+                access_log=False,
+                proxy_headers=False,
+                server_header=False,
+                timeout_graceful_shutdown=times.finish_s,
+            )
+        )
+        self._tls = tls_context(listen.tls) if listen.tls else None
+        self._socket = bind(listen)
+        self._host = listen.host
+        self._draining = draining
+        self._count_refused = count_refused
+        self._announce = announce
+        self._limits = limits
+        self._times = times
+
+    @property
+    def url(self) -> str:
+        """The base URL, with the port that was really taken."""
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        return f"{'https' if self._tls else 'http'}://{host}:{self._socket.getsockname()[1]}"
+
+    def stop(self) -> None:
+        """Begin the graceful end."""
+        self.should_exit = True
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start the application, then accept connections and say so."""
+        url = self.url
+        await self.lifespan.startup()
+        if self.lifespan.should_exit:
+            self._socket.close()
+            raise CannotServe("The gateway could not start; its log says why.")
+        server = await asyncio.get_running_loop().create_server(
+            self._make_protocol,
+            sock=self._socket,
+            ssl=self._tls,
+            backlog=2048,
+            # Their defaults, 60 s and 30 s, would undo the limits of the protocol.
+            ssl_handshake_timeout=self._limits.first_byte_s if self._tls else None,
+            ssl_shutdown_timeout=self._limits.linger_s if self._tls else None,
+        )
+        self.servers = [server]
+        self.started = True
+        await self.on_tick(0)
+        self._announce(url)
+
+    def _make_protocol(self) -> GuardedProtocol:
+        return GuardedProtocol(
+            self.config,
+            self.server_state,
+            self.lifespan.state,
+            limits=self._limits,
+            count_refused=self._count_refused,
+        )
+
+    async def main_loop(self) -> None:
+        """Serve until told to stop, and then on for as long as load balancers need to notice."""
+        await super().main_loop()
+        self._draining.leave()
+        loop = asyncio.get_running_loop()
+        until = loop.time() + self._times.serve_on_s
+        while (left := until - loop.time()) > 0:
+            await asyncio.sleep(min(1.0, left))
+            await self.on_tick(0)
+        self._draining.refuse()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin the graceful end; the second signal is the end.
+
+        Unlike uvicorn's this does not raise the signal again afterwards: a graceful end is a success. The second
+        one takes no more turns of the event loop, which may be what hangs; records are durable without it.
+        """
+        if self.should_exit:
+            sys.stderr.write(f"Second {signal.Signals(sig).name}: ending at once.\n")
+            sys.stderr.flush()
+            os._exit(128 + sig)
+        self.stop()
