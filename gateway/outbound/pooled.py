@@ -60,6 +60,8 @@ class PooledHttp:
             skip_auto_headers=("User-Agent", "Content-Type"),
             trace_configs=[_noting_connections()],
         )
+        # aiohttp repeats a GET whose connection broke, and offers no public switch; one call is one request here.
+        self._session._retry_connection = False
         return self
 
     async def __aexit__(
