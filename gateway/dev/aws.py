@@ -22,6 +22,20 @@ _REPORTS = {
     "northwind/2026-10.csv": b"day,payouts,amount_cents\n2026-10-01,12,184300\n2026-10-02,9,97750\n",
     "tailspin/2026-10.csv": b"day,payouts,amount_cents\n2026-10-01,3,20100\n",
 }
+# What the machines themselves run as. It may do nothing: the example machines call nobody.
+_MACHINES_ROLE = "state-machine"
+_MACHINES_TRUST = json.dumps(
+    {
+        "Version": "2012-10-17",
+        "Statement": [
+            {
+                "Effect": "Allow",
+                "Principal": {"Service": "states.amazonaws.com"},
+                "Action": "sts:AssumeRole",
+            }
+        ],
+    }
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +84,7 @@ def seed(aws: EmbeddedAws, policy: Policy, *, templates: Path, real: Mapping[str
             trust=trust_policy(target, policy, templates=templates, real=real),
             may=permissions(target, policy, templates=templates),
         )
+    _ensure_role(iam, _MACHINES_ROLE, path="/", trust=_MACHINES_TRUST, max_session_s=3600)
     for workflow in policy.workflows.values():
         _seed_machine(aws.client("stepfunctions", workflow.state_machine.region), workflow)
 
@@ -105,23 +120,23 @@ def _client_ids(issuer: TrustedIssuer) -> list[str]:
 
 def _seed_role(iam: Any, role: AwsRole, *, trust: str, may: str) -> None:
     name = role.arn.name
-    try:
-        iam.create_role(
-            RoleName=name,
-            Path=f"/{role.arn.path}",
-            AssumeRolePolicyDocument=trust,
-            MaxSessionDuration=max(3600, role.duration_s),
-        )
-    except iam.exceptions.EntityAlreadyExistsException:
-        iam.update_assume_role_policy(RoleName=name, PolicyDocument=trust)
+    _ensure_role(iam, name, path=f"/{role.arn.path}", trust=trust, max_session_s=max(3600, role.duration_s))
     if json.loads(may)["Statement"]:
         iam.put_role_policy(RoleName=name, PolicyName="workflows", PolicyDocument=may)
 
 
+def _ensure_role(iam: Any, name: str, *, path: str, trust: str, max_session_s: int) -> None:
+    try:
+        iam.create_role(
+            RoleName=name, Path=path, AssumeRolePolicyDocument=trust, MaxSessionDuration=max_session_s
+        )
+    except iam.exceptions.EntityAlreadyExistsException:
+        iam.update_assume_role_policy(RoleName=name, PolicyDocument=trust)
+
+
 def _seed_machine(states: Any, workflow: Workflow) -> None:
     arn = workflow.state_machine
-    # The emulator ignores whose role a machine runs as; AWS wants one.
-    role = f"arn:{arn.partition}:iam::{arn.account}:role/state-machine"
+    role = f"arn:{arn.partition}:iam::{arn.account}:role/{_MACHINES_ROLE}"
     definition = definition_of(arn.name)
     try:
         states.create_state_machine(

@@ -40,21 +40,25 @@ class Server:
 
 
 @contextmanager
-def running(server: Server, *, workdir: Path | None = None) -> Iterator[int]:
+def running(server: Server, *, workdir: Path | None = None, port: int | None = None) -> Iterator[int]:
     """Start the program, yield its port once it is ready, and stop it with all that it started.
 
-    workdir: where its scratch folder is made; the system's temporary folder when None. Raises ChildFailed.
+    workdir: where its scratch folder is made; the system's temporary folder when None.
+    port:    where it shall listen; a free one when None. Raises ChildFailed.
     """
-    process, port = _start(server, workdir)
+    if port is not None and not _is_free(port):
+        # Otherwise whoever listens there could answer the health check in its place.
+        raise ChildFailed(f"{server.name} cannot listen on port {port}: another program does.")
+    process, port = _start(server, workdir, port)
     try:
         yield port
     finally:
         _stop(process)
 
 
-def _start(server: Server, workdir: Path | None) -> tuple["subprocess.Popen[bytes]", int]:
+def _start(server: Server, workdir: Path | None, fixed: int | None) -> tuple["subprocess.Popen[bytes]", int]:
     for attempt in range(_ATTEMPTS):
-        port = free_port()
+        port = fixed or free_port()
         scratch = Path(tempfile.mkdtemp(prefix=f"oidc-gateway-{server.name}-", dir=workdir))
         process = _spawn(server, port, scratch)
         try:
@@ -119,6 +123,18 @@ def free_port() -> int:
         probe.bind((LOOPBACK, 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(
+            socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
+        )  # connections of an earlier run may linger
+        try:
+            probe.bind((LOOPBACK, port))
+        except OSError:
+            return False
+        return True
 
 
 def _tail(output: bytes) -> str:

@@ -3,8 +3,10 @@
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
+from stat import S_ISREG
 
 import yaml
 
@@ -39,10 +41,18 @@ class DerivedFolder:
     copy: Path
     stand_ins: Mapping[str, StandIn]
     aws_url: str
+    _seen: dict[Path, tuple[int, int]] = field(default_factory=dict)
+
+    def is_stale(self) -> bool:
+        """Say whether a file of the source was added, removed or written since the last update."""
+        return self._state() != self._seen
 
     def update(self) -> None:
         """Make the copy equal to the source, but for issuers and endpoints. Writes only what differs; reads no other folder."""
-        wanted = {path.relative_to(self.source) for path in self.source.rglob("*") if path.is_file()}
+        state = self._state()
+        self._seen.clear()
+        self._seen.update(state)
+        wanted = set(state)
         present = {path.relative_to(self.copy) for path in self.copy.rglob("*") if path.is_file()}
         regions = self._regions(wanted)
         for name in wanted:
@@ -52,6 +62,15 @@ class DerivedFolder:
             _write_if_different(self.copy / name, content)
         for name in present - wanted:
             (self.copy / name).unlink()
+
+    def _state(self) -> dict[Path, tuple[int, int]]:
+        found = {}
+        for path in self.source.rglob("*"):
+            with suppress(FileNotFoundError):  # editors write by renaming
+                status = path.stat()
+                if S_ISREG(status.st_mode):
+                    found[path.relative_to(self.source)] = (status.st_mtime_ns, status.st_size)
+        return found
 
     def _regions(self, names: set[Path]) -> set[str]:
         texts = (
