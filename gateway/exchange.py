@@ -185,7 +185,7 @@ class Exchange:
             )
             return story.issued
 
-        return Obtained(target=allowed.target, credentials=await self._commit(story, hand_out))
+        return Obtained(target=allowed.target, credentials=await self._commit(story, call, hand_out))
 
     async def whoami(self, call: Call) -> Identity:
         """Return who the token speaks for; every token that verifies gets an answer, even when it holds nothing."""
@@ -291,7 +291,7 @@ class Exchange:
             story.execution = await self._under(story, call, admitted, use)
             return story.execution
 
-        execution = await self._commit(story, act)
+        execution = await self._commit(story, call, act)
         return Shown(execution=execution, workflow=admitted.workflow, target=admitted.target)
 
     async def _under(
@@ -321,12 +321,12 @@ class Exchange:
             ErrorCode.AWS_ERROR, "AWS calls fresh credentials expired.", hint="Check the gateway's clock."
         )
 
-    async def _commit(self, story: Story, act: Callable[[], Awaitable[_T]]) -> _T:
+    async def _commit(self, story: Story, call: Call, act: Callable[[], Awaitable[_T]]) -> _T:
         """Run the effect in a task of its own: a caller who leaves now gets it finished and recorded."""
 
         async def whole() -> _T:
             with self._refusals(story):
-                await self._journal.intend(story.record("intent"))
+                await self._journal.intend(story.record("intent"), deadline=call.deadline)
             try:
                 result = await act()
             except Exception as fault:  # noqa: BLE001  a bug of ours becomes internal_error, never a pass

@@ -9,6 +9,7 @@ from gateway.arn import parse_assumed_role
 from gateway.credentials.session import AwsCredentials
 from gateway.doors.times import rfc3339_ms, rfc3339_s
 from gateway.exchange import Identity, Shown
+from gateway.executions.execution import execution_url
 from gateway.policy.rule import Grant
 
 
@@ -20,11 +21,6 @@ def json_response(document: object, status: int = 200, headers: Mapping[str, str
 def json_bytes(document: object) -> bytes:
     """Return compact ASCII JSON: whatever a claim holds, the answer is one line that no terminal interprets."""
     return json.dumps(document, separators=(",", ":")).encode("ascii")
-
-
-def execution_url(workflow: str, name: str) -> str:
-    """Return the path of an execution. Both parts consist of characters that need no escaping."""
-    return f"/v1/executions/{workflow}/{name}"
 
 
 def execution_document(shown: Shown) -> dict[str, object]:

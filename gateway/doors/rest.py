@@ -10,7 +10,6 @@ from gateway.clock import Clock
 from gateway.doors.documents import (
     credentials_document,
     execution_document,
-    execution_url,
     identity_document,
     json_bytes,
     json_response,
@@ -28,7 +27,7 @@ from gateway.doors.leaving import while_present
 from gateway.doors.times import rfc3339_ms
 from gateway.errors import ErrorCode, RequestRejected
 from gateway.exchange import Exchange, ExecutionRequest, StartRequest
-from gateway.executions.execution import Event
+from gateway.executions.execution import Event, execution_url
 from gateway.executions.follow import Ended
 
 #: Longest wait of a long poll: below the idle limits of common load balancers (60 s).
