@@ -32,7 +32,7 @@ class LingeringTransport(asyncio.Transport):
         self._closing = False
         self._timers: list[asyncio.TimerHandle] = []
 
-    def write(self, data: bytes | bytearray | memoryview[Any]) -> None:
+    def write(self, data: bytes | bytearray | memoryview) -> None:
         """Send, unless closing."""
         if not self._closing:
             self._inner.write(data)
