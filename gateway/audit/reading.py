@@ -11,6 +11,7 @@ from pathlib import Path
 from gateway.audit.ledger import JournalFile, journal_files
 from gateway.audit.recall import DocumentInvalid, to_record
 from gateway.audit.record import Record
+from gateway.audit.verify import declared_void
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,16 +57,12 @@ def read_entries(directory: Path) -> Iterator[Entry]:
 
     Lines that are no records, or broken, are skipped: finding those is what verification is for.
     """
-    for file in journal_files(directory):
-        yield from _entries(file, "")
+    yield from _entries(directory, "")
 
 
 def find(directory: Path, query: Query) -> Iterator[Entry]:
     """Yield the records that fit, in the order they were written; raises OSError."""
-    for file in journal_files(directory):
-        for entry in _entries(file, _needle(query)):
-            if query.fits(entry.record):
-                yield entry
+    return (entry for entry in _entries(directory, _needle(query)) if query.fits(entry.record))
 
 
 def find_stories(directory: Path, text: str) -> list[list[Entry]]:
@@ -75,30 +72,43 @@ def find_stories(directory: Path, text: str) -> list[list[Entry]]:
     """
     queries = (Query(request=text), Query(execution=text), Query(session=text), Query(token=text))
     wanted: dict[str, list[Entry]] = {}
-    for file in journal_files(directory):
-        for entry in _entries(file, _short(text)):
-            if any(query.fits(entry.record) for query in queries):
-                wanted.setdefault(entry.record.request_id, [])
+    for entry in _entries(directory, _short(text)):
+        if any(query.fits(entry.record) for query in queries):
+            wanted.setdefault(entry.record.request_id, [])
     for entry in read_entries(directory) if wanted else ():
         if entry.record.request_id in wanted:
             wanted[entry.record.request_id].append(entry)
     return list(wanted.values())
 
 
-def _entries(file: JournalFile, needle: str) -> Iterator[Entry]:
-    sought = needle.encode("utf-8", "replace")
+def _entries(directory: Path, needle: str) -> Iterator[Entry]:
+    files = journal_files(directory)
+    void = declared_void(files)
+    for file in files:
+        aside = void.get(file.name)
+        yield from _entries_of(file, needle.encode("ascii"), aside.start if aside else None)
+
+
+def _entries_of(file: JournalFile, needle: bytes, end: int | None) -> Iterator[Entry]:
+    offset = 0
     for number, line in enumerate(file.lines(), start=1):
+        # Behind a declared end stand records that were never acknowledged and that the next file may repeat.
+        if offset == end:
+            return
+        offset += len(line)
         # A look into the bytes costs a thousandth of reading the JSON.
-        if sought not in line:
-            continue
-        try:
-            document = json.loads(line)
-            record = to_record(document) if isinstance(document, dict) else None
-        except (ValueError, DocumentInvalid):
-            continue
+        record = _record(line) if needle in line else None
         if record is not None:
             text = line.decode("ascii", "backslashreplace").rstrip("\n")
             yield Entry(file=file.name, line=number, text=text, record=record)
+
+
+def _record(line: bytes) -> Record | None:
+    try:
+        document = json.loads(line)
+        return to_record(document) if isinstance(document, dict) else None
+    except (ValueError, DocumentInvalid):
+        return None
 
 
 def _needle(query: Query) -> str:

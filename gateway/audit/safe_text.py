@@ -4,15 +4,15 @@ import re
 from typing import Final
 
 _MASKS: Final = (
-    # A compact JWS or JWE; `eyJ` is base64url for `{"`. Any three long dotted parts behind `e[wy]`, which other
-    # spellings of an opening brace give, are taken for one too.
-    (re.compile(r"eyJ[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_.-]*"), "[masked token]"),
+    # A compact JWS or JWE; `eyJ` is base64url for `{"`. Other spellings of an opening brace begin with `e[wy]`; they
+    # come first, because their second part is likely to begin with `eyJ`.
     (
         re.compile(
             r"(?<![A-Za-z0-9_-])e[wy][A-Za-z0-9_-]{14,}\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,}[A-Za-z0-9_.-]*"
         ),
         "[masked token]",
     ),
+    (re.compile(r"eyJ[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_.-]*"), "[masked token]"),
     (re.compile(r"(?:AKIA|ASIA)[A-Z0-9]{12,}"), "[masked access key]"),
     (re.compile(r"(?:IQoJ|FwoG|FQoG)[A-Za-z0-9+/=_-]{40,}"), "[masked session token]"),
     (re.compile(r"hv[sbr]\.[A-Za-z0-9_-]{8,}"), "[masked Vault token]"),

@@ -83,10 +83,15 @@ def verify(files: Sequence[ChainFile], *, partial: bool = False, noted: Iterable
     noted:   heads noted earlier; a chain that ends before one, or has another hash there, was cut or replaced.
     """
     walk = _Walk(expected=None if partial else START, noted={head.seq: head.hash for head in noted})
-    void = {aside.file: aside for file in files for aside in _declared(file)}
+    void = declared_void(files)
     for file in files:
         walk.through(file, void.get(file.name))
     return walk.verdict(len(files))
+
+
+def declared_void(files: Sequence[ChainFile]) -> dict[str, SetAside]:
+    """Return what the first lines of files declare void in the files before them, by file name."""
+    return {aside.file: aside for file in files for aside in _declared(file)}
 
 
 def _declared(file: ChainFile) -> tuple[SetAside, ...]:

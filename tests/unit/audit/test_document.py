@@ -1,0 +1,141 @@
+import json
+from dataclasses import replace
+
+import pytest
+
+from gateway.audit.document import MAX_BODY_BYTES, USUAL, encode, to_document
+from gateway.audit.recall import DocumentInvalid, to_record
+from gateway.audit.record import Record
+from gateway.policy.claims import MISSING, ClaimCheck
+from gateway.policy.rule import Operator
+from tests.support.records import INTENT, NOW, OUTCOME, REFUSAL
+
+NAUGHTY = "a\r\nb\x1b[31m\x7f\x85\u2028\u2029\u202e\u200b\ufeff\U000e0041\ud800"
+
+
+@pytest.mark.requirement("AU-02")
+@pytest.mark.parametrize("record", [INTENT, OUTCOME, REFUSAL], ids=lambda record: record.kind)
+def test_a_record_comes_back_from_its_document_as_it_was(record: Record) -> None:
+    assert to_record(json.loads(encode(record))) == record
+
+
+@pytest.mark.requirement("AU-02")
+def test_every_record_has_the_same_members_and_a_version() -> None:
+    bare = Record(kind="refused", request_id="r", at=NOW, act="whoami", policy="sha256:00")
+
+    assert list(to_document(bare)) == list(to_document(OUTCOME))
+    assert to_document(bare)["v"] == 1
+
+
+@pytest.mark.requirement("AU-02")
+def test_times_are_utc_with_microseconds() -> None:
+    assert to_document(INTENT)["at"] == "2026-11-22T10:17:03.123456Z"
+
+
+@pytest.mark.requirement("AU-02")
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [
+        pytest.param("x", {"value": "x", "type": "string"}, id="string"),
+        pytest.param(True, {"value": "true", "type": "boolean"}, id="boolean"),
+        pytest.param(1, {"value": "1", "type": "integer"}, id="integer"),
+        pytest.param(1.5, {"value": "1.5", "type": "number"}, id="number"),
+        pytest.param(None, {"value": "null", "type": "null"}, id="null"),
+        pytest.param(["a", 1], {"value": '["a", 1]', "type": "list"}, id="list"),
+        pytest.param({"a": {"b": 1}}, {"value": '{"a": {"b": 1}}', "type": "object"}, id="object"),
+        pytest.param(MISSING, {"value": "", "type": "missing"}, id="missing"),
+    ],
+)
+def test_a_claim_is_a_name_a_text_and_a_type_whatever_its_value(
+    value: object, written: dict[str, str]
+) -> None:
+    document = to_document(replace(INTENT, claims=(("claim", value),)))
+
+    assert document["claims"] == [{"name": "claim", **written}]
+
+
+@pytest.mark.requirement("AU-02")
+def test_nothing_a_caller_sends_ends_the_line_or_turns_the_text() -> None:
+    record = replace(INTENT, claims=((NAUGHTY, NAUGHTY), ("list", [NAUGHTY])), user_agent=NAUGHTY)
+
+    line = encode(record)
+
+    assert line.isascii()
+    assert line.isprintable()
+    assert to_record(json.loads(line)).user_agent == NAUGHTY
+
+
+@pytest.mark.requirement("AU-02")
+@pytest.mark.parametrize("filling", ["x", "\U0001f600", "\x00", '"'], ids=["ascii", "astral", "nul", "quote"])
+def test_a_record_stays_below_its_limit_however_much_a_caller_sends(filling: str) -> None:
+    text = filling * 10_000
+    check = ClaimCheck(
+        claim=text, outcome="value", presented=text, wanted=(text,) * 100, operator=Operator.ANY_OF
+    )
+    record = replace(
+        INTENT, claims=((text, text),) * 500, checks=(check,) * 500, rules=(text,) * 500, user_agent=text
+    )
+
+    line = encode(record)
+
+    assert len(line) <= MAX_BODY_BYTES
+    assert "[cut, 10000 characters]" in line
+
+
+@pytest.mark.requirement("AU-02")
+def test_what_is_cut_is_marked_and_counted() -> None:
+    claims = tuple((f"claim-{n}", "x" * (USUAL.text + 1)) for n in range(USUAL.items + 3))
+
+    written = to_document(replace(INTENT, claims=claims))["claims"]
+
+    assert isinstance(written, list)
+    assert written[0]["value"] == "x" * USUAL.text + f"…[cut, {USUAL.text + 1} characters]"
+    assert written[-1] == {"name": "…", "value": "3 more claims", "type": "cut"}
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        pytest.param("eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJ4In0.c2lnbmF0dXJl", id="token"),
+        pytest.param(
+            "eyAiYWxnIjogIlJTMjU2IiB9.eyJzdWIiOiJ4IiwiYSI6MX0.c2lnbmF0dXJlc2lnbmF0dXJl", id="spaced-token"
+        ),
+        pytest.param("AKIA" + "A" * 16, id="access-key"),
+        pytest.param("ASIA" + "B" * 16, id="session-key"),
+        pytest.param("hvs." + "c" * 24, id="vault"),
+        pytest.param("IQoJ" + "d" * 200, id="session-token"),
+    ],
+)
+def test_a_text_shaped_like_a_secret_is_masked_wherever_it_stands(secret: str) -> None:
+    padding = "p" * (USUAL.text - 10) + " "  # a cut through the secret must not leave a piece of it
+    record = replace(
+        INTENT,
+        claims=(("a", secret), ("b", padding + secret), ("c", {"deep": [secret]}), (secret, 1)),
+        user_agent=secret,
+        request_id=secret,
+    )
+
+    line = encode(record)
+
+    assert secret[:9] not in line
+    assert line.count("[masked") == 6
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param({"v": 2}, id="version"),
+        pytest.param({"kind": "journal"}, id="kind"),
+        pytest.param({"act": "sing"}, id="act"),
+        pytest.param({"code": "no_such_code"}, id="code"),
+        pytest.param({"at": "yesterday"}, id="time"),
+        pytest.param({"claims": "none"}, id="claims"),
+        pytest.param({"claims": [1]}, id="claim"),
+        pytest.param({"request_id": None}, id="missing"),
+    ],
+)
+def test_an_object_that_is_no_record_is_named_as_such(change: dict[str, object]) -> None:
+    document = {**to_document(INTENT), **change}
+
+    with pytest.raises(DocumentInvalid):
+        to_record(document)
