@@ -1,6 +1,7 @@
 """AssumeRoleWithWebIdentity: the caller's own token for credentials of one role, unsigned, checked on the way back."""
 
 import asyncio
+import logging
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ from gateway.outbound.http import OutboundFailure
 from gateway.policy.rule import AwsRole
 from gateway.policy.snapshot import AwsEndpoints
 from gateway.secret import Secret
+
+_log = logging.getLogger("gateway.aws")
 
 #: Longest time for one exchange with STS, all attempts together, in seconds.
 STEP_S: Final = 8.0
@@ -194,6 +197,7 @@ def _time(text: str) -> float:
 
 
 def _mismatch(what: str) -> UpstreamFailed:
+    _log.error("AWS STS answered something else than was asked for, the credentials are dropped: %s", what)
     return UpstreamFailed(
         ErrorCode.AWS_ANSWER_MISMATCH,
         f"The answer of AWS STS is not what was asked for: {what}.",

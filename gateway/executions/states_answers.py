@@ -8,6 +8,8 @@ from gateway.executions.states_errors import answer_wrong
 from gateway.policy.rule import Workflow
 
 _STATUSES: Final = frozenset(get_args(Status))
+# AWS's own limit for outputs; causes and errors are shorter.
+_MAX_DATA: Final = 262_144
 Body = Mapping[str, object]
 
 
@@ -100,4 +102,8 @@ def _event(entry: object) -> Event:
 
 def _optional(body: Body, member: str) -> str | None:
     found = body.get(member)
-    return found if isinstance(found, str) else None
+    if not isinstance(found, str):
+        return None
+    if len(found) > _MAX_DATA:
+        raise answer_wrong(f"{member} is longer than AWS allows")
+    return found

@@ -15,7 +15,11 @@ class RegionUnknown(ValueError):
 
 
 class AwsEndpointData:
-    """botocore's table of partitions, Regions and host names; read on first use (about 30 ms), then kept."""
+    """botocore's table of partitions, Regions and host names, read once."""
+
+    def load(self) -> None:
+        """Read the table now (about 30 ms), so that no caller waits for it; otherwise the first use does."""
+        _ = self._resolver
 
     def url(self, service: Service, region: str, *, overrides: Mapping[str, str], prefix: str = "") -> str:
         """Return the base URL, with its closing slash; raises RegionUnknown.
@@ -27,7 +31,8 @@ class AwsEndpointData:
         if override is not None:
             return override.rstrip("/") + "/"
         found = self._resolver.construct_endpoint(service, region)
-        if not found or found["endpointName"] != region:
+        # Pseudo Regions such as aws-global are signed for another Region.
+        if not found or found.get("credentialScope", {}).get("region", region) != region:
             raise RegionUnknown(f"no AWS partition has a Region {region!r}")
         return f"https://{prefix}{found['hostname']}/"
 
