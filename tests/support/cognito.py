@@ -3,9 +3,8 @@
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import boto3
+from tests.support.aws import REGION, client
 
 _PASSWORD = "Correct-horse-1"
 
@@ -31,11 +30,10 @@ class CognitoPool:
     client_id: str
     username: str
     endpoint: str
-    region: str
 
     def sign_in(self) -> CognitoTokens:
         """Sign the user in with the password and return fresh tokens."""
-        answer = _client(self.endpoint, self.region).initiate_auth(
+        answer = client("cognito-idp", self.endpoint).initiate_auth(
             ClientId=self.client_id,
             AuthFlow="USER_PASSWORD_AUTH",
             AuthParameters={"USERNAME": self.username, "PASSWORD": _PASSWORD},
@@ -46,7 +44,6 @@ class CognitoPool:
 def create_pool(
     endpoint: str,
     *,
-    region: str = "eu-west-1",
     groups: Sequence[str] = (),
     attributes: Mapping[str, str] | None = None,
 ) -> CognitoPool:
@@ -54,33 +51,28 @@ def create_pool(
 
     endpoint:   base URL of ministack or moto. groups: become `cognito:groups`. attributes: become `custom:…` of the ID token.
     """
-    client = _client(endpoint, region)
+    idp = client("cognito-idp", endpoint)
     custom = attributes or {}
-    schema = [{"Name": name, "AttributeDataType": "String", "Mutable": True} for name in custom]
-    pool = client.create_user_pool(PoolName=f"pool-{uuid.uuid4().hex[:8]}", Schema=schema)["UserPool"]["Id"]
-    app = client.create_user_pool_client(
-        UserPoolId=pool, ClientName="app", ExplicitAuthFlows=["ALLOW_USER_PASSWORD_AUTH", "ALLOW_REFRESH_TOKEN_AUTH"]
+    schema = [{"Name": name, "AttributeDataType": "String", "Mutable": True} for name in ("email", *custom)]
+    pool = idp.create_user_pool(PoolName=f"pool-{uuid.uuid4().hex[:8]}", Schema=schema)["UserPool"]["Id"]
+    app = idp.create_user_pool_client(
+        UserPoolId=pool,
+        ClientName="app",
+        ExplicitAuthFlows=["ALLOW_USER_PASSWORD_AUTH", "ALLOW_REFRESH_TOKEN_AUTH"],
     )
     named = [{"Name": f"custom:{name}", "Value": value} for name, value in custom.items()]
     email = {"Name": "email", "Value": "alice@acme.example"}
-    client.admin_create_user(
+    idp.admin_create_user(
         UserPoolId=pool, Username="alice", MessageAction="SUPPRESS", UserAttributes=[email, *named]
     )
-    client.admin_set_user_password(UserPoolId=pool, Username="alice", Password=_PASSWORD, Permanent=True)
+    idp.admin_set_user_password(UserPoolId=pool, Username="alice", Password=_PASSWORD, Permanent=True)
     for group in groups:
-        client.create_group(UserPoolId=pool, GroupName=group)
-        client.admin_add_user_to_group(UserPoolId=pool, Username="alice", GroupName=group)
+        idp.create_group(UserPoolId=pool, GroupName=group)
+        idp.admin_add_user_to_group(UserPoolId=pool, Username="alice", GroupName=group)
     return CognitoPool(
-        issuer=f"https://cognito-idp.{region}.amazonaws.com/{pool}",
+        issuer=f"https://cognito-idp.{REGION}.amazonaws.com/{pool}",
         jwks_uri=f"{endpoint}/{pool}/.well-known/jwks.json",
         client_id=app["UserPoolClient"]["ClientId"],
         username="alice",
         endpoint=endpoint,
-        region=region,
-    )
-
-
-def _client(endpoint: str, region: str) -> Any:  # noqa: ANN401 - boto3 makes its clients at run time
-    return boto3.client(
-        "cognito-idp", endpoint_url=endpoint, region_name=region, aws_access_key_id="test", aws_secret_access_key="test"
     )
