@@ -1,8 +1,18 @@
-"""The bytes of a file, read once, as nodes with places; and what is found wrong in them."""
+"""The bytes of a file, read once; places in it; and what is found wrong there."""
 
+import hashlib
+import os
+import stat
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Literal
+from pathlib import Path
+from typing import Final, Literal
+
+from gateway.files.text import find_secret, secret_lines, split_lines
+
+MAX_BYTES: Final = 8 * 1024 * 1024
+
+Severity = Literal["error", "warning"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
@@ -20,6 +30,7 @@ class Place:
 class FindingCode(StrEnum):
     """What is wrong in a file; stable, documented in the README."""
 
+    # The file itself.
     FILE_MISSING = "file_missing"
     FILE_PERMISSIONS = "file_permissions"
     FILE_OUTSIDE = "file_outside"
@@ -27,28 +38,43 @@ class FindingCode(StrEnum):
     FILE_ENCODING = "file_encoding"
     FILE_SYNTAX = "file_syntax"
     FILE_EMPTY = "file_empty"
+    FILE_IGNORED = "file_ignored"
     FORMAT_UNKNOWN = "format_unknown"
+    LIMIT_EXCEEDED = "limit_exceeded"
+    SECRET_IN_FILE = "secret_in_file"
+    # What is written in it.
+    YAML_FEATURE = "yaml_feature"
+    YAML_TYPE = "yaml_type"
     FIELD_UNKNOWN = "field_unknown"
     FIELD_DUPLICATE = "field_duplicate"
     FIELD_MISSING = "field_missing"
     VALUE_TYPE = "value_type"
     VALUE_INVALID = "value_invalid"
     VALUE_UNSAFE_TEXT = "value_unsafe_text"
-    SECRET_IN_FILE = "secret_in_file"
-    LIMIT_EXCEEDED = "limit_exceeded"
+    VALUE_LOOKALIKE = "value_lookalike"
+    VAULT_UNSUPPORTED = "vault_unsupported"
+    # What it means together with the others.
     REFERENCE_UNKNOWN = "reference_unknown"
     NAME_TAKEN = "name_taken"
+    DEV_ONLY = "dev_only"
     ISSUER_INSECURE = "issuer_insecure"
     ISSUER_UNPINNED = "issuer_unpinned"
     AUDIENCE_MISSING = "audience_missing"
+    ALGORITHM_FORBIDDEN = "algorithm_forbidden"
+    KEYS_UNUSABLE = "keys_unusable"
+    SCHEMA_UNUSABLE = "schema_unusable"
+    AWS_MISMATCH = "aws_mismatch"
+    AWS_TOKEN_UNUSABLE = "aws_token_unusable"
+    TEAM_MISPLACED = "team_misplaced"
     RULE_UNBOUND = "rule_unbound"
     RULE_UNSATISFIABLE = "rule_unsatisfiable"
     RULE_OVERLAP = "rule_overlap"
     RULE_EXPIRED = "rule_expired"
+    CLAIM_FORBIDDEN = "claim_forbidden"
     CLAIM_TYPE_WRONG = "claim_type_wrong"
+    EMAIL_UNVERIFIED = "email_unverified"
     GRANT_NOT_OWNED = "grant_not_owned"
     POLICY_EMPTY = "policy_empty"
-    VAULT_UNSUPPORTED = "vault_unsupported"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,8 +86,178 @@ class Finding:
     """
 
     code: FindingCode
-    severity: Literal["error", "warning"]
+    severity: Severity
     place: Place
     message: str
     fix: str
     excerpt: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """One file, read once: what is hashed is what is parsed.
+
+    file:   relative to the configuration folder.
+    digest: SHA-256 of the bytes, 64 hex digits; empty when they could not be read.
+    text:   empty when there are findings of severity error.
+    """
+
+    file: str
+    digest: str
+    text: str
+    findings: tuple[Finding, ...]
+
+    @property
+    def readable(self) -> bool:
+        """Say whether the text may be used."""
+        return not any(finding.severity == "error" for finding in self.findings)
+
+
+class Excerpts:
+    """The lines of a text, as findings may show them: never one that holds a secret."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._lines: list[str] | None = None
+        self._secret: frozenset[int] = frozenset()
+
+    def line(self, number: int) -> str:
+        """Return a line, counted from 1; empty when there is none or it must not be shown."""
+        if self._lines is None:
+            self._lines = split_lines(self._text)
+            self._secret = secret_lines(self._text)
+        if number in self._secret or not 0 < number <= len(self._lines):
+            return ""
+        return self._lines[number - 1]
+
+
+def show(value: object) -> str:
+    """Write a value of a file into a message: in quotes, short, and never a secret."""
+    text = str(value)
+    if find_secret(text) is not None:
+        return "(a secret)"
+    if isinstance(value, bool):
+        return text.lower()
+    if isinstance(value, int):
+        return text
+    return f'"{text}"' if len(text) <= 80 else f'"{text[:77]}…"'
+
+
+def read_source(folder: Path, file: str, *, lenient: bool) -> Source:
+    """Read a file of the configuration folder, which is a real path.
+
+    lenient: owner and mode are warnings, as `check` and `--dev` want them; `serve` refuses the file.
+    """
+    path = folder / file
+    try:
+        # O_NONBLOCK: opening a pipe would wait for its writer.
+        if not stat.S_ISREG(path.stat().st_mode):
+            return _refused(file, FindingCode.FILE_PERMISSIONS, "is not a regular file", "Put a file there.")
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return _refused(
+            file, FindingCode.FILE_MISSING, "does not exist", "Create it, or mend the link or name."
+        )
+    except OSError as error:
+        reason = f"cannot be opened: {error.strerror}"
+        return _refused(file, FindingCode.FILE_PERMISSIONS, reason, "Let the gateway's user read it.")
+    with os.fdopen(handle, "rb") as opened:
+        status = os.fstat(handle)
+        # Judged after opening, and for the very file that is open: a link swapped in between changes nothing.
+        if not _stands_inside(path, folder, status):
+            return _refused(
+                file,
+                FindingCode.FILE_OUTSIDE,
+                "leads outside the configuration folder",
+                "Move the file into the folder.",
+            )
+        data = opened.read(MAX_BYTES + 1)
+    return _judged(file, data, _mode_findings(file, status, "warning" if lenient else "error"))
+
+
+def _stands_inside(path: Path, folder: Path, status: os.stat_result) -> bool:
+    try:
+        real = path.resolve(strict=True)
+        same = os.path.samestat(real.stat(), status)
+    except OSError:
+        return False
+    return same and real.is_relative_to(folder)
+
+
+def _mode_findings(file: str, status: os.stat_result, severity: Severity) -> tuple[Finding, ...]:
+    found = []
+    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        found.append(
+            _finding(
+                file,
+                FindingCode.FILE_PERMISSIONS,
+                f"can be written by others than its owner (mode {stat.S_IMODE(status.st_mode):04o})",
+                f"chmod go-w {file}",
+                severity,
+            )
+        )
+    if status.st_uid not in {0, os.geteuid()}:
+        found.append(
+            _finding(
+                file,
+                FindingCode.FILE_PERMISSIONS,
+                f"belongs to user {status.st_uid}, who is neither root nor the user of this process",
+                f"chown root {file}",
+                severity,
+            )
+        )
+    return tuple(found)
+
+
+def _judged(file: str, data: bytes, found: tuple[Finding, ...]) -> Source:
+    if len(data) > MAX_BYTES:
+        return _refused(file, FindingCode.FILE_TOO_LARGE, f"has more than {MAX_BYTES:,} bytes", "Split it.")
+    digest = hashlib.sha256(data).hexdigest()
+    if not data:
+        empty = _finding(
+            file,
+            FindingCode.FILE_EMPTY,
+            "has no content; a write that was cut off looks the same",
+            "Delete the file when nothing is meant.",
+        )
+        return Source(file=file, digest=digest, text="", findings=(*found, empty))
+    try:
+        text = _decoded(data)
+    except UnicodeDecodeError as error:
+        return Source(file=file, digest=digest, text="", findings=(*found, _encoding(file, data, error)))
+    return Source(file=file, digest=digest, text=text, findings=found)
+
+
+def _decoded(data: bytes) -> str:
+    for mark in (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff"):
+        if data.startswith(mark):
+            raise UnicodeDecodeError("utf-8", data, 0, len(mark), "byte-order mark")
+    return data.decode("utf-8", "strict")
+
+
+def _encoding(file: str, data: bytes, error: UnicodeDecodeError) -> Finding:
+    before = data[: error.start].decode("utf-8", "replace")
+    line = before.count("\n") + 1
+    column = len(before) - (before.rfind("\n") + 1) + 1
+    what = "a byte-order mark" if error.reason == "byte-order mark" else f"byte 0x{data[error.start]:02X}"
+    return Finding(
+        code=FindingCode.FILE_ENCODING,
+        severity="error",
+        place=Place(file=file, line=line, column=column),
+        message=f"{file} is not plain UTF-8: {what} at offset {error.start}.",
+        fix="Save the file as UTF-8 without a byte-order mark; Latin-1 and UTF-16 are not read.",
+    )
+
+
+def _refused(file: str, code: FindingCode, what: str, fix: str) -> Source:
+    return Source(file=file, digest="", text="", findings=(_finding(file, code, what, fix),))
+
+
+def _finding(file: str, code: FindingCode, what: str, fix: str, severity: Severity = "error") -> Finding:
+    return Finding(
+        code=code,
+        severity=severity,
+        place=Place(file=file, line=1, column=1),
+        message=f"{file} {what}.",
+        fix=fix,
+    )

@@ -1,0 +1,237 @@
+"""One YAML file as plain values with places, and everything in it that YAML parsers might read differently."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import yaml
+
+from gateway.files.source import Excerpts, Finding, FindingCode, Place, Severity, Source
+from gateway.files.text import RAW_UNSAFE, describe, find_secrets, split_lines
+from gateway.files.tree import Tree, TreeBuilder
+
+# A file of ten thousand mistakes is one mistake; its reader needs the first few hundred places.
+MAX_FINDINGS: Final = 500
+
+Path = Sequence[str | int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Document:
+    """A YAML file, read strictly.
+
+    data:     text, integers, booleans, lists and mappings with text keys; None when nothing could be read.
+    findings: bounded in number. A value with a finding keeps its place and its text in `data`.
+    """
+
+    file: str
+    digest: str
+    data: object
+    findings: tuple[Finding, ...]
+    _tree: Tree | None = field(repr=False)
+    _excerpts: Excerpts = field(repr=False)
+
+    def place(self, path: Path, *, key: bool = False) -> Place:
+        """Return where a value stands, or its key; of a path that does not exist the deepest part that does."""
+        line, column = self._tree.find(path, key=key) if self._tree is not None else (1, 1)
+        return Place(file=self.file, line=line, column=column)
+
+    def finding(
+        self,
+        code: FindingCode,
+        path: Path,
+        message: str,
+        fix: str,
+        *,
+        key: bool = False,
+        severity: Severity = "error",
+    ) -> Finding:
+        """Make a finding at a value, or at its key."""
+        place = self.place(path, key=key)
+        return Finding(
+            code=code,
+            severity=severity,
+            place=place,
+            message=message,
+            fix=fix,
+            excerpt=self._excerpts.line(place.line),
+        )
+
+
+def read_document(source: Source) -> Document:
+    """Read a source as YAML; every finding at once, as far as the text can be understood."""
+    excerpts = Excerpts(source.text)
+    if not source.readable:
+        return Document(
+            file=source.file,
+            digest=source.digest,
+            data=None,
+            findings=source.findings,
+            _tree=None,
+            _excerpts=excerpts,
+        )
+    found = _Findings(source.file, excerpts)
+    text = _judge_text(source.text, found)
+    tabs = text.count("\t")
+    builder = TreeBuilder(found.add)
+    _parse(text.replace("\t", "  ") if tabs else text, builder, found, tabs=tabs > 0)
+    if builder.root is None and not found.listed:
+        found.add(
+            FindingCode.FILE_EMPTY,
+            1,
+            1,
+            f"{source.file} holds no value.",
+            "Delete the file when nothing is meant.",
+        )
+    return Document(
+        file=source.file,
+        digest=source.digest,
+        data=builder.data,
+        findings=(*source.findings, *found.listed),
+        _tree=builder.root,
+        _excerpts=excerpts,
+    )
+
+
+class _Findings:
+    def __init__(self, file: str, excerpts: Excerpts) -> None:
+        self._file = file
+        self._excerpts = excerpts
+        self.listed: list[Finding] = []
+
+    def add(
+        self, code: FindingCode, line: int, column: int, message: str, fix: str, severity: Severity = "error"
+    ) -> None:
+        if len(self.listed) > MAX_FINDINGS:
+            return
+        if len(self.listed) == MAX_FINDINGS:
+            code, severity = FindingCode.LIMIT_EXCEEDED, "error"
+            message, fix = (
+                f"There are more than {MAX_FINDINGS} findings in this file.",
+                "Mend the first ones.",
+            )
+        self.listed.append(
+            Finding(
+                code=code,
+                severity=severity,
+                place=Place(file=self._file, line=line, column=column),
+                message=message,
+                fix=fix,
+                excerpt=self._excerpts.line(line),
+            )
+        )
+
+
+def _judge_text(text: str, found: _Findings) -> str:
+    for kind, at in find_secrets(text):
+        line, column = _position(text, at)
+        found.add(
+            FindingCode.SECRET_IN_FILE,
+            line,
+            column,
+            f"This looks like {kind}.",
+            "Remove it, revoke it, and rewrite the history that holds it. The gateway needs no secrets.",
+        )
+    if "\t" in text:
+        _judge_tabs(text, found)
+    if RAW_UNSAFE.search(text) is None:
+        return text
+    for match in RAW_UNSAFE.finditer(text):
+        line, column = _position(text, match.start())
+        found.add(
+            FindingCode.VALUE_UNSAFE_TEXT,
+            line,
+            column,
+            f"This line holds {describe(match[0])}, which hides or reorders what a reviewer sees.",
+            "Delete the character.",
+        )
+    # Something visible of the same width, so that all other findings keep their places.
+    return RAW_UNSAFE.sub("?", text)
+
+
+def _judge_tabs(text: str, found: _Findings) -> None:
+    for number, line in enumerate(split_lines(text), start=1):
+        if "\t" in line:
+            found.add(
+                FindingCode.YAML_FEATURE,
+                number,
+                line.index("\t") + 1,
+                "This line holds a tab.",
+                "Use spaces; YAML parsers disagree about tabs.",
+            )
+
+
+def _position(text: str, at: int) -> tuple[int, int]:
+    return text.count("\n", 0, at) + 1, at - (text.rfind("\n", 0, at) + 1) + 1
+
+
+def _parse(text: str, builder: TreeBuilder, found: _Findings, *, tabs: bool) -> None:
+    before = len(found.listed)
+    try:
+        builder.read(yaml.parse(text, Loader=yaml.CSafeLoader))
+    except yaml.MarkedYAMLError as error:
+        builder.close()
+        if tabs:
+            # The tabs are the cause; what follows from guessing their width would mislead.
+            del found.listed[before:]
+            return
+        mark = error.problem_mark or error.context_mark
+        line, column = (mark.line + 1, mark.column + 1) if mark is not None else (1, 1)
+        message, fix = _explain(error, line)
+        found.add(FindingCode.FILE_SYNTAX, line, column, message, fix)
+
+
+_EXPLAINED: Final = (
+    (
+        "mapping values are not allowed",
+        'A second ": " stands in this value, or the line is indented deeper than its neighbours.',
+        "Put the value in quotes, or indent the line like its neighbours.",
+    ),
+    (
+        "could not find expected ':'",
+        'A key has no ": " after it.',
+        'Write "key: value", with a blank after the colon.',
+    ),
+    (
+        "cannot start any token",
+        "An unquoted value cannot begin with this character.",
+        "Put the value in quotes.",
+    ),
+    ("unexpected end of stream", "A quoted value is not closed.", "Add the closing quote."),
+    ("document indicator", "A quoted value is not closed.", "Add the closing quote."),
+    (
+        "did not find expected key",
+        "This line does not fit the lines above it.",
+        "Indent it like its neighbours.",
+    ),
+    (
+        "did not find expected '-' indicator",
+        "This line does not fit the list above it.",
+        'Begin the item with "- ", indented like its neighbours.',
+    ),
+    (
+        "did not find expected ',' or",
+        "A list or mapping in brackets is not closed, or a comma is missing.",
+        "Add the bracket or the comma.",
+    ),
+    (
+        "block sequence entries are not allowed",
+        "A list item cannot stand here.",
+        "Put the list on lines of its own.",
+    ),
+    ("unknown escape character", "This escape is not known in double quotes.", "Write \\\\ for a backslash."),
+    ("undefined alias", "Aliases (*name) are not allowed.", "Write the value out."),
+    ("exceeded max depth", "Values are nested too deeply.", "Flatten them; the formats need six levels."),
+)
+
+
+def _explain(error: yaml.MarkedYAMLError, line: int) -> tuple[str, str]:
+    problem = f"{error.problem or ''}"
+    for sign, message, fix in _EXPLAINED:
+        if sign in problem:
+            began = error.context_mark.line + 1 if error.context_mark is not None else line
+            return (message if began == line else f"{message} It began in line {began}."), fix
+    return (
+        "This is not valid YAML.",
+        "Look at this line and the one before it: quotes, brackets, indentation.",
+    )

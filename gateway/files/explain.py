@@ -1,0 +1,245 @@
+"""What the library says about a wrong shape, in our words: what is wrong, and what to write instead."""
+
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from typing import Final
+
+from pydantic import BaseModel
+from pydantic_core import ErrorDetails
+
+from gateway.files.document import Document
+from gateway.files.schema import (
+    AuditShape,
+    AwsShape,
+    ConditionShape,
+    EndpointShape,
+    GatewayShape,
+    GrantShape,
+    IssuerShape,
+    MappingShape,
+    RoleShape,
+    RuleShape,
+    ServerShape,
+    TargetsShape,
+    TeamShape,
+    TlsShape,
+    WorkflowShape,
+)
+from gateway.files.source import Finding, FindingCode, show
+
+Path = tuple[str | int, ...]
+
+# Where each shape stands; `*` is a name or an index.
+_SHAPES: Final[tuple[tuple[str, type[BaseModel]], ...]] = (
+    ("issuers/*", IssuerShape),
+    ("issuers/*/require/*", ConditionShape),
+    ("teams/*", TeamShape),
+    ("aws", AwsShape),
+    ("aws/endpoints/*", EndpointShape),
+    ("server", ServerShape),
+    ("server/tls", TlsShape),
+    ("audit", AuditShape),
+    ("roles/*", RoleShape),
+    ("workflows/*", WorkflowShape),
+    ("rules/*", RuleShape),
+    ("rules/*/claims/*", ConditionShape),
+    ("rules/*/grants/*", GrantShape),
+)
+_TOP: Final[Mapping[str, type[BaseModel]]] = {
+    "gateway": GatewayShape,
+    "targets": TargetsShape,
+    "mapping": MappingShape,
+}
+_VAULT: Final = frozenset({"vaults", "vault_roles"})
+_TYPES: Final = {
+    "string_type": ("text", 'Write it in quotes: "{}".'),
+    "int_type": ("a whole number", "Write the number without quotes."),
+    "bool_type": ("true or false", "Write true or false, without quotes."),
+    "list_type": ("a list", "Write [{}]."),
+    "dict_type": ("a mapping of names to entries", "Write name: {{…}} below it."),
+    "model_type": ("a mapping", "Write its members as key: value."),
+    "scalar_type": (
+        "text, a whole number, true or false",
+        "Write one value, or one operator such as any_of: […].",
+    ),
+}
+_PATTERNS: Final = {
+    "^[a-z0-9](": (
+        "is no name",
+        "Use 1 to 63 lower-case letters, digits, - and _; begin and end with a letter or digit.",
+    ),
+    "^[1-9][0-9]{0,6}": ("is no duration", "Write a whole number and a unit: 30s, 15m, 1h."),
+    "^[0-9]{4}-": ("is no day", 'Write it as "2027-01-31", in quotes.'),
+    "^[a-z]{2,4}": ("is no AWS Region", "Write it as eu-west-1."),
+}
+_CUSTOM: Final = {
+    "one_operator": (
+        "A claim has exactly one operator.",
+        "Keep one of any_of, contains, contains_any, contains_all, scope, absent.",
+    ),
+    "one_verb": (
+        "A grant is exactly one power.",
+        "Keep one of start, view, stop, obtain; write others on lines of their own.",
+    ),
+    "as_missing": ("This grant does not say as which target.", "Add as: TARGET."),
+    "as_extra": ("obtain names the target itself.", "Remove as."),
+    "form_extra": ("form belongs to obtain alone.", "Remove form."),
+}
+
+
+def explain(document: Document, path: Path, mistake: ErrorDetails, indices: Sequence[int]) -> Finding:
+    """Say what is wrong. path: in the data as it was judged; indices: of its rules, in the file."""
+    if len(path) > 1 and path[0] == "rules" and isinstance(path[1], int):
+        path = ("rules", indices[path[1]], *path[2:])
+    kind, given = mistake["type"], mistake["input"]
+    if kind == "extra_forbidden":
+        return _unknown(document, path)
+    if kind == "missing":
+        return _missing(document, path, str(mistake["loc"][-1]))
+    if kind in _CUSTOM:
+        message, fix = _CUSTOM[kind]
+        return document.finding(FindingCode.VALUE_INVALID, path, message, fix)
+    if kind in _TYPES:
+        wanted, fix = _TYPES[kind]
+        message = f"{_name(path)} is not {wanted}."
+        return document.finding(FindingCode.VALUE_TYPE, path, message, fix.format(show(given).strip('"')))
+    if kind == "literal_error":
+        return _not_one_of(document, path, str(given), mistake)
+    if kind == "string_pattern_mismatch":
+        return _pattern(document, path, mistake)
+    return _size(document, path, mistake)
+
+
+def _unknown(document: Document, path: Path) -> Finding:
+    name = str(path[-1])
+    if len(path) == 1 and name in _VAULT:
+        return document.finding(
+            FindingCode.VAULT_UNSUPPORTED,
+            path,
+            f"{name} is not supported by this version: it exchanges tokens with AWS only, not with Vault.",
+            "Remove it, or keep it for a version that supports Vault.",
+            key=True,
+        )
+    fields = _fields(document, path[:-1])
+    near = get_close_matches(name, fields, n=1, cutoff=0.6)
+    fix = f"Did you mean {near[0]}?" if near else f"Known here: {', '.join(fields)}."
+    where = _name(path[:-1]) if len(path) > 1 else "this file"
+    return document.finding(
+        FindingCode.FIELD_UNKNOWN, path, f"{show(name)} is not known in {where}.", fix, key=True
+    )
+
+
+def _shape_at(document: Document, parent: Path) -> type[BaseModel] | None:
+    if not parent:
+        data = document.data
+        kind = str(data.get("format", "")) if isinstance(data, dict) else ""
+        return _TOP.get(kind.removeprefix("oidc-gateway/").split(".")[0])
+    for pattern, shape in _SHAPES:
+        parts = pattern.split("/")
+        if len(parts) == len(parent) and all(
+            want in ("*", have) for want, have in zip(parts, parent, strict=True)
+        ):
+            return shape
+    return None
+
+
+def _fields(document: Document, parent: Path) -> list[str]:
+    shape = _shape_at(document, parent)
+    return [] if shape is None else [field.alias or name for name, field in shape.model_fields.items()]
+
+
+def _missing(document: Document, path: Path, name: str) -> Finding:
+    shape = _shape_at(document, path)
+    field = shape.model_fields.get(name) if shape is not None else None
+    description = field.description if field is not None else None
+    return document.finding(
+        FindingCode.FIELD_MISSING,
+        path,
+        f"{_name(path)} has no {name}.",
+        f"Add {name}: {description}" if description else f"Add {name}.",
+        key=True,
+    )
+
+
+def _not_one_of(document: Document, path: Path, given: str, mistake: ErrorDetails) -> Finding:
+    if path and path[-1] == "form" and given == "vault-token":
+        return document.finding(
+            FindingCode.VAULT_UNSUPPORTED,
+            path,
+            "form: vault-token is not supported by this version: it hands out AWS credentials only.",
+            "Remove the grant, or keep it for a version that supports Vault.",
+        )
+    expected = str(mistake.get("ctx", {}).get("expected", "")).replace("'", "").replace(" or ", ", ")
+    expected = "true" if expected == "True" else expected
+    choices = expected.split(", ")
+    near = get_close_matches(given, choices, n=1, cutoff=0.6)
+    fix = (
+        f"Did you mean {near[0]}?"
+        if near
+        else f"Write {expected}."
+        if len(choices) == 1
+        else f"Choose: {expected}."
+    )
+    return document.finding(
+        FindingCode.VALUE_INVALID, path, f"{_name(path)} cannot be {show(mistake['input'])}.", fix
+    )
+
+
+def _pattern(document: Document, path: Path, mistake: ErrorDetails) -> Finding:
+    pattern = str(mistake.get("ctx", {}).get("pattern", ""))
+    what, fix = next(
+        (explained for start, explained in _PATTERNS.items() if pattern.startswith(start)),
+        ("has the wrong form", f"It must match {pattern}"),
+    )
+    return document.finding(
+        FindingCode.VALUE_INVALID,
+        path,
+        f"{show(mistake['input'])} {what}.",
+        fix,
+        key=mistake["loc"][-1] == "[key]",
+    )
+
+
+def _size(document: Document, path: Path, mistake: ErrorDetails) -> Finding:
+    limits = mistake.get("ctx", {})
+    kind = mistake["type"]
+    if kind in {"too_short", "string_too_short"}:
+        if path and path[-1] == "claims":
+            return document.finding(
+                FindingCode.RULE_UNBOUND,
+                path,
+                "A rule without claims binds nobody.",
+                "Name the claims that must hold.",
+            )
+        return document.finding(
+            FindingCode.VALUE_INVALID,
+            path,
+            f"{_name(path)} is empty.",
+            "Write at least one, or leave the key out.",
+        )
+    if kind in {"too_long", "string_too_long"}:
+        most = limits.get("max_length")
+        return document.finding(
+            FindingCode.LIMIT_EXCEEDED, path, f"{_name(path)} is longer than {most}.", "Shorten or split it."
+        )
+    if kind in {"greater_than_equal", "less_than_equal"}:
+        bound = f"at least {limits['ge']}" if "ge" in limits else f"at most {limits.get('le')}"
+        return document.finding(
+            FindingCode.VALUE_INVALID,
+            path,
+            f"{_name(path)} is {show(mistake['input'])}.",
+            f"It must be {bound}.",
+        )
+    return document.finding(
+        FindingCode.VALUE_INVALID, path, f"{_name(path)} is not valid.", f"{mistake['msg']}."
+    )
+
+
+def _name(path: Path) -> str:
+    """Name a place by its last key and, for items of a list, their number."""
+    if not path:
+        return "The file"
+    last = path[-1]
+    if isinstance(last, int):
+        return f"Item {last + 1} of {path[-2]}" if len(path) > 1 else f"Item {last + 1}"
+    return last

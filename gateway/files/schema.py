@@ -1,0 +1,391 @@
+"""The shapes of the three formats; also what editors complete and explain (JSON Schema)."""
+
+import re
+from typing import Annotated, Final, Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    PlainValidator,
+    Tag,
+    WithJsonSchema,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+MAX_ISSUERS: Final = 64
+MAX_CONDITIONS: Final = 32
+
+GATEWAY_FORMAT: Final = "oidc-gateway/gateway.v1"
+TARGETS_FORMAT: Final = "oidc-gateway/targets.v1"
+MAPPING_FORMAT: Final = "oidc-gateway/mapping.v1"
+
+_DURATION = re.compile(r"([1-9][0-9]{0,6})([smh])")
+_UNITS: Final = {"s": 1, "m": 60, "h": 3600}
+
+# Lower case, so that names which differ in case alone cannot exist; no dot, because rule ids are `team.name`.
+Name = Annotated[str, Field(pattern=r"^[a-z0-9](?:[a-z0-9_-]{0,61}[a-z0-9])?$")]
+Duration = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,6}[smh]$", examples=["30s", "15m", "1h"])]
+Url = Annotated[str, Field(min_length=1, max_length=255)]
+File = Annotated[str, Field(min_length=1, max_length=255)]
+Day = Annotated[str, Field(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$", examples=["2027-01-31"])]
+
+
+def duration_s(text: str) -> int:
+    """Return the seconds of a duration such as `15m`; the text has been matched against the shape."""
+    found = _DURATION.fullmatch(text)
+    if found is None:
+        raise ValueError("not a duration")
+    return int(found[1]) * _UNITS[found[2]]
+
+
+def _scalar(value: object) -> str | int | bool:
+    if isinstance(value, str | int | bool):
+        return value
+    raise PydanticCustomError("scalar_type", "text, a whole number, true or false")
+
+
+Scalar = Annotated[
+    str | int | bool, PlainValidator(_scalar), WithJsonSchema({"type": ["string", "integer", "boolean"]})
+]
+
+
+class _Shape(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, populate_by_name=False)
+
+
+class ConditionShape(_Shape):
+    """An operator and what it compares with; exactly one."""
+
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1, "maxProperties": 1})
+
+    any_of: list[Scalar] | None = Field(
+        default=None, min_length=1, max_length=1000, description="The claim is one of these values."
+    )
+    contains: Scalar | None = Field(default=None, description="The claim is a list with this item.")
+    contains_any: list[Scalar] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=1000,
+        description="The claim is a list with at least one of these items.",
+    )
+    contains_all: list[Scalar] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=1000,
+        description="The claim is a list with all of these items.",
+    )
+    scope: str | None = Field(
+        default=None,
+        min_length=1,
+        description="The claim is a list of scopes, or a text of scopes with blanks between them, and this is one.",
+    )
+    absent: Literal[True] | None = Field(
+        default=None, description="The token does not have this claim at all."
+    )
+
+    @model_validator(mode="after")
+    def _has_one(self) -> "ConditionShape":
+        if len(self.model_fields_set) != 1:
+            raise PydanticCustomError("one_operator", "exactly one operator")
+        return self
+
+
+def _is_operator(value: object) -> str:
+    return "=operator" if isinstance(value, dict | ConditionShape) else "=value"
+
+
+ClaimShape = Annotated[
+    Annotated[Scalar, Tag("=value")] | Annotated[ConditionShape, Tag("=operator")],
+    Discriminator(_is_operator),
+]
+ClaimsShape = Annotated[dict[str, ClaimShape], Field(min_length=1, max_length=MAX_CONDITIONS)]
+
+
+class IssuerShape(_Shape):
+    """One identity provider whose tokens are believed."""
+
+    preset: Literal["okta", "cognito", "auth0", "github-actions", "gitlab", "kubernetes", "generic"] = Field(
+        description="What kind of issuer it is; supplies defaults and knows its claims."
+    )
+    issuer: Url | None = Field(
+        default=None,
+        description="Compared to `iss` byte for byte: https, no missing and no extra slash at the end. The preset may know it.",
+    )
+    audiences: list[str] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=16,
+        description="The token must carry one of these, exactly. An audience nobody else uses.",
+    )
+    also_allowed: list[str] | None = Field(
+        default=None,
+        max_length=16,
+        description="Foreign audiences that may stand beside ours, such as Auth0's userinfo URL.",
+    )
+    require: ClaimsShape | None = Field(
+        default=None,
+        description="Every token of this issuer must have these, judged before any rule. Compulsory for shared issuers.",
+    )
+    clients: list[str] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=1000,
+        description="Client ids that `azp`, `cid` or `client_id` may name.",
+    )
+    tokens: list[Literal["id", "access"]] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=2,
+        description="Cognito: kinds of tokens that are accepted. AWS takes ID tokens only.",
+    )
+    algorithms: list[str] | None = Field(
+        default=None,
+        max_length=16,
+        description="Signature algorithms that are accepted; RS256 and ES256 unless the preset says otherwise.",
+    )
+    discovery_url: Url | None = Field(
+        default=None, description="Where the provider's configuration document is, when not below the issuer."
+    )
+    jwks_uri: Url | None = Field(
+        default=None, description="Where the key set is; then no discovery takes place."
+    )
+    jwks_file: File | None = Field(
+        default=None, description="A key set in this folder; then nothing is fetched."
+    )
+    jwks_hosts: list[str] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=16,
+        description="Hosts that a discovered `jwks_uri` may name besides the issuer's own.",
+    )
+    ca_file: File | None = Field(
+        default=None,
+        description="PEM file in this folder: the only CAs that may have signed the issuer's certificate.",
+    )
+    allow_addresses: list[str] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=16,
+        description="Networks (CIDR) the issuer may live in although they are not public.",
+    )
+    leeway_s: int | None = Field(
+        default=None, ge=0, le=60, description="Clock skew allowed on exp, nbf and iat, in seconds; 30."
+    )
+    max_age: Duration | None = Field(default=None, description="Oldest accepted `iat`; 1h.")
+
+
+class TeamShape(_Shape):
+    """Who may write rules, and about whose tokens."""
+
+    contact: Annotated[str, Field(min_length=1)] = Field(description="Whom to ask about its rules.")
+    issuers: list[Name] = Field(
+        min_length=1, max_length=MAX_ISSUERS, description="Issuers its rules may name."
+    )
+
+
+class EndpointShape(_Shape):
+    """Base URLs for one Region, where they are not AWS's own."""
+
+    sts: Url | None = Field(default=None, description="Base URL of STS, such as a VPC endpoint.")
+    states: Url | None = Field(default=None, description="Base URL of Step Functions.")
+
+
+class AwsShape(_Shape):
+    """Where AWS answers. No keys: the gateway holds none."""
+
+    region: str = Field(
+        pattern=r"^[a-z]{2,4}(?:-[a-z]+)+-[0-9]{1,2}$",
+        description="STS for credentials that are handed out; a start uses its state machine's own Region.",
+    )
+    endpoints: dict[str, EndpointShape] | None = Field(default=None, description="Own base URLs, by Region.")
+    emulator: bool = Field(
+        default=False, description="STS is an emulator that invents provider and subject. Only with --dev."
+    )
+
+
+class TlsShape(_Shape):
+    """The certificate that the gateway presents."""
+
+    certificate: File = Field(description="PEM file with the certificate chain.")
+    key: File = Field(description="PEM file with the private key; outside of this folder.")
+
+
+class ServerShape(_Shape):
+    """How the gateway itself listens. Read at start."""
+
+    host: str = Field(default="127.0.0.1", description="Address to listen on.")
+    port: int = Field(default=8080, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    log: Literal["json", "console"] = Field(
+        default="json", description="One JSON object a line, or text for people."
+    )
+    behind_tls_proxy: bool = Field(
+        default=False,
+        description="A proxy in front ends TLS; only then may the gateway listen without it beyond loopback.",
+    )
+    tls: TlsShape | None = Field(default=None, description="Certificate and key, when no proxy ends TLS.")
+    max_concurrency: int = Field(
+        default=256, ge=1, le=10_000, description="Calls in progress at once; more are refused as overloaded."
+    )
+    drain: Duration = Field(
+        default="25s", description="How long calls in progress may finish after a stop signal."
+    )
+
+
+class AuditShape(_Shape):
+    """Where the audit record is written. Read at start."""
+
+    directory: str = Field(
+        default="audit",
+        min_length=1,
+        description="Folder for the journal, relative to where the gateway starts.",
+    )
+    rotate_bytes: int = Field(
+        default=64 * 1024 * 1024,
+        ge=64 * 1024,
+        le=2**40,
+        description="A journal file is closed when it has grown to this size.",
+    )
+
+
+class GatewayShape(_Shape):
+    """config/gateway.yaml: whose tokens are believed, which teams write rules, and where AWS is."""
+
+    format: Literal["oidc-gateway/gateway.v1"] = Field(description="The first key of the file.")
+    issuers: dict[Name, IssuerShape] = Field(
+        min_length=1, max_length=MAX_ISSUERS, description="Identity providers, by our name for each."
+    )
+    teams: dict[Name, TeamShape] | None = Field(
+        default=None,
+        min_length=1,
+        description="Who may write rules. Without it everything belongs to one team.",
+    )
+    aws: AwsShape = Field(description="Where AWS answers.")
+    server: ServerShape = Field(default_factory=ServerShape, description="How the gateway listens.")
+    audit: AuditShape = Field(default_factory=AuditShape, description="Where the audit record is written.")
+
+
+Teams = Annotated[list[Name], Field(min_length=1)]
+
+
+class RoleShape(_Shape):
+    """An IAM role that callers' tokens may become."""
+
+    arn: str = Field(description="arn:aws:iam::ACCOUNT:role/NAME, complete.")
+    duration: Duration = Field(
+        default="1h", description="Session length, 15m to 12h, at most the role's own maximum."
+    )
+    teams: Teams | None = Field(
+        default=None, description="Teams whose rules may name it; compulsory where gateway.yaml has teams."
+    )
+
+
+class WorkflowShape(_Shape):
+    """A state machine under a name that callers use."""
+
+    state_machine: str = Field(
+        description="arn:aws:states:REGION:ACCOUNT:stateMachine:NAME, complete; a version or alias may follow."
+    )
+    type: Literal["standard", "express", "express-sync"] = Field(
+        description="As in AWS; the gateway holds no right to look it up."
+    )
+    input_schema: File | None = Field(
+        default=None,
+        description="A JSON Schema file in this folder, or `any`. Without it only the input {} is accepted.",
+    )
+    output: Literal["hidden", "visible"] = Field(
+        default="hidden", description="Whether output, error and cause appear in answers."
+    )
+    timeout: Duration | None = Field(
+        default=None, description="Longest run; for express-sync the longest wait, at most 300s."
+    )
+    teams: Teams | None = Field(
+        default=None, description="Teams whose rules may name it; compulsory where gateway.yaml has teams."
+    )
+
+
+class TargetsShape(_Shape):
+    """config/targets.yaml or config/targets/*.yaml: every ARN once, under a name."""
+
+    format: Literal["oidc-gateway/targets.v1"] = Field(description="The first key of the file.")
+    roles: dict[Name, RoleShape] = Field(default_factory=dict, description="IAM roles, by our name for each.")
+    workflows: dict[Name, WorkflowShape] = Field(
+        default_factory=dict, description="State machines, by the name callers use."
+    )
+
+
+class GrantShape(_Shape):
+    """One power: start, view or stop a workflow as a target, or obtain a target."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "oneOf": [
+                {"required": ["start", "as"]},
+                {"required": ["view", "as"]},
+                {"required": ["stop", "as"]},
+                {"required": ["obtain"], "not": {"required": ["as"]}},
+            ]
+        }
+    )
+
+    start: Name | None = Field(
+        default=None, description="Workflow to start; its own executions may be seen and stopped too."
+    )
+    view: Name | None = Field(default=None, description="Workflow whose executions, anybody's, may be seen.")
+    stop: Name | None = Field(
+        default=None, description="Workflow whose executions, anybody's, may be stopped."
+    )
+    obtain: Name | None = Field(default=None, description="Target whose credentials leave the gateway.")
+    as_: Name | None = Field(
+        default=None, alias="as", description="Target under whose authority this happens."
+    )
+    form: Literal["aws-credentials"] | None = Field(
+        default=None, description="What is handed out by `obtain`."
+    )
+
+    @model_validator(mode="after")
+    def _has_one(self) -> "GrantShape":
+        if sum(getattr(self, verb) is not None for verb in ("start", "view", "stop", "obtain")) != 1:
+            raise PydanticCustomError("one_verb", "exactly one verb")
+        if (self.obtain is None) != (self.as_ is not None):
+            raise PydanticCustomError("as_missing" if self.obtain is None else "as_extra", "as")
+        if self.form is not None and self.obtain is None:
+            raise PydanticCustomError("form_extra", "form")
+        return self
+
+
+def _is_list(value: object) -> str:
+    return "=list" if isinstance(value, list) else "=name"
+
+
+RuleIssuer = Annotated[
+    Annotated[Name, Tag("=name")]
+    | Annotated[list[Name], Field(min_length=1, max_length=MAX_ISSUERS), Tag("=list")],
+    Discriminator(_is_list),
+]
+
+
+class RuleShape(_Shape):
+    """Tokens of this issuer that satisfy all claims hold these grants."""
+
+    name: Name = Field(description="Its id is TEAM.name, for audit and explain; no caller ever writes it.")
+    why: str = Field(min_length=1, description="Why it exists: a ticket and a sentence.")
+    issuer: RuleIssuer = Field(
+        description="Name of an issuer in gateway.yaml, or a list of issuers of one preset."
+    )
+    claims: ClaimsShape = Field(
+        description="All must hold, exactly, in value and type. Names are single members; JSON pointers start with `/`."
+    )
+    grants: list[GrantShape] = Field(min_length=1, max_length=100, description="One power a line.")
+    last_day: Day | None = Field(
+        default=None, description="Usable through this day, UTC; afterwards rule_expired."
+    )
+
+
+class MappingShape(_Shape):
+    """config/mappings/TEAM/*.yaml: who may do what."""
+
+    format: Literal["oidc-gateway/mapping.v1"] = Field(description="The first key of the file.")
+    rules: list[RuleShape] = Field(description="Their order means nothing.")

@@ -1,0 +1,241 @@
+"""Events of the YAML parser → plain values and their places; anchors, tags, duplicates and surprises on the way."""
+
+from collections.abc import Iterable, Sequence
+from typing import Final, Protocol
+
+from yaml import events
+
+from gateway.files.source import FindingCode, Severity, show
+from gateway.files.text import mixed_scripts, unsafe_text
+from gateway.files.yaml_types import Surprise, read_plain
+
+MAX_DEPTH: Final = 8
+MAX_STRING: Final = 1_024
+
+_COLUMNS: Final = 1 << 20
+_REMEMBERED: Final = 100_000
+
+
+class Report(Protocol):
+    """Takes one finding."""
+
+    def __call__(
+        self,
+        code: FindingCode,
+        line: int,
+        column: int,
+        message: str,
+        fix: str,
+        severity: Severity = "error",
+    ) -> None:
+        """Add it; line and column count from 1."""
+        ...
+
+
+# A place is one number (line * 2^20 + column, from 0): ten thousand rules have half a million of them.
+class Tree:
+    """The places of one collection: its own, and those of its keys and values."""
+
+    __slots__ = ("keys", "place", "values")
+
+    def __init__(self, place: int) -> None:
+        self.place = place
+        self.keys: dict[str, int] = {}
+        self.values: dict[str | int, int | Tree] = {}
+
+    def find(self, path: Sequence[str | int], *, key: bool) -> tuple[int, int]:
+        """Return line and column of a value, or of its key, counted from 1; parts of the path that are not there are left out."""
+        here: int | Tree = self
+        named: int | None = None
+        for part in path:
+            if isinstance(here, Tree) and part in here.values:
+                named = here.keys.get(part) if isinstance(part, str) else None
+                here = here.values[part]
+        place = here.place if isinstance(here, Tree) else here
+        if key and named is not None:
+            place = named
+        return place // _COLUMNS + 1, place % _COLUMNS + 1
+
+
+class _Frame:
+    """A collection that is being read. key: the mapping's key whose value comes next."""
+
+    __slots__ = ("items", "key", "members", "skip", "tree")
+
+    def __init__(self, data: list[object] | dict[str, object], tree: Tree) -> None:
+        self.items = data if isinstance(data, list) else None
+        self.members = data if isinstance(data, dict) else None
+        self.tree = tree
+        self.key: str | None = None
+        # The value of a duplicate, merged or unusable key is read for its findings and then dropped.
+        self.skip = False
+
+    def expects_key(self) -> bool:
+        return self.key is None and self.members is not None
+
+    def add(self, value: object, place: int | Tree) -> None:
+        if self.items is not None:
+            self.tree.values[len(self.items)] = place
+            self.items.append(value)
+        elif self.members is not None and self.key is not None:
+            if not self.skip:
+                self.tree.values[self.key] = place
+                self.members[self.key] = value
+            self.key, self.skip = None, False
+
+
+class TreeBuilder:
+    """Builds the data of one document."""
+
+    def __init__(self, report: Report) -> None:
+        self.data: object = None
+        self.root: Tree | None = None
+        self._report_at = report
+        self._stack: list[_Frame] = []
+        self._documents = 0
+        self._known: dict[str, str | int | bool | Surprise] = {}
+        self._safe: set[str] = set()
+
+    def read(self, parsed: Iterable[events.Event]) -> None:
+        """Take all events; the parser's own errors pass through, and what was read before them stays."""
+        for event in parsed:
+            mark = event.start_mark
+            place = 0 if mark is None else mark.line * _COLUMNS + mark.column
+            if isinstance(event, events.ScalarEvent):
+                if event.anchor is not None or event.tag is not None:
+                    self._decorated(place, event.anchor)
+                self._scalar(event.value, place, plain=event.implicit[0] and not event.style)
+            elif isinstance(event, events.CollectionStartEvent):
+                if event.anchor is not None or event.tag is not None:
+                    self._decorated(place, event.anchor)
+                self._open({} if isinstance(event, events.MappingStartEvent) else [], place)
+            elif isinstance(event, events.CollectionEndEvent):
+                self._stack.pop()
+            elif isinstance(event, events.AliasEvent):
+                self._feature(place, f"Aliases (*{event.anchor}) are not allowed.", "Write the value out.")
+                self._scalar("*", place, plain=False)
+            elif isinstance(event, events.DocumentStartEvent):
+                self._document(place, directives=bool(event.version or event.tags))
+
+    def close(self) -> None:
+        """Forget what is unfinished, after the parser gave up."""
+        self._stack.clear()
+
+    def _report(
+        self, code: FindingCode, place: int, message: str, fix: str, severity: Severity = "error"
+    ) -> None:
+        self._report_at(code, place // _COLUMNS + 1, place % _COLUMNS + 1, message, fix, severity)
+
+    def _feature(self, place: int, message: str, fix: str) -> None:
+        self._report(FindingCode.YAML_FEATURE, place, message, fix)
+
+    def _document(self, place: int, *, directives: bool) -> None:
+        self._documents += 1
+        if self._documents > 1:
+            self._feature(place, "A second document begins here.", "Move it to a file of its own.")
+        if directives:
+            self._feature(place, "Directives (%YAML, %TAG) are not allowed.", "Delete the line.")
+
+    def _decorated(self, place: int, anchor: str | None) -> None:
+        if anchor is not None:
+            self._feature(
+                place, f"Anchors (&{anchor}) are not allowed.", "Write the value out where it is needed."
+            )
+        else:
+            self._feature(
+                place, "Tags (!name) are not allowed.", "Delete the tag; quotes make text of a value."
+            )
+
+    def _open(self, data: list[object] | dict[str, object], place: int) -> None:
+        tree = Tree(place)
+        if len(self._stack) == MAX_DEPTH:
+            self._report(
+                FindingCode.LIMIT_EXCEEDED,
+                place,
+                f"Values are nested more than {MAX_DEPTH} deep.",
+                "Flatten them; the formats need six levels.",
+            )
+        if self._stack and self._stack[-1].expects_key():
+            self._feature(place, "A list or mapping cannot be a key.", "Write the key as text.")
+            # Neither key nor value: read on, and drop both.
+            self._stack[-1].key, self._stack[-1].skip = "", True
+        else:
+            self._value(data, tree)
+        self._stack.append(_Frame(data, tree))
+
+    def _scalar(self, text: str, place: int, *, plain: bool) -> None:
+        if text not in self._safe:
+            self._judge(text, place)
+        stack = self._stack
+        if stack and stack[-1].expects_key():
+            self._key(stack[-1], text, place, plain=plain)
+            return
+        value: object = text
+        if plain:
+            known = self._read_plain(text)
+            if isinstance(known, Surprise):
+                self._surprise(text, known, place)
+            else:
+                value = known
+        self._value(value, place)
+
+    def _read_plain(self, text: str) -> str | int | bool | Surprise:
+        known = self._known.get(text)
+        if known is None:
+            known = self._known[text] = read_plain(text)
+        return known
+
+    def _value(self, value: object, place: int | Tree) -> None:
+        if self._stack:
+            self._stack[-1].add(value, place)
+        elif self._documents <= 1:
+            self.data = value
+            self.root = place if isinstance(place, Tree) else Tree(place)
+
+    def _surprise(self, text: str, found: Surprise, place: int) -> None:
+        shown = show(text).strip('"') if text else "An empty value"
+        self._report(FindingCode.YAML_TYPE, place, f"{shown} {found.message}.", found.fix)
+
+    def _key(self, frame: _Frame, name: str, place: int, *, plain: bool) -> None:
+        frame.key = name
+        if plain and name == "<<":
+            self._feature(place, "Merge keys (<<) are not allowed.", "Write the members out.")
+            frame.skip = True
+            return
+        found = self._read_plain(name) if plain else name
+        if not isinstance(found, str):
+            numeric = Surprise("is no text, and every key is", f'Write "{name}" in quotes.')
+            self._surprise(name, found if isinstance(found, Surprise) else numeric, place)
+        if name in frame.tree.keys:
+            first = frame.tree.keys[name] // _COLUMNS + 1
+            self._report(
+                FindingCode.FIELD_DUPLICATE,
+                place,
+                f"{show(name)} stands here a second time; the first is in line {first}.",
+                "Keep one of them.",
+            )
+            frame.skip = True
+            return
+        frame.tree.keys[name] = place
+
+    def _judge(self, text: str, place: int) -> None:
+        if len(text) > MAX_STRING:
+            self._report(
+                FindingCode.LIMIT_EXCEEDED,
+                place,
+                f"This text has more than {MAX_STRING:,} characters.",
+                "Shorten it.",
+            )
+        elif (reason := unsafe_text(text)) is not None:
+            fix = "Write what is meant, without it; a block text ends in one: use quotes or >-."
+            self._report(FindingCode.VALUE_UNSAFE_TEXT, place, f"This text {reason}.", fix)
+        elif (word := mixed_scripts(text)) is not None:
+            self._report(
+                FindingCode.VALUE_LOOKALIKE,
+                place,
+                f"This text mixes scripts whose letters look alike; a parser reads {word}.",
+                "Type the word anew when all its letters should be of one script.",
+                "warning",
+            )
+        elif len(self._safe) < _REMEMBERED:
+            self._safe.add(text)
