@@ -1,21 +1,35 @@
 """Compares the numbers that tests carry with those of tests/requirements.toml."""
 
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 
-_LIST = Path(__file__).parents[1] / "requirements.toml"
+LIST = Path(__file__).parents[1] / "requirements.toml"
 
 
-def disagreements(items: Iterable[pytest.Item]) -> list[str]:
-    """Name every requirement without a test, and every test whose number is not listed."""
-    listed = tomllib.loads(_LIST.read_text())
+class MarkedTest(Protocol):
+    """What the comparison needs of a collected test; a `pytest.Item` is one."""
+
+    @property
+    def nodeid(self) -> str:
+        """Name the test."""
+        ...
+
+    def iter_markers(self, name: str | None = None) -> Iterator[pytest.Mark]:
+        """Yield the markers of this name, its own and those of its class and module."""
+        ...
+
+
+def disagreements(tests: Iterable[MarkedTest], requirements: Path = LIST) -> list[str]:
+    """Name every requirement without a test, and every number of a test that is not listed."""
+    listed = tomllib.loads(requirements.read_text())
     carried = {
-        str(number): item.nodeid
-        for item in items
-        for marker in item.iter_markers("requirement")
+        str(number): test.nodeid
+        for test in tests
+        for marker in test.iter_markers("requirement")
         for number in marker.args
     }
     untested = [
@@ -23,7 +37,7 @@ def disagreements(items: Iterable[pytest.Item]) -> list[str]:
         for number in sorted(listed.keys() - carried)
     ]
     unlisted = [
-        f"{number}: not in {_LIST.name}, but carried by {carried[number]}"
+        f"{number}: not in {requirements.name}, but carried by {carried[number]}"
         for number in sorted(carried.keys() - listed)
     ]
     return untested + unlisted
