@@ -52,7 +52,11 @@ def time(make: Maker) -> Rows:
     yield "exp-beyond-64-bits", make.time_as("1" + "0" * 25), invalid
     yield "exp-beyond-any-date", make.claiming(exp=253_402_300_800), invalid
     yield "exp-a-list", make.claiming(exp=[now + 600]), invalid
-    yield "expired-beyond-leeway", make.claiming(exp=now - LEEWAY_S - 5), ErrorCode.TOKEN_EXPIRED
+    yield (
+        "expired-beyond-leeway",
+        make.claiming(iat=now - 600, exp=now - LEEWAY_S - 5),
+        ErrorCode.TOKEN_EXPIRED,
+    )
     yield "expired-long-ago", make.claiming(iat=now - 7_200, exp=now - 3_600), ErrorCode.TOKEN_EXPIRED
     yield "exp-zero", make.claiming(iat=0, exp=0), ErrorCode.TOKEN_EXPIRED
     yield "not-before-later", make.claiming(nbf=now + 300), ErrorCode.TOKEN_NOT_YET_VALID
