@@ -1,0 +1,153 @@
+"""How this process runs: one frozen value from flags, environment, the files' `server` and `audit` blocks, defaults."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Final, Literal, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from gateway.files.schema import AuditShape, ServerShape, duration_s
+
+PREFIX: Final = "OIDC_GATEWAY_"
+_Shape = TypeVar("_Shape", bound=BaseModel)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """One setting of `serve`. path: its place in `gateway.yaml`. flag: of `serve`, None when it has none."""
+
+    path: str
+    flag: str | None = None
+
+    @property
+    def variable(self) -> str:
+        """Return the environment variable that overrides the file."""
+        return PREFIX + self.path.removeprefix("server.").replace(".", "_").upper()
+
+
+#: Every setting; where several places give one, the flag wins over the environment and that over the file.
+SETTINGS: Final = (
+    Setting(path="server.host", flag="--host"),
+    Setting(path="server.port", flag="--port"),
+    Setting(path="server.public_url"),
+    Setting(path="server.log", flag="--log"),
+    Setting(path="server.behind_tls_proxy"),
+    Setting(path="server.tls.certificate"),
+    Setting(path="server.tls.key"),
+    Setting(path="server.max_concurrency"),
+    Setting(path="server.serve_on"),
+    Setting(path="server.drain"),
+    Setting(path="audit.directory", flag="--audit"),
+    Setting(path="audit.rotate_bytes"),
+)
+#: Variables that no block of a file can hold.
+OTHER_VARIABLES: Final = (f"{PREFIX}CONFIG",)
+
+
+class SettingInvalid(Exception):
+    """A flag or an environment variable cannot be used. The message names it and says what it must be."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What `serve` needs to know besides the policy; read once at start.
+
+    config:          the folder of the administrators' files.
+    dev:             allows plain http to loopback addresses and emulators, and running as root.
+    public_url:      how callers reach this gateway; None: the address it listens on.
+    max_concurrency: requests served at once; one more is refused as overloaded.
+    serve_on_s, drain_s: between a stop signal and the end: readiness is off but everything is served; then only what
+                     is in progress.
+    """
+
+    config: Path
+    dev: bool
+    allow_root: bool
+    host: str
+    port: int
+    public_url: str | None
+    log: Literal["json", "console"]
+    behind_tls_proxy: bool
+    tls_certificate: Path | None
+    tls_key: Path | None
+    max_concurrency: int
+    serve_on_s: int
+    drain_s: int
+    audit_directory: Path
+    audit_rotate_bytes: int
+
+
+def load_settings(
+    *,
+    config: Path,
+    server: ServerShape,
+    audit: AuditShape,
+    environment: Mapping[str, str],
+    flags: Mapping[str, object],
+    dev: bool = False,
+    allow_root: bool = False,
+) -> Settings:
+    """Return the settings. flags: by `Setting.path`, only those that were given. Raises SettingInvalid."""
+    _refuse_unknown(environment)
+    blocks: dict[str, dict[str, object]] = {"server": server.model_dump(), "audit": audit.model_dump()}
+    named: dict[str, str] = {}
+    for setting in SETTINGS:
+        if setting.path in flags:
+            named[setting.path] = setting.flag or setting.path
+            _put(blocks, setting.path, flags[setting.path])
+        elif environment.get(setting.variable):
+            named[setting.path] = setting.variable
+            _put(blocks, setting.path, environment[setting.variable])
+    checked_server = _judged(ServerShape, "server", blocks, named)
+    checked_audit = _judged(AuditShape, "audit", blocks, named)
+    tls = checked_server.tls
+    return Settings(
+        config=config,
+        dev=dev,
+        allow_root=allow_root or dev,
+        host=checked_server.host,
+        port=checked_server.port,
+        public_url=checked_server.public_url.rstrip("/") if checked_server.public_url else None,
+        log=checked_server.log,
+        behind_tls_proxy=checked_server.behind_tls_proxy,
+        tls_certificate=Path(tls.certificate) if tls else None,
+        tls_key=Path(tls.key) if tls else None,
+        max_concurrency=checked_server.max_concurrency,
+        serve_on_s=duration_s(checked_server.serve_on),
+        drain_s=duration_s(checked_server.drain),
+        audit_directory=Path(checked_audit.directory),
+        audit_rotate_bytes=checked_audit.rotate_bytes,
+    )
+
+
+def _put(blocks: dict[str, dict[str, object]], path: str, value: object) -> None:
+    block, _, key = path.partition(".")
+    first, _, second = key.partition(".")
+    if not second:
+        blocks[block][first] = value
+        return
+    inner = blocks[block].get(first)
+    blocks[block][first] = {**(inner if isinstance(inner, dict) else {}), second: value}
+
+
+def _judged(
+    shape: type[_Shape], block: str, blocks: Mapping[str, Mapping[str, object]], named: Mapping[str, str]
+) -> _Shape:
+    try:
+        # Texts of the environment become numbers and switches here, which the files' own reader does not allow.
+        return shape.model_validate(blocks[block], strict=False)
+    except ValidationError as fault:
+        first = fault.errors()[0]
+        path = ".".join([block, *map(str, first["loc"])])
+        raise SettingInvalid(f"{named.get(path, path)}: {first['msg']}.") from None
+
+
+def _refuse_unknown(environment: Mapping[str, str]) -> None:
+    """Refuse a variable that looks like ours and is not: a misspelt limit must not be silently off."""
+    known = [setting.variable for setting in SETTINGS] + list(OTHER_VARIABLES)
+    for name in environment:
+        if name.startswith(PREFIX) and name not in known:
+            close = get_close_matches(name, known, n=1)
+            raise SettingInvalid(f"{name} is no setting." + (f" Did you mean {close[0]}?" if close else ""))
