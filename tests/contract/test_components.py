@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.support.aws import ROOT, Keys, allow, client, create_machine, create_role, trust_policy
+from tests.support.boto import ROOT, Keys, allow, client, create_machine, create_role, trust_policy
 from tests.support.cognito import create_pool
 from tests.support.envoy import JudgedIssuer
 from tests.support.loopback import get_json, post

@@ -4,7 +4,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from tests.support.aws import REGION, client
+from tests.support.boto import REGION, client
 
 _PASSWORD = "Correct-horse-1"
 

@@ -52,4 +52,6 @@ def test_what_is_asked_for_is_in_the_lock_file_beside_it(asked: Path) -> None:
 
     assert wanted
     assert all(answers.values()), answers
-    assert all(version in ("", answers[name]) or answers[name].startswith(version) for name, version in wanted)
+    assert all(
+        version in ("", answers[name]) or answers[name].startswith(version) for name, version in wanted
+    )
