@@ -86,7 +86,7 @@ def seed(aws: EmbeddedAws, policy: Policy, *, templates: Path, real: Mapping[str
         )
     _ensure_role(iam, _MACHINES_ROLE, path="/", trust=_MACHINES_TRUST, max_session_s=3600)
     for workflow in policy.workflows.values():
-        _seed_machine(aws.client("stepfunctions", workflow.state_machine.region), workflow)
+        _seed_machine(aws.client("stepfunctions", workflow.state_machine.region), workflow, templates)
 
 
 def seed_reports(aws: EmbeddedAws) -> None:
@@ -134,10 +134,10 @@ def _ensure_role(iam: Any, name: str, *, path: str, trust: str, max_session_s: i
         iam.update_assume_role_policy(RoleName=name, PolicyDocument=trust)
 
 
-def _seed_machine(states: Any, workflow: Workflow) -> None:
+def _seed_machine(states: Any, workflow: Workflow, templates: Path) -> None:
     arn = workflow.state_machine
     role = f"arn:{arn.partition}:iam::{arn.account}:role/{_MACHINES_ROLE}"
-    definition = definition_of(arn.name)
+    definition = definition_of(arn.name, templates=templates)
     try:
         states.create_state_machine(
             name=arn.name,

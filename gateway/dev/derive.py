@@ -1,5 +1,7 @@
 """The configuration folder as the embedded environment needs it: the person's own files, with issuers and AWS on loopback."""
 
+import copy
+import json
 import os
 import re
 from collections.abc import Mapping
@@ -7,12 +9,16 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from stat import S_ISREG
+from typing import Any
 
-import yaml
+from gateway.files.document import read_document
+from gateway.files.source import read_source
 
 _GATEWAY = "gateway.yaml"
 _STATES_ARN = re.compile(r"arn:aws[a-z-]*:states:([a-z0-9-]+):[0-9]{12}:")
 _KEY_LOCATIONS = ("jwks_uri", "jwks_file", "discovery_url", "jwks_hosts", "ca_file", "allow_addresses")
+# How the gateway is reached in earnest; here it listens on loopback without TLS.
+_NOT_ON_LOOPBACK = ("tls", "behind_tls_proxy", "public_url")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +44,7 @@ class DerivedFolder:
     """
 
     source: Path
-    copy: Path
+    destination: Path
     stand_ins: Mapping[str, StandIn]
     aws_url: str
     _seen: dict[Path, tuple[int, int]] = field(default_factory=dict)
@@ -53,15 +59,17 @@ class DerivedFolder:
         self._seen.clear()
         self._seen.update(state)
         wanted = set(state)
-        present = {path.relative_to(self.copy) for path in self.copy.rglob("*") if path.is_file()}
+        present = {
+            path.relative_to(self.destination) for path in self.destination.rglob("*") if path.is_file()
+        }
         regions = self._regions(wanted)
         for name in wanted:
             content = (self.source / name).read_bytes()
             if name == Path(_GATEWAY):
                 content = self._on_loopback(content, regions)
-            _write_if_different(self.copy / name, content)
+            _write_if_different(self.destination / name, content)
         for name in present - wanted:
-            (self.copy / name).unlink()
+            (self.destination / name).unlink()
 
     def _state(self) -> dict[Path, tuple[int, int]]:
         found = {}
@@ -82,26 +90,37 @@ class DerivedFolder:
 
     def _on_loopback(self, content: bytes, regions: set[str]) -> bytes:
         try:
-            document = yaml.safe_load(content)
+            document = _read_gateway(self.source)
             _replace_issuers(document["issuers"], self.stand_ins)
             aws = document["aws"]
             endpoint = {"sts": self.aws_url, "states": self.aws_url}
             aws["endpoints"] = {region: dict(endpoint) for region in sorted(regions | {aws["region"]})}
             aws["emulator"] = True
-        except (yaml.YAMLError, KeyError, TypeError, AttributeError, UnicodeDecodeError):
+            for key in _NOT_ON_LOOPBACK:
+                document.get("server", {}).pop(key, None)
+        except (ValueError, KeyError, TypeError, AttributeError):
             # Not a file we can change. The gateway gets it as it is and says what is wrong, with the right line.
             return content
-        return yaml.safe_dump(document, sort_keys=False, width=120, allow_unicode=True).encode()
+        # JSON is YAML that leaves no doubt about types.
+        return json.dumps(document, indent=2, ensure_ascii=False).encode()
 
 
 def read_issuers(folder: Path) -> dict[str, dict[str, object]]:
-    """Return the `issuers` of `gateway.yaml`, by name, as they are written. Raises OSError and ValueError."""
+    """Return the `issuers` of `gateway.yaml`, by name, as they are written. Raises ValueError."""
     try:
-        document = yaml.safe_load((folder / _GATEWAY).read_bytes())
-        issuers = document["issuers"]
+        issuers = _read_gateway(folder)["issuers"]
         return {str(name): dict(entry) for name, entry in issuers.items()}
-    except (yaml.YAMLError, KeyError, TypeError, AttributeError) as cause:
-        raise ValueError(f"{folder / _GATEWAY} cannot be used: `oidc-gateway check` says why.") from cause
+    except (ValueError, KeyError, TypeError, AttributeError) as cause:
+        raise ValueError(
+            f"{folder / _GATEWAY} cannot be used: `oidc-gateway check {folder}` says why."
+        ) from cause
+
+
+def _read_gateway(folder: Path) -> dict[str, Any]:
+    document = read_document(read_source(folder.resolve(), _GATEWAY, lenient=True))
+    if not isinstance(document.data, dict) or any(one.severity == "error" for one in document.findings):
+        raise ValueError(_GATEWAY)
+    return copy.deepcopy(document.data)
 
 
 def _replace_issuers(issuers: dict[str, dict[str, object]], stand_ins: Mapping[str, StandIn]) -> None:
