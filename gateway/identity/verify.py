@@ -85,7 +85,7 @@ def verify_token(
     now: wall seconds. Raises TokenRejected; its claims name what failed, with the caller's own value.
     """
     check_acceptable(token, issuer)
-    _check_signature(token, key)
+    check_signature(token, key)
     members = token.unbelieved_payload
     expires = check_times(members, issuer, now=now)
     check_kind(members, issuer)
@@ -105,7 +105,8 @@ def verify_token(
     )
 
 
-def _check_signature(token: UnverifiedToken, key: VerificationKey) -> None:
+def check_signature(token: UnverifiedToken, key: VerificationKey) -> None:
+    """Check that the key is the one named, fits the algorithm and made the signature. Raises TokenRejected."""
     # Without kid the issuer's only key was chosen, whatever its name.
     if token.key_id is not None and key.key_id != token.key_id:
         raise TokenRejected(
