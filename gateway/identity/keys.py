@@ -57,11 +57,19 @@ class KeySet:
         """Return those of all usable keys."""
         return frozenset(key.thumbprint for key in (*self.by_id.values(), *self.nameless))
 
-    @property
-    def only(self) -> VerificationKey | None:
-        """Return the key when there is exactly one; the only case in which a token need not name it."""
+    def find(self, key_id: str | None) -> VerificationKey | None:
+        """Return the key of this id. Keys are never tried in turn: without an id there must be just one key."""
+        if key_id is not None:
+            return self.by_id.get(key_id)
         found = (*self.by_id.values(), *self.nameless)
         return found[0] if len(found) == 1 and not self.ambiguous else None
+
+    def without(self, exposed: frozenset[str]) -> "KeySet":
+        """Return the set without the keys of these thumbprints."""
+        if exposed.isdisjoint(self.thumbprints):
+            return self
+        kept = (key for key in (*self.by_id.values(), *self.nameless) if key.thumbprint not in exposed)
+        return _assemble(kept, self.dropped, self.exposed | exposed)
 
 
 class KeyFault(StrEnum):

@@ -1,0 +1,129 @@
+"""One call from text to a verified token: read, find the issuer, find the key, prove; and a cache in front of it."""
+
+import logging
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from gateway.clock import Clock
+from gateway.errors import ErrorCode, GatewayError, TokenRejected, Unavailable
+from gateway.identity.issuer import TrustedIssuer
+from gateway.identity.jwk import VerificationKey
+from gateway.identity.keys import Keys
+from gateway.identity.reading import LONGEST_FOR_STS_CHARS, MAX_TOKEN_CHARS, read_token
+from gateway.identity.times import check_times
+from gateway.identity.token import Identify, UnverifiedToken, VerifiedToken
+from gateway.identity.verify import check_acceptable, issuer_unknown, verify_token
+from gateway.secret import Secret
+
+_log = logging.getLogger(__name__)
+
+_LONG_PAST_S: Final = 300  # what STS tolerates; nobody accepts a token that expired earlier
+_CACHED_FOR_S: Final = 60.0
+
+
+class VerifyingIdentify:
+    """Implements Identify. Nothing is fetched for a token that could not be accepted anyway."""
+
+    def __init__(self, keys: Keys, *, max_token_chars: int = MAX_TOKEN_CHARS) -> None:
+        self._keys = keys
+        self._max_token_chars = max_token_chars
+
+    async def __call__(
+        self, text: Secret, issuers: Mapping[str, TrustedIssuer], *, now: float, deadline: float
+    ) -> VerifiedToken:
+        """Return the verified token, or raise TokenRejected or Unavailable and nothing else."""
+        try:
+            return await self._identify(text, issuers, now=now, deadline=deadline)
+        except GatewayError:
+            raise
+        except Exception as bug:  # noqa: BLE001 - turned into a refusal of its own
+            # Our fault, not the token's: never a pass, and never "invalid token" either. The exception's text may
+            # hold claims, so its class is all that is kept of it.
+            _log.error("verification_bug", extra={"exception": type(bug).__name__})
+            raise Unavailable(
+                ErrorCode.INTERNAL_ERROR, "The token could not be judged because of a fault in the gateway."
+            ) from None
+
+    async def _identify(
+        self, text: Secret, issuers: Mapping[str, TrustedIssuer], *, now: float, deadline: float
+    ) -> VerifiedToken:
+        token = read_token(text, max_chars=self._max_token_chars)
+        issuer = issuers.get(token.issuer)
+        if issuer is None:
+            raise issuer_unknown()
+        check_acceptable(token, issuer)
+        key = await self._key(token, issuer, now=now, deadline=deadline)
+        return verify_token(token, issuer, key, now=now)
+
+    async def _key(
+        self, token: UnverifiedToken, issuer: TrustedIssuer, *, now: float, deadline: float
+    ) -> VerificationKey:
+        known = self._keys.known(issuer, token.key_id)
+        if known is not None:
+            return known
+        if token.claimed_expiry is not None and token.claimed_expiry + _LONG_PAST_S <= now:
+            raise TokenRejected(
+                ErrorCode.TOKEN_KEY_UNKNOWN,
+                "The key that the token names is not known here.",
+                hint="Request a new token.",
+            )
+        return await self._keys.find(issuer, token.key_id, deadline=deadline)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Remembered:
+    token: VerifiedToken
+    keys: str
+    until: float
+
+
+class CachingIdentify:
+    """Implements Identify by remembering what another one has verified.
+
+    Filed by SHA-256 of the whole compact token, signature included. A hit counts only while the issuer is configured
+    with the same values and its key set is the same, at most 60 s; the times are checked again on every hit.
+    """
+
+    def __init__(self, inner: Identify, keys: Keys, clock: Clock, *, max_entries: int = 10_000) -> None:
+        self._inner = inner
+        self._keys = keys
+        self._clock = clock
+        self._max_entries = max_entries
+        self._entries: OrderedDict[str, _Remembered] = OrderedDict()
+
+    async def __call__(
+        self, text: Secret, issuers: Mapping[str, TrustedIssuer], *, now: float, deadline: float
+    ) -> VerifiedToken:
+        """Return the verified token, as Identify says."""
+        if len(text) > LONGEST_FOR_STS_CHARS:
+            return await self._inner(text, issuers, now=now, deadline=deadline)
+        digest = text.digest()
+        entry = self._entries.get(digest)
+        if entry is not None:
+            if self._still_holds(entry, issuers):
+                check_times(entry.token.claims.members, entry.token.issuer, now=now)
+                return entry.token
+            del self._entries[digest]
+        token = await self._inner(text, issuers, now=now, deadline=deadline)
+        self._remember(digest, token)
+        return token
+
+    def _still_holds(self, entry: _Remembered, issuers: Mapping[str, TrustedIssuer]) -> bool:
+        issuer = entry.token.issuer
+        return (
+            self._clock.monotonic() < entry.until
+            and issuers.get(issuer.issuer) == issuer
+            and self._keys.version(issuer) == entry.keys
+        )
+
+    def _remember(self, digest: str, token: VerifiedToken) -> None:
+        # Nothing was awaited between the key's look-up and here, so this version is of the set that held the key.
+        self._entries[digest] = _Remembered(
+            token=token,
+            keys=self._keys.version(token.issuer),
+            until=self._clock.monotonic() + _CACHED_FOR_S,
+        )
+        if len(self._entries) > self._max_entries:
+            self._entries.popitem(last=False)
