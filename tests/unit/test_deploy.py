@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
+from gateway.settings import PREFIX, SETTINGS
+
 ROOT = Path(__file__).parents[2]
 CONFIG = ROOT / "config"
 TERRAFORM = ROOT / "deploy" / "terraform"
@@ -291,3 +293,11 @@ def test_the_image_and_the_cluster_start_the_gateway_alike() -> None:
     entry_point = json.loads(re.findall(r"^ENTRYPOINT (.*)$", image, re.MULTILINE)[0])
 
     assert pods["spec"]["template"]["spec"]["containers"][0]["command"] == entry_point
+
+
+def test_every_variable_that_the_deployment_sets_is_a_setting() -> None:
+    files = [path for path in (ROOT / "deploy").rglob("*") if path.is_file()]
+    named = {name for path in files for name in re.findall(rf"{PREFIX}[A-Z_]+", path.read_text())}
+
+    assert named
+    assert named <= {setting.variable for setting in SETTINGS}
