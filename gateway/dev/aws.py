@@ -8,6 +8,7 @@ from typing import Any
 
 import boto3
 from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
 
 from gateway.arn import StateMachineArn
 from gateway.dev.machines import definition_of
@@ -70,11 +71,24 @@ def embedded_aws(url: str) -> EmbeddedAws:
     return EmbeddedAws(url=url, session=boto3.session.Session())
 
 
+class AwsNotSeeded(Exception):
+    """The embedded AWS refused something that the policy names; the message ends with its reason."""
+
+
 def seed(aws: EmbeddedAws, policy: Policy, *, templates: Path, real: Mapping[str, str]) -> None:
     """Create or renew what the policy names; may be repeated after the files have changed.
 
-    templates, real: as for `trust_policy`.
+    templates, real: as for `trust_policy`. Raises AwsNotSeeded.
     """
+    try:
+        _seed(aws, policy, templates=templates, real=real)
+    except (ClientError, BotoCoreError) as cause:
+        raise AwsNotSeeded(
+            f"The embedded AWS could not be brought in step with the files: {cause}"
+        ) from cause
+
+
+def _seed(aws: EmbeddedAws, policy: Policy, *, templates: Path, real: Mapping[str, str]) -> None:
     iam = aws.client("iam")
     _seed_providers(iam, policy.issuers.values())
     for target in policy.targets.values():

@@ -16,6 +16,7 @@ from gateway.files.source import read_source
 
 _GATEWAY = "gateway.yaml"
 _STATES_ARN = re.compile(r"arn:aws[a-z-]*:states:([a-z0-9-]+):[0-9]{12}:")
+_ROLE_ARN = re.compile(r"arn:aws[a-z-]*:iam::([0-9]{12}):role/")
 _KEY_LOCATIONS = ("jwks_uri", "jwks_file", "discovery_url", "jwks_hosts", "ca_file", "allow_addresses")
 # How the gateway is reached in earnest; here it listens on loopback without TLS.
 _NOT_ON_LOOPBACK = ("tls", "behind_tls_proxy", "public_url")
@@ -114,6 +115,14 @@ def read_issuers(folder: Path) -> dict[str, dict[str, object]]:
         raise ValueError(
             f"{folder / _GATEWAY} cannot be used: `oidc-gateway check {folder}` says why."
         ) from cause
+
+
+def read_account(folder: Path) -> str | None:
+    """Return the AWS account of the first role in the targets files; None when there is none."""
+    for path in (folder / "targets.yaml", *sorted((folder / "targets").rglob("*.yaml"))):
+        if path.is_file() and (found := _ROLE_ARN.search(path.read_text(errors="replace"))):
+            return found[1]
+    return None
 
 
 def _read_gateway(folder: Path) -> dict[str, Any]:

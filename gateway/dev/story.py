@@ -262,12 +262,12 @@ _RECORD = Chapter(
     steps=(
         CommandStep(
             says="Every decision above left a record, written before its effect; the chain is whole.",
-            arguments=("audit", "verify", "$AUDIT"),
+            arguments=("audit", "verify", "--audit", "$AUDIT"),
             expect=(),
         ),
         CommandStep(
             says="Why was the job from the other branch refused? An administrator sees what callers do not.",
-            arguments=("explain", "--config", "$CONFIG", "--audit", "$AUDIT", "$REFUSED"),
+            arguments=("explain", "$REFUSED", "--audit", "$AUDIT"),
             expect=("ref", "refs/heads/main", "payments.prod"),
         ),
     ),
