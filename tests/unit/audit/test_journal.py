@@ -560,7 +560,7 @@ async def test_a_journal_that_is_not_open_grants_nothing(tmp_path: Path, metrics
     with pytest.raises(Unavailable):
         await closed.intend(INTENT)
 
-    assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.iterdir()) == []  # noqa: ASYNC240
 
 
 @pytest.mark.requirement("AU-01")

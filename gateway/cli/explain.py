@@ -1,0 +1,54 @@
+"""`oidc-gateway explain`: what happened to a request, and what to do next."""
+
+import argparse
+import json
+import sys
+
+from gateway.admin.explain import as_json, as_text, explain
+from gateway.audit.reading import find_stories
+from gateway.cli.audit import COULD_NOT_RUN, DirectoryUnknown, add_directory_options, audit_directory
+
+
+def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the command to the parser."""
+    parser = commands.add_parser(
+        "explain",
+        help="tell what happened to a request, from the audit journal",
+        description="Tells who asked, which rule was nearest, each check with what was wanted and presented, what AWS "
+        "said, and what to do next. For administrators: it shows the rules' values.",
+    )
+    parser.add_argument(
+        "what",
+        metavar="REQUEST_ID",
+        help="a request id (X-Request-Id of the answer), an execution or session ARN, or a token's SHA-256",
+    )
+    add_directory_options(parser)
+    parser.add_argument(
+        "--format", choices=("text", "json"), default="text", help="json: an array of objects"
+    )
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the story of every request that fits; return 0, 1 when none fits, 2 when there is no journal."""
+    try:
+        stories = find_stories(audit_directory(args), args.what)
+    except DirectoryUnknown as fault:
+        return _could_not_run(str(fault))
+    except OSError as fault:
+        return _could_not_run(f"{fault.filename}: {fault.strerror}")
+    told = [explain([entry.record for entry in story]) for story in stories]
+    if args.format == "json":
+        print(json.dumps([as_json(explanation) for explanation in told], indent=2))
+    elif told:
+        print("\n".join(as_text(explanation) for explanation in told), end="")
+    if not told:
+        print(
+            "No record of it. The journal may be another replica's, or older files archived.", file=sys.stderr
+        )
+    return 0 if told else 1
+
+
+def _could_not_run(reason: str) -> int:
+    print(f"oidc-gateway explain: {reason}", file=sys.stderr)
+    return COULD_NOT_RUN
