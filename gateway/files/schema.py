@@ -218,6 +218,11 @@ class ServerShape(_Shape):
 
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
     port: int = Field(default=8080, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    public_url: Url | None = Field(
+        default=None,
+        pattern=r"^https?://[^/?#@\s]+(?:/[^?#\s]*)?$",
+        description="How callers reach the gateway; the address it listens on unless given.",
+    )
     log: Literal["json", "console"] = Field(
         default="json", description="One JSON object a line, or text for people."
     )
@@ -227,7 +232,11 @@ class ServerShape(_Shape):
     )
     tls: TlsShape | None = Field(default=None, description="Certificate and key, when no proxy ends TLS.")
     max_concurrency: int = Field(
-        default=256, ge=1, le=10_000, description="Calls in progress at once; more are refused as overloaded."
+        default=4096, ge=1, le=10_000, description="Calls in progress at once; more are refused as overloaded."
+    )
+    serve_on: Duration = Field(
+        default="5s",
+        description="How long everything is still served after a stop signal, while load balancers take note.",
     )
     drain: Duration = Field(
         default="25s", description="How long calls in progress may finish after a stop signal."
