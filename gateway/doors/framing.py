@@ -36,13 +36,12 @@ class Head:
 
 
 _LINE_END: Final = b"\r\n"
-_BARE_LF: Final = re.compile(rb"(?<!\r)\n")
 # Origin form only: absolute form, authority form and `*` belong to proxies. No fragment.
 _REQUEST_LINE: Final = re.compile(
     rb"(?:GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS|TRACE) /[!\"$-~]* HTTP/1\.([01])"
 )
 # RFC 9110 sections 5.1 and 5.5: no blank before the colon, no control characters, no folding.
-_FIELD: Final = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[\t ]*([\t -~\x80-\xff]*)")
+_FIELD: Final = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):([\t -~\x80-\xff]*)\r\n")
 _HOST: Final = re.compile(rb"[A-Za-z0-9._:\[\]-]{1,255}")
 _LENGTH: Final = re.compile(rb"[0-9]{1,15}")
 _CHUNK_SIZE: Final = re.compile(rb"[0-9A-Fa-f]{1,8}")
@@ -69,24 +68,29 @@ class HeadReader:
 
     def add(self, data: bytes) -> tuple[bytes, bytes] | None:
         """Return the complete head and what follows it, or None while more is needed."""
+        if not self._bytes and (end := data.find(b"\r\n\r\n")) >= 0:
+            # The usual case: the whole head in one piece.
+            self._check(data, end + 4)
+            return data[: end + 4], data[end + 4 :]
         # Only new bytes are searched (and three before them), so dripping costs no square of the length.
         known = len(self._bytes)
         self._bytes += data[: self._limits.max_header_bytes + 1 - known]
         found = self._bytes.find(b"\r\n\r\n", max(0, known - 3))
         end = found + 4 if found >= 0 else len(self._bytes)
-        if _BARE_LF.search(self._bytes, known, end):
+        self._check(self._bytes, end)
+        # Seen at once: a client that ends its lines so never sends the end that we wait for.
+        if self._bytes.count(b"\n", known, end) != self._bytes.count(_LINE_END, max(0, known - 1), end):
             raise malformed("A line of the request's head ends in a bare line feed.")
-        self._check_request_line()
-        if end > self._limits.max_header_bytes:
-            raise _headers_too_large()
         if found < 0:
             return None
         return bytes(self._bytes[:end]), data[end - known :]
 
-    def _check_request_line(self) -> None:
+    def _check(self, text: bytes | bytearray, end: int) -> None:
         longest = self._limits.max_request_line_bytes
-        if len(self._bytes) > longest + 1 and self._bytes.find(_LINE_END, 0, longest + 2) < 0:
+        if end > longest + 1 and text.find(_LINE_END, 0, longest + 2) < 0:
             raise RequestRejected(ErrorCode.URI_TOO_LONG, f"The request line is longer than {longest} bytes.")
+        if end > self._limits.max_header_bytes:
+            raise _headers_too_large()
 
 
 def _headers_too_large() -> RequestRejected:
@@ -100,31 +104,34 @@ def judge_head(text: bytes, limits: FramingLimits) -> Head:
 
     Raises RequestRejected: `request_malformed`, `headers_too_large`.
     """
-    request_line, *lines = text[:-4].split(_LINE_END)
-    known = _REQUEST_LINE.fullmatch(request_line)
+    line_end = text.index(_LINE_END)
+    known = _REQUEST_LINE.fullmatch(text, 0, line_end)
     if known is None:
         raise malformed("The request line is not that of an HTTP/1.1 request to a path.")
-    if len(lines) > limits.max_fields:
-        raise _headers_too_large()
-    fields = [_field(line) for line in lines]
-    hosts = [value for name, value in fields if name == b"host"]
+    fields = _fields(text[line_end + 2 : -2], limits)
+    hosts = [value.strip(b" \t") for name, value in fields if name == b"host"]
     if len(hosts) != 1 or not _HOST.fullmatch(hosts[0]):
         raise malformed("A request carries exactly one Host.")
     body_length = _body_length(fields, http_1_0=known[1] == b"0")
-    kept = [line for line, (name, _) in zip(lines, fields, strict=True) if name != b"upgrade"]
-    return Head(text=_LINE_END.join([request_line, *kept, b"", b""]), body_length=body_length)
+    if any(name == b"upgrade" for name, _ in fields):
+        kept = [b"%b:%b\r\n" % field for field in fields if field[0] != b"upgrade"]
+        text = b"".join([text[: line_end + 2], *kept, _LINE_END])
+    return Head(text=text, body_length=body_length)
 
 
-def _field(line: bytes) -> tuple[bytes, bytes]:
-    match = _FIELD.fullmatch(line)
-    if match is None:
+def _fields(block: bytes, limits: FramingLimits) -> list[tuple[bytes, bytes]]:
+    if block.count(_LINE_END) > limits.max_fields:
+        raise _headers_too_large()
+    found = _FIELD.findall(block)
+    # `findall` steps over what it cannot match; then the lengths do not add up.
+    if sum(len(name) + len(value) + 3 for name, value in found) != len(block):
         raise malformed("A header field is malformed or folded.")
-    return match[1].lower(), match[2].rstrip(b" \t")
+    return [(name.lower(), value) for name, value in found]
 
 
 def _body_length(fields: list[tuple[bytes, bytes]], *, http_1_0: bool) -> int | None:
-    lengths = [value for name, value in fields if name == b"content-length"]
-    codings = [value.lower() for name, value in fields if name == b"transfer-encoding"]
+    lengths = [value.strip(b" \t") for name, value in fields if name == b"content-length"]
+    codings = [value.strip(b" \t").lower() for name, value in fields if name == b"transfer-encoding"]
     if len(lengths) + len(codings) > 1:
         raise malformed("The length of the body is stated more than once.")
     if codings:

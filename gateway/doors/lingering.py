@@ -39,7 +39,7 @@ class LingeringTransport(asyncio.Transport):
 
     def close(self) -> None:
         """Close after what was written has left; an answer that nobody reads is given up after `flush_s`."""
-        if self._closing:
+        if self.is_closing():
             return
         self._closing = True
         self._timers.append(self._loop.call_later(self._flush_s, self._inner.abort))

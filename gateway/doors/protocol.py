@@ -130,6 +130,7 @@ class GuardedProtocol(HttpToolsProtocol):
         try:
             while data:
                 data = self._take(data)
+            self._watch()
         except RequestRejected as fault:
             self._refuse(fault)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
@@ -147,7 +148,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def _take_head(self, data: bytes) -> bytes:
         if not self._head:
-            self._arm(self.limits.headers_s, self._on_slow_head)
+            self._disarm()
         complete = self._head.add(data)
         if complete is None:
             return b""
@@ -159,24 +160,31 @@ class GuardedProtocol(HttpToolsProtocol):
         reader = ChunkedBody(self.limits.framing) if head.body_length is None else PlainBody(head.body_length)
         self._body = _Arriving(reader=reader, since=self.loop.time())
         self.parser.feed_data(head.text)
-        if not self._finished(self._body):
-            self._arm(_RATE_CHECK_S, self._check_body)
+        self._note_end(self._body)
         return rest
 
     def _take_body(self, body: _Arriving, data: bytes) -> bytes:
         taken = body.reader.take(data)
         body.received += taken
         self.parser.feed_data(data[:taken])
-        self._finished(body)
+        self._note_end(body)
         return data[taken:]
 
-    def _finished(self, body: _Arriving) -> bool:
+    def _note_end(self, body: _Arriving) -> None:
         if body.reader.done is not self._message_complete:
             raise malformed("The end of the request can be read in two ways.")
         if body.reader.done:
             self._body = None
             self._disarm()
-        return body.reader.done
+
+    def _watch(self) -> None:
+        """Start the clock of what has begun to arrive and is not complete."""
+        if self._timer is not None or self._dropping:
+            return
+        if self._body is not None:
+            self._arm(_RATE_CHECK_S, self._check_body)
+        elif self._head:
+            self._arm(self.limits.headers_s, self._on_slow_head)
 
     def on_headers_complete(self) -> None:
         """Count the request; the last one a connection may carry says so in its answer."""

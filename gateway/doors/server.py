@@ -24,6 +24,7 @@ from gateway.doors.protocol import GuardedProtocol, ProtocolLimits
 #: sysexits.h: the machine is set up wrongly.
 EX_CONFIG = 78
 COULD_NOT_RUN = 2
+_BACKLOG = 2048
 
 
 class CannotServe(Exception):
@@ -111,12 +112,8 @@ def refuse_root(user_id: int, *, allow_root: bool) -> None:
 
 
 def bind(listen: Listen) -> socket.socket:
-    """Return a socket bound to the address, not yet listening; raises CannotServe in plain words."""
-    if not (is_loopback(listen.host) or listen.tls or listen.behind_tls_proxy):
-        raise CannotServe(
-            f"Listening on {listen.host} without TLS would send tokens in the clear. Set tls_certificate and "
-            "tls_key, or behind_tls_proxy: true if something in front ends TLS."
-        )
+    """Return a socket that listens on the address; raises CannotServe in plain words."""
+    refuse_clear_text(listen)
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             listen.host, listen.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -128,12 +125,21 @@ def bind(listen: Listen) -> socket.socket:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind(address)
         # Another process may be bound to the address without listening yet; listening tells.
-        sock.listen(2048)
+        sock.listen(_BACKLOG)
     except OSError as fault:
         sock.close()
         raise _bind_fault(fault, listen) from None
     sock.settimeout(0)
     return sock
+
+
+def refuse_clear_text(listen: Listen) -> None:
+    """Raise CannotServe where tokens could be overheard: beyond loopback, without TLS here or in front."""
+    if not (is_loopback(listen.host) or listen.tls or listen.behind_tls_proxy):
+        raise CannotServe(
+            f"Listening on {listen.host} without TLS would send tokens in the clear. Set tls_certificate and "
+            "tls_key, or behind_tls_proxy: true if something in front ends TLS."
+        )
 
 
 def is_loopback(host: str) -> bool:
@@ -225,6 +231,10 @@ class GatewayServer(uvicorn.Server):
         host = f"[{self._host}]" if ":" in self._host else self._host
         return f"{'https' if self._tls else 'http'}://{host}:{self._socket.getsockname()[1]}"
 
+    def close(self) -> None:
+        """Give the port back; only for a server that is never started."""
+        self._socket.close()
+
     def stop(self) -> None:
         """Begin the graceful end."""
         self.should_exit = True
@@ -240,7 +250,7 @@ class GatewayServer(uvicorn.Server):
             self._make_protocol,
             sock=self._socket,
             ssl=self._tls,
-            backlog=2048,
+            backlog=_BACKLOG,
             # Their defaults, 60 s and 30 s, would undo the limits of the protocol.
             ssl_handshake_timeout=self._limits.first_byte_s if self._tls else None,
             ssl_shutdown_timeout=self._limits.linger_s if self._tls else None,
@@ -259,9 +269,8 @@ class GatewayServer(uvicorn.Server):
             count_refused=self._count_refused,
         )
 
-    async def main_loop(self) -> None:
-        """Serve until told to stop, and then on for as long as load balancers need to notice."""
-        await super().main_loop()
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve on for as long as load balancers need to notice, then stop accepting and let requests finish."""
         self._draining.leave()
         loop = asyncio.get_running_loop()
         until = loop.time() + self._times.serve_on_s
@@ -269,6 +278,7 @@ class GatewayServer(uvicorn.Server):
             await asyncio.sleep(min(1.0, left))
             await self.on_tick(0)
         self._draining.refuse()
+        await super().shutdown(sockets)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin the graceful end; the second signal is the end.

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import socket
+import ssl
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from starlette.types import ASGIApp
 
 from gateway.doors.draining import Draining
 from gateway.doors.protocol import ProtocolLimits
-from gateway.doors.server import GatewayServer, Listen, ShutdownTimes
+from gateway.doors.server import GatewayServer, Listen, ShutdownTimes, TlsFiles
 
 
 @dataclass(slots=True)
@@ -26,9 +27,11 @@ class Serving:
     draining: Draining
     open_sockets: list[socket.socket] = field(default_factory=list)
 
-    def connect(self) -> socket.socket:
+    def connect(self, tls: ssl.SSLContext | None = None) -> socket.socket:
         """Return a connected socket that the end of the test closes."""
         sock = socket.create_connection(("127.0.0.1", self.port), timeout=10)
+        if tls is not None:
+            sock = tls.wrap_socket(sock)
         self.open_sockets.append(sock)
         return sock
 
@@ -40,18 +43,18 @@ class Serving:
 
 
 @contextlib.contextmanager
-def serving(app: ASGIApp, limits: ProtocolLimits, draining: Draining | None = None) -> Iterator[Serving]:
+def serving(app: ASGIApp, limits: ProtocolLimits, *, tls: TlsFiles | None = None) -> Iterator[Serving]:
     """Serve `app` with these limits until the block ends."""
     refused: Counter[str] = Counter()
     ready = threading.Event()
-    draining = draining or Draining()
+    draining = Draining()
 
     def count(reason: str) -> None:
         refused[reason] += 1
 
     server = GatewayServer(
         app,
-        listen=Listen(port=0),
+        listen=Listen(port=0, tls=tls),
         draining=draining,
         count_refused=count,
         announce=lambda _: ready.set(),
