@@ -178,15 +178,19 @@ _CURVES: Final[Mapping[str, ec.EllipticCurve]] = {
 }
 
 
-@functools.cache
 def private_key(algorithm: str, which: str = "first") -> PrivateKey:
     """Return a key for the algorithm, made once per session. which: any word; another word is another key."""
+    return _private_key(algorithm, which)
+
+
+@functools.cache
+def _private_key(algorithm: str, which: str) -> PrivateKey:
     if algorithm in _CURVES:
         return ec.generate_private_key(_CURVES[algorithm])
     if algorithm == "EdDSA":
         return ed25519.Ed25519PrivateKey.generate()
     if algorithm != "RS256":
-        return private_key("RS256", which)  # RSA keys are slow to make
+        return _private_key("RS256", which)  # RSA keys are slow to make
     return rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
 
@@ -234,14 +238,21 @@ def raw_token(header: bytes, payload: bytes, *, algorithm: str = "RS256", which:
     return f"{signing_input.decode('ascii')}.{b64(sign(signing_input, algorithm, which))}"
 
 
-def claims_of(kind: str = "github", *, now: float = START_S, **overrides: object) -> dict[str, object]:
-    """Return the claims that `token` would sign. None removes a claim; for names with other characters use `**{…}`."""
+def claims_of(
+    kind: str = "github",
+    *,
+    now: float = START_S,
+    claims: Mapping[str, object] | None = None,
+    **overrides: object,
+) -> dict[str, object]:
+    """Return the claims that `token` would sign. None removes a claim; `claims` is for names that are no keywords."""
     found: dict[str, object] = {
         "iss": _ISSUERS[kind].issuer,
         **_CLAIMS[kind],
         "iat": int(now),
         "nbf": int(now),
         "exp": int(now) + 300,
+        **(claims or {}),
         **overrides,
     }
     return {name: value for name, value in found.items() if value is not None}
@@ -254,14 +265,15 @@ def token(
     which: str = "first",
     header: Mapping[str, object] | None = None,
     now: float = START_S,
-    **claims: object,
+    claims: Mapping[str, object] | None = None,
+    **overrides: object,
 ) -> str:
     """Return a good signed compact token of this kind of issuer, changed by header members and claims; None removes.
 
     kind: github, gitlab, okta, cognito-id, cognito-access, auth0, generic.
     now:  moment of issue; the token lives for 300 s.
     """
-    return _signed(claims_of(kind, now=now, **claims), header or {}, algorithm, which)
+    return _signed(claims_of(kind, now=now, claims=claims, **overrides), header or {}, algorithm, which)
 
 
 def _signed(
@@ -286,8 +298,14 @@ def trusted(kind: str = "github", **changes: object) -> TrustedIssuer:
     return TrustedIssuer(**(fields | changes))
 
 
-def verified(kind: str = "github", *, now: float = START_S, **claims: object) -> VerifiedToken:
+def verified(
+    kind: str = "github",
+    *,
+    now: float = START_S,
+    claims: Mapping[str, object] | None = None,
+    **overrides: object,
+) -> VerifiedToken:
     """Return a token that the real verifier has verified; the only way to one, in tests as well."""
-    unverified = read_token(Secret(_signed(claims_of(kind, now=now, **claims), {})))
+    unverified = read_token(Secret(_signed(claims_of(kind, now=now, claims=claims, **overrides), {})))
     key = read_key_set(jwks()).by_id[key_id("RS256")]
     return verify_token(unverified, trusted(kind), key, now=now)
