@@ -242,7 +242,8 @@ class GuardedProtocol(HttpToolsProtocol):
         if not self.flow.read_paused and (slow or elapsed >= self.limits.body_s):
             self._refuse(_too_slow("The body did not arrive in time."))
         else:
-            self._arm(min(_RATE_CHECK_S, max(0.01, self.limits.body_s - elapsed)), self._check_body)
+            left = self.limits.body_s - elapsed
+            self._arm(left if 0 < left < _RATE_CHECK_S else _RATE_CHECK_S, self._check_body)
 
     def _refuse(self, fault: GatewayError) -> None:
         """Answer a fault of the wire in our own shape, and close; a request that was under way is told."""
