@@ -56,6 +56,7 @@ class Settings:
 
     config:          the folder of the administrators' files.
     dev:             allows plain http to loopback addresses and emulators, and running as root.
+    tls_certificate, tls_key: relative ones stand in the configuration folder.
     public_url:      how callers reach this gateway; None: the address it listens on.
     max_concurrency: requests served at once; one more is refused as overloaded.
     serve_on_s, drain_s: between a stop signal and the end: readiness is off but everything is served; then only what
@@ -112,8 +113,8 @@ def load_settings(
         public_url=checked_server.public_url.rstrip("/") if checked_server.public_url else None,
         log=checked_server.log,
         behind_tls_proxy=checked_server.behind_tls_proxy,
-        tls_certificate=Path(tls.certificate) if tls else None,
-        tls_key=Path(tls.key) if tls else None,
+        tls_certificate=config / tls.certificate if tls else None,
+        tls_key=config / tls.key if tls else None,
         max_concurrency=checked_server.max_concurrency,
         serve_on_s=duration_s(checked_server.serve_on),
         drain_s=duration_s(checked_server.drain),

@@ -17,28 +17,28 @@ from gateway.policy.snapshot import Policy
 class DiscoveryDoor:
     """Handlers of `/.well-known/…` and `/openapi.json`.
 
-    public_url: how callers reach this gateway, without a closing slash.
+    public_url: how callers reach this gateway, without a closing slash; asked when it is needed, because a port that
+                the system chooses is known only once the gateway listens.
     """
 
-    def __init__(self, *, public_url: str, version: str, policy: Callable[[], Policy]) -> None:
+    def __init__(self, *, public_url: Callable[[], str], version: str, policy: Callable[[], Policy]) -> None:
         self._public_url = public_url
+        self._version = version
         self._policy = policy
-        self._metadata = server_metadata(public_url)
-        self._openapi = openapi_document(public_url, version)
 
     async def gateway(self, _: Request) -> Response:
         """`GET /.well-known/oidc-gateway`: clients ask here for the audience, as at PyPI."""
         issuers = self._policy().issuers.values()
         audiences = dict.fromkeys(audience for issuer in issuers for audience in issuer.audiences)
-        return json_response({"audiences": list(audiences), "token_endpoint": f"{self._public_url}/token"})
+        return json_response({"audiences": list(audiences), "token_endpoint": f"{self._public_url()}/token"})
 
     async def authorization_server(self, _: Request) -> Response:
         """`GET /.well-known/oauth-authorization-server` (RFC 8414)."""
-        return json_response(self._metadata)
+        return json_response(server_metadata(self._public_url()))
 
     async def openapi(self, _: Request) -> Response:
         """`GET /openapi.json`."""
-        return json_response(self._openapi)
+        return json_response(openapi_document(self._public_url(), self._version))
 
 
 def server_metadata(public_url: str) -> dict[str, object]:

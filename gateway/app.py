@@ -1,0 +1,146 @@
+"""The composition root: settings become parts, parts become an application. The only module that names every class."""
+
+import random
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+
+from starlette.routing import Router
+from starlette.types import ASGIApp
+
+from gateway.audit.journal import JsonlJournal
+from gateway.clock import Clock, SystemClock
+from gateway.credentials.broker import CredentialBroker
+from gateway.credentials.cache import CredentialCache
+from gateway.credentials.sts import StsCredentials
+from gateway.doors.discovery import DiscoveryDoor
+from gateway.doors.draining import Draining
+from gateway.doors.health import health_routes
+from gateway.doors.middleware import Front
+from gateway.doors.rest import RestDoor
+from gateway.doors.routes import door_routes
+from gateway.doors.token_endpoint import TokenDoor
+from gateway.exchange import Exchange
+from gateway.executions.states_calls import StatesCalls
+from gateway.executions.stepfunctions import StepFunctions
+from gateway.identity.identify import CachingIdentify, VerifyingIdentify
+from gateway.identity.jwks import FetchedKeys
+from gateway.metrics import Metrics
+from gateway.outbound.addresses import ThreadedLookUp
+from gateway.outbound.aws import AwsCalls
+from gateway.outbound.aws_endpoints import AwsEndpointData
+from gateway.outbound.keyfetch import KeyFetch
+from gateway.outbound.pooled import PooledHttp
+from gateway.outbound.tls import client_context
+from gateway.policy.snapshot import AwsEndpoints, Policy
+from gateway.policy.watch import WatchedPolicy
+from gateway.settings import Settings
+
+#: How long the first fetch of every issuer's keys may hold up the start, in seconds; a dead issuer stops nothing.
+_PREFETCH_S = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """Everything a running gateway consists of. Nothing has started yet; `running` starts it."""
+
+    settings: Settings
+    clock: Clock
+    metrics: Metrics
+    draining: Draining
+    http: PooledHttp
+    keys: FetchedKeys
+    cache: CredentialCache
+    journal: JsonlJournal
+    policies: WatchedPolicy
+    exchange: Exchange
+
+
+def assemble(settings: Settings, *, clock: Clock | None = None) -> Parts:
+    """Put the parts together. Constructors start nothing."""
+    clock = clock or SystemClock()
+    metrics = Metrics()
+    http = PooledHttp(tls=client_context())
+    key_fetch = KeyFetch(look_up=ThreadedLookUp(), metrics=metrics)
+    keys = FetchedKeys(fetch=key_fetch.fetch, clock=clock, metrics=metrics)
+
+    async def prefetch(policy: Policy) -> None:
+        await keys.prefetch(policy.issuers.values(), deadline=clock.monotonic() + _PREFETCH_S)
+
+    policies = WatchedPolicy(
+        settings.config, dev=settings.dev, clock=clock, metrics=metrics, on_change=prefetch
+    )
+    calls = AwsCalls(http, metrics=metrics, jitter=random.SystemRandom().random)
+    data = AwsEndpointData()
+
+    def endpoints() -> AwsEndpoints:
+        return policies.current().aws
+
+    cache = CredentialCache(clock=clock, metrics=metrics)
+    sts = StsCredentials(calls=calls, data=data, endpoints=endpoints, clock=clock)
+    journal = JsonlJournal(
+        settings.audit_directory, metrics=metrics, clock=clock, max_bytes=settings.audit_rotate_bytes
+    )
+    exchange = Exchange(
+        identify=CachingIdentify(VerifyingIdentify(keys), keys, clock),
+        policies=policies,
+        credentials=CredentialBroker(sts=sts, cache=cache),
+        executions=StepFunctions(calls=StatesCalls(calls=calls, data=data, endpoints=endpoints), clock=clock),
+        journal=journal,
+        clock=clock,
+        metrics=metrics,
+    )
+    return Parts(
+        settings=settings,
+        clock=clock,
+        metrics=metrics,
+        draining=Draining(),
+        http=http,
+        keys=keys,
+        cache=cache,
+        journal=journal,
+        policies=policies,
+        exchange=exchange,
+    )
+
+
+@asynccontextmanager
+async def running(parts: Parts) -> AsyncIterator[None]:
+    """Start the parts in the order in which they need each other, and end them in reverse, effects concluded first."""
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(parts.journal)
+        await stack.enter_async_context(parts.http)
+        await stack.enter_async_context(parts.keys)
+        await stack.enter_async_context(parts.cache)
+
+        await stack.enter_async_context(parts.policies)
+        parts.draining.on_leave(parts.exchange.drain)
+        stack.push_async_callback(parts.exchange.finish)
+        yield
+
+
+def build_app(parts: Parts, *, public_url: Callable[[], str]) -> ASGIApp:
+    """Return the ASGI application. Its lifespan is `running`."""
+    rest = RestDoor(parts.exchange, parts.clock)
+    token = TokenDoor(parts.exchange, parts.clock)
+    discovery = DiscoveryDoor(
+        public_url=public_url, version=version("oidc-gateway"), policy=parts.policies.current
+    )
+    health = health_routes(
+        metrics=parts.metrics, draining=parts.draining, policy=parts.policies.state, keys=parts.keys.states
+    )
+
+    @asynccontextmanager
+    async def lifespan(_: ASGIApp) -> AsyncIterator[None]:
+        async with running(parts):
+            yield
+
+    routes = [*door_routes(rest=rest, token=token, discovery=discovery), *health]
+    return Front(
+        Router(routes, redirect_slashes=False, lifespan=lifespan),
+        metrics=parts.metrics,
+        draining=parts.draining,
+        clock=parts.clock,
+        max_in_flight=parts.settings.max_concurrency,
+    )

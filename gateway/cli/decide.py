@@ -1,0 +1,150 @@
+"""`oidc-gateway decide`: what would happen to a token, offline, check by check."""
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+
+from gateway.admin.offline import Forecast, Step, forecast
+from gateway.cli.folder import load_or_complain
+from gateway.policy.decide import Allowed, Denied
+from gateway.policy.refuse import refusal
+from gateway.policy.rule import Grant, Obtain, Start, Wish
+from gateway.secret import Secret
+
+_MARKS = {"ok": "✓", "no": "✗", "unknown": "?"}
+_LONGEST_FILE = 64 * 1024
+
+
+def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the command to the parser."""
+    parser = commands.add_parser(
+        "decide",
+        help="say offline what would happen to a token, and why",
+        description=(
+            "Says what the gateway would answer, check by check. Nothing is fetched, recorded or started; "
+            "the signature is checked only where the issuer's keys are in a file."
+        ),
+        epilog="Exit codes: 0 it would be allowed, 1 it would be refused, 2 could not run.",
+    )
+    parser.add_argument(
+        "--config", type=Path, default=Path("config"), metavar="DIR", help="the files (config)"
+    )
+    parser.add_argument(
+        "--token", required=True, metavar="FILE", help="file with the token; - for standard input"
+    )
+    wish = parser.add_mutually_exclusive_group()
+    wish.add_argument("--start", metavar="WORKFLOW", help="would it start this workflow?")
+    wish.add_argument("--obtain", metavar="TARGET", help="would it obtain this target's credentials?")
+    parser.add_argument("--target", metavar="TARGET", help="as this target (with --start)")
+    parser.add_argument(
+        "--at", type=float, metavar="SECONDS", help="at this time, in seconds since 1970 (now)"
+    )
+    parser.add_argument(
+        "--dev", action="store_true", help="allow what only the embedded environment may have"
+    )
+    parser.add_argument("--format", choices=("text", "json"), default="text", help="how to say it (text)")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the command and return its exit code."""
+    loaded = load_or_complain(arguments.config, dev=arguments.dev, command="decide")
+    if loaded is None or loaded.policy is None:
+        return 2
+    try:
+        token = _read_token(arguments.token)
+    except (OSError, ValueError) as fault:
+        reason = fault.strerror if isinstance(fault, OSError) else str(fault)
+        print(f"oidc-gateway decide: cannot read the token from {arguments.token}: {reason}", file=sys.stderr)
+        return 2
+    wish = _wish(arguments)
+    now = time.time() if arguments.at is None else arguments.at
+    answer = forecast(token, loaded.policy, wish, now=now)
+    if arguments.format == "json":
+        print(json.dumps(_document(answer, wish), indent=2, ensure_ascii=False))
+    else:
+        _print_text(answer, wish)
+    return 0 if answer.allowed else 1
+
+
+def _read_token(name: str) -> Secret:
+    if name == "-":
+        data = sys.stdin.buffer.read(_LONGEST_FILE + 1)
+    else:
+        with Path(name).open("rb") as file:
+            data = file.read(_LONGEST_FILE + 1)
+    if len(data) > _LONGEST_FILE:
+        raise ValueError("it is larger than any token")
+    # The line end that editors and `echo` add is no part of the token; everything else is judged as it is.
+    return Secret(data.decode("utf-8").rstrip("\r\n"))
+
+
+def _wish(arguments: argparse.Namespace) -> Wish | None:
+    if arguments.start:
+        return Start(workflow=arguments.start, target=arguments.target)
+    if arguments.obtain:
+        return Obtain(target=arguments.obtain, form="aws-credentials")
+    return None
+
+
+def _print_text(answer: Forecast, wish: Wish | None) -> None:
+    for step in answer.steps:
+        _print_step(step)
+    print()
+    print(_verdict(answer, wish))
+    if wish is None:
+        for grant in answer.grants:
+            print(f"  {_said(grant)}")
+
+
+def _print_step(step: Step) -> None:
+    print(f"{_MARKS[step.mark]} {step.text}")
+    if step.hint and step.mark != "ok":
+        print(f"    {step.hint}")
+
+
+def _verdict(answer: Forecast, wish: Wish | None) -> str:
+    if wish is None:
+        held = (
+            f"This token would hold {len(answer.grants)} grants"
+            if answer.grants
+            else "This token would hold no grant"
+        )
+        return (
+            f"{held}{':' if answer.grants else '.'}"
+            if answer.allowed or not answer.grants
+            else f"{held}, if the faults above were mended:"
+        )
+    match answer.decision:
+        case Allowed() as allowed if answer.allowed:
+            return f"ALLOWED as {allowed.target.name}, by {', '.join(allowed.rules)}."
+        case Allowed() as allowed:
+            return f"REFUSED because of the token; the rules ({', '.join(allowed.rules)}) would allow it as {allowed.target.name}."
+        case Denied() as denied:
+            nearest = f" The nearest rule is {denied.nearest}." if denied.nearest else ""
+            targets = f" Choose one of: {', '.join(denied.targets)}." if denied.targets else ""
+            return f"REFUSED with {denied.code}: {refusal(wish, denied).message}{targets}{nearest}"
+        case None:
+            return "REFUSED because of the token."
+
+
+def _said(grant: Grant) -> str:
+    if grant.workflow is None:
+        return f"obtain {grant.target.name}"
+    return f"{grant.verb} {grant.workflow.name} as {grant.target.name}"
+
+
+def _document(answer: Forecast, wish: Wish | None) -> dict[str, object]:
+    decision = answer.decision
+    return {
+        "allowed": answer.allowed,
+        "verdict": _verdict(answer, wish),
+        "code": decision.code if isinstance(decision, Denied) else None,
+        "target": decision.target.name if isinstance(decision, Allowed) else None,
+        "rules": list(decision.rules) if isinstance(decision, Allowed) else [],
+        "nearest_rule": decision.nearest if isinstance(decision, Denied) else None,
+        "steps": [{"mark": step.mark, "text": step.text, "hint": step.hint} for step in answer.steps],
+        "grants": [_said(grant) for grant in answer.grants],
+    }

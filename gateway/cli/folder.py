@@ -1,0 +1,56 @@
+"""The administrators' folder as commands need it: read, compiled, and its findings said on a terminal."""
+
+import sys
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from gateway.admin.check import render_text
+from gateway.files.folder import load_sources
+from gateway.files.schema import AuditShape, ServerShape
+from gateway.files.source import Finding
+from gateway.policy.compile import compile_policy
+from gateway.policy.snapshot import Policy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """What a folder amounts to. policy: None when its files cannot be served."""
+
+    policy: Policy | None
+    findings: tuple[Finding, ...]
+    server: ServerShape
+    audit: AuditShape
+
+
+def load_folder(folder: Path, *, dev: bool) -> Loaded:
+    """Read and compile a folder as `serve` does. Raises NotADirectoryError."""
+    sources = load_sources(folder, lenient=dev)
+    compiled = compile_policy(sources, dev=dev, today=datetime.now(tz=UTC).date())
+    shape = sources.gateway.shape if sources.gateway else None
+    return Loaded(
+        policy=compiled.policy,
+        findings=compiled.findings,
+        server=shape.server if shape else ServerShape(),
+        audit=shape.audit if shape else AuditShape(),
+    )
+
+
+def load_or_complain(folder: Path, *, dev: bool, command: str) -> Loaded | None:
+    """Return the folder when its files can be served; else say on stderr why not and return None."""
+    try:
+        loaded = load_folder(folder, dev=dev)
+    except NotADirectoryError:
+        print(
+            f"oidc-gateway {command}: there is no folder {folder}. Name the one with gateway.yaml: --config DIR.",
+            file=sys.stderr,
+        )
+        return None
+    if loaded.policy is not None:
+        return loaded
+    print(render_text(loaded.findings), file=sys.stderr)
+    print(
+        f"oidc-gateway {command}: the files of {folder} cannot be used; their errors are above.",
+        file=sys.stderr,
+    )
+    return None

@@ -1,0 +1,115 @@
+"""`oidc-gateway serve`: settings, files, and the server around the application."""
+
+import argparse
+import os
+import sys
+from contextlib import closing
+from pathlib import Path
+
+from gateway.app import assemble, build_app
+from gateway.cli.folder import load_or_complain
+from gateway.cli.logs import configure_logging
+from gateway.doors.server import CannotServe, Listen, ShutdownTimes, TlsFiles, run_server
+from gateway.errors import GatewayError
+from gateway.settings import PREFIX, SETTINGS, SettingInvalid, Settings, load_settings
+
+COULD_NOT_RUN = 2
+
+
+def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the command to the parser."""
+    parser = commands.add_parser(
+        "serve",
+        help="serve callers, by the files of a folder",
+        description=(
+            "Serves callers by the files of a folder, which is watched: a good change is in force within a second, "
+            "a bad one changes nothing and is reported. SIGTERM ends it gracefully."
+        ),
+        epilog=(
+            "Settings come from flags, then from variables OIDC_GATEWAY_…, then from `server` and `audit` in "
+            "gateway.yaml. Exit codes: 0 ended as told, 2 could not run, 78 refused to run as root."
+        ),
+    )
+    parser.add_argument(
+        "--config", type=Path, metavar="DIR", default=None, help=f"the files (${PREFIX}CONFIG, or config)"
+    )
+    parser.add_argument(
+        "--host", dest="server.host", metavar="ADDRESS", help="address to listen on (127.0.0.1)"
+    )
+    parser.add_argument(
+        "--port", dest="server.port", type=int, metavar="N", help="port; 0 takes a free one (8080)"
+    )
+    parser.add_argument(
+        "--log",
+        dest="server.log",
+        choices=("json", "console"),
+        help="one JSON object a line, or text for people",
+    )
+    parser.add_argument(
+        "--audit", dest="audit.directory", metavar="DIR", help="folder of the audit record (audit)"
+    )
+    parser.add_argument(
+        "--dev",
+        action="store_true",
+        help="allow plain http to loopback addresses, emulators, and running as root; never for real AWS",
+    )
+    parser.add_argument("--allow-root", action="store_true", help="run as root all the same")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the command and return its exit code."""
+    folder = arguments.config or Path(os.environ.get(f"{PREFIX}CONFIG") or "config")
+    loaded = load_or_complain(folder, dev=arguments.dev, command="serve")
+    if loaded is None:
+        return COULD_NOT_RUN
+    given = vars(arguments)
+    flags = {setting.path: given[setting.path] for setting in SETTINGS if given.get(setting.path) is not None}
+    try:
+        settings = load_settings(
+            config=folder,
+            server=loaded.server,
+            audit=loaded.audit,
+            environment=os.environ,
+            flags=flags,
+            dev=arguments.dev,
+            allow_root=arguments.allow_root,
+        )
+        with closing(configure_logging(settings.log, "INFO")):
+            return _serve(settings)
+    except SettingInvalid as fault:
+        return _could_not_run(str(fault))
+    except CannotServe as fault:
+        _could_not_run(fault.message)
+        return fault.exit_code
+    except GatewayError as fault:
+        return _could_not_run(f"{fault.message} {fault.hint or ''}".strip())
+
+
+def _serve(settings: Settings) -> int:
+    parts = assemble(settings)
+    listening: list[str] = []
+
+    def announce(url: str) -> None:
+        listening.append(url)
+        print(f"Listening on {url}", file=sys.stderr, flush=True)
+
+    tls = None
+    if settings.tls_certificate and settings.tls_key:
+        tls = TlsFiles(certificate=settings.tls_certificate, key=settings.tls_key)
+    return run_server(
+        build_app(parts, public_url=lambda: settings.public_url or listening[0]),
+        listen=Listen(
+            host=settings.host, port=settings.port, tls=tls, behind_tls_proxy=settings.behind_tls_proxy
+        ),
+        draining=parts.draining,
+        count_refused=lambda reason: parts.metrics.connections_refused.labels(reason).inc(),
+        announce=announce,
+        times=ShutdownTimes(serve_on_s=settings.serve_on_s, finish_s=settings.drain_s),
+        allow_root=settings.allow_root,
+    )
+
+
+def _could_not_run(reason: str) -> int:
+    print(f"oidc-gateway serve: {reason}", file=sys.stderr)
+    return COULD_NOT_RUN
