@@ -122,7 +122,7 @@ class Holding:
         return KeySetState(
             issuer=self.issuer.name,
             source=self.source,
-            keys=0 if held is None else len(held.thumbprints),
+            keys=0 if held is None else held.size,
             age_s=0.0 if self.is_static else now - self.fetched_at if fetched else None,
             fault=self.fault,
             version="" if held is None else held.version,

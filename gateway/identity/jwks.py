@@ -202,7 +202,7 @@ class FetchedKeys:
 
     def _publish_count(self, holding: Holding) -> None:
         held = self._usable(holding)
-        count = 0 if held is None else len(held.thumbprints)
+        count = 0 if held is None else held.size
         self._metrics.issuer_keys.labels(holding.issuer.name).set(count)
 
     def _report_dropped(self, holding: Holding, fetched: KeySet) -> None:

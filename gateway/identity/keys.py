@@ -53,6 +53,11 @@ class KeySet:
         return not (self.by_id or self.nameless or self.ambiguous)
 
     @property
+    def size(self) -> int:
+        """Return the number of usable keys."""
+        return len(self.by_id) + len(self.nameless)
+
+    @property
     def thumbprints(self) -> frozenset[str]:
         """Return those of all usable keys."""
         return frozenset(key.thumbprint for key in (*self.by_id.values(), *self.nameless))

@@ -85,7 +85,7 @@ def owner_pins(issuer: str) -> tuple[str, ...]:
 
 def is_okta_org(issuer: str) -> bool:
     """Say whether an Okta issuer is an org authorization server, whose access tokens are for Okta alone."""
-    return "/oauth2/" not in issuer
+    return not urlsplit(issuer).path.partition("/oauth2/")[2]
 
 
 def _types(
