@@ -6,7 +6,7 @@ from typing import Final
 
 import yaml
 
-from gateway.files.source import Excerpts, Finding, FindingCode, Place, Severity, Source
+from gateway.files.source import SECRET_FIX, Excerpts, Finding, FindingCode, Place, Severity, Source
 from gateway.files.text import RAW_UNSAFE, describe, find_secrets, split_lines
 from gateway.files.tree import Tree, TreeBuilder
 
@@ -35,6 +35,10 @@ class Document:
         """Return where a value stands, or its key; of a path that does not exist the deepest part that does."""
         line, column = self._tree.find(path, key=key) if self._tree is not None else (1, 1)
         return Place(file=self.file, line=line, column=column)
+
+    def excerpt(self, line: int) -> str:
+        """Return a line as a finding may show it, counted from 1."""
+        return self._excerpts.line(line)
 
     def finding(
         self,
@@ -130,7 +134,7 @@ def _judge_text(text: str, found: _Findings) -> str:
             line,
             column,
             f"This looks like {kind}.",
-            "Remove it, revoke it, and rewrite the history that holds it. The gateway needs no secrets.",
+            SECRET_FIX,
         )
     if "\t" in text:
         _judge_tabs(text, found)
@@ -168,7 +172,7 @@ def _position(text: str, at: int) -> tuple[int, int]:
 def _parse(text: str, builder: TreeBuilder, found: _Findings, *, tabs: bool) -> None:
     before = len(found.listed)
     try:
-        builder.read(yaml.parse(text, Loader=yaml.CSafeLoader))
+        builder.read(yaml.CSafeLoader(text))
     except yaml.MarkedYAMLError as error:
         builder.close()
         if tabs:

@@ -5,14 +5,15 @@ import hashlib
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, TypeVar
 
 from gateway.files.document import read_document
 from gateway.files.schema import GatewayShape, MappingShape, TargetsShape, duration_s
 from gateway.files.shapes import Shaped, shape_document
-from gateway.files.source import Finding, FindingCode, Place, Source, read_source
+from gateway.files.source import SECRET_FIX, Finding, FindingCode, Place, Source, read_source
+from gateway.files.text import find_secrets
 
 MAX_FILES: Final = 10_000
 _MAX_FOLDERS: Final = 8
@@ -196,7 +197,7 @@ class _Loading:
                 fix="Move the file into the folder and name it from there, such as schemas/deploy.json.",
             )
             return Source(file=name, digest="", text="", findings=(finding,))
-        return read_source(self._folder, name, lenient=self._lenient)
+        return _without_secrets(read_source(self._folder, name, lenient=self._lenient))
 
     def _yaml_files(self, below: str) -> list[str]:
         found: list[str] = []
@@ -251,6 +252,20 @@ class _Loading:
                 "Name it .yaml when it should be, or move it elsewhere.",
                 warning=True,
             )
+
+
+def _without_secrets(source: Source) -> Source:
+    found = tuple(
+        Finding(
+            code=FindingCode.SECRET_IN_FILE,
+            severity="error",
+            place=Place(file=source.file, line=source.text.count("\n", 0, at) + 1, column=1),
+            message=f"This looks like {kind}.",
+            fix=SECRET_FIX,
+        )
+        for kind, at in find_secrets(source.text)
+    )
+    return replace(source, findings=(*source.findings, *found)) if found else source
 
 
 def _named_by_gateway(gateway: Shaped[GatewayShape] | None) -> Iterator[str]:

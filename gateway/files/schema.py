@@ -232,7 +232,10 @@ class ServerShape(_Shape):
     )
     tls: TlsShape | None = Field(default=None, description="Certificate and key, when no proxy ends TLS.")
     max_concurrency: int = Field(
-        default=4096, ge=1, le=10_000, description="Calls in progress at once; more are refused as overloaded."
+        default=4096,
+        ge=1,
+        le=10_000,
+        description="Calls in progress at once; more are refused as overloaded.",
     )
     serve_on: Duration = Field(
         default="5s",

@@ -11,6 +11,9 @@ from typing import Final, Literal
 from gateway.files.text import find_secret, secret_lines, split_lines
 
 MAX_BYTES: Final = 8 * 1024 * 1024
+SECRET_FIX: Final = (
+    "Remove it, revoke it, and rewrite the history that holds it. The gateway needs no secrets in files."
+)
 
 Severity = Literal["error", "warning"]
 

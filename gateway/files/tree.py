@@ -1,6 +1,6 @@
 """Events of the YAML parser → plain values and their places; anchors, tags, duplicates and surprises on the way."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Final, Protocol
 
 from yaml import events
@@ -83,6 +83,25 @@ class _Frame:
                 self.members[self.key] = value
             self.key, self.skip = None, False
 
+    def take_text(self, text: str, place: int, builder: "TreeBuilder") -> None:
+        """Take a scalar that is known to be plain, safe text."""
+        if self.key is None and self.members is not None:
+            self.key = text
+            if text in self.tree.keys:
+                builder.duplicate(self, text, place)
+            else:
+                self.tree.keys[text] = place
+        else:
+            self.add(text, place)
+
+
+class Parser(Protocol):
+    """PyYAML's C parser."""
+
+    def get_event(self) -> events.Event | None:
+        """Return the next event, None after the last; raises yaml.MarkedYAMLError."""
+        ...
+
 
 class TreeBuilder:
     """Builds the data of one document."""
@@ -95,27 +114,40 @@ class TreeBuilder:
         self._documents = 0
         self._known: dict[str, str | int | bool | Surprise] = {}
         self._safe: set[str] = set()
+        # Texts that are safe and mean the same with and without quotes.
+        self._known_text: set[str] = set()
 
-    def read(self, parsed: Iterable[events.Event]) -> None:
+    def read(self, parser: Parser) -> None:
         """Take all events; the parser's own errors pass through, and what was read before them stays."""
-        for event in parsed:
+        scalar, end = events.ScalarEvent, events.CollectionEndEvent
+        stack, known = self._stack, self._known_text
+        event = parser.get_event()
+        while event is not None and not isinstance(event, events.StreamEndEvent):
             mark = event.start_mark
             place = 0 if mark is None else mark.line * _COLUMNS + mark.column
-            if isinstance(event, events.ScalarEvent):
-                if event.anchor is not None or event.tag is not None:
-                    self._decorated(place, event.anchor)
-                self._scalar(event.value, place, plain=event.implicit[0] and not event.style)
-            elif isinstance(event, events.CollectionStartEvent):
-                if event.anchor is not None or event.tag is not None:
-                    self._decorated(place, event.anchor)
-                self._open({} if isinstance(event, events.MappingStartEvent) else [], place)
-            elif isinstance(event, events.CollectionEndEvent):
-                self._stack.pop()
-            elif isinstance(event, events.AliasEvent):
-                self._feature(place, f"Aliases (*{event.anchor}) are not allowed.", "Write the value out.")
-                self._scalar("*", place, plain=False)
-            elif isinstance(event, events.DocumentStartEvent):
-                self._document(place, directives=bool(event.version or event.tags))
+            if isinstance(event, scalar):
+                text = event.value
+                # Nine scalars of ten were seen before, as keys or values, and need no second look.
+                if text in known and stack and event.anchor is None and event.tag is None:
+                    stack[-1].take_text(text, place, self)
+                else:
+                    self._decorated(place, event.anchor, event.tag)
+                    self._scalar(text, place, plain=event.implicit[0] and not event.style)
+            elif isinstance(event, end):
+                stack.pop()
+            else:
+                self._structure(event, place)
+            event = parser.get_event()
+
+    def _structure(self, event: events.Event, place: int) -> None:
+        if isinstance(event, events.CollectionStartEvent):
+            self._decorated(place, event.anchor, event.tag)
+            self._open({} if isinstance(event, events.MappingStartEvent) else [], place)
+        elif isinstance(event, events.AliasEvent):
+            self._feature(place, f"Aliases (*{event.anchor}) are not allowed.", "Write the value out.")
+            self._scalar("*", place, plain=False)
+        elif isinstance(event, events.DocumentStartEvent):
+            self._document(place, directives=bool(event.version or event.tags))
 
     def close(self) -> None:
         """Forget what is unfinished, after the parser gave up."""
@@ -136,12 +168,12 @@ class TreeBuilder:
         if directives:
             self._feature(place, "Directives (%YAML, %TAG) are not allowed.", "Delete the line.")
 
-    def _decorated(self, place: int, anchor: str | None) -> None:
+    def _decorated(self, place: int, anchor: str | None, tag: str | None) -> None:
         if anchor is not None:
             self._feature(
                 place, f"Anchors (&{anchor}) are not allowed.", "Write the value out where it is needed."
             )
-        else:
+        if tag is not None:
             self._feature(
                 place, "Tags (!name) are not allowed.", "Delete the tag; quotes make text of a value."
             )
@@ -183,6 +215,8 @@ class TreeBuilder:
         known = self._known.get(text)
         if known is None:
             known = self._known[text] = read_plain(text)
+            if isinstance(known, str) and text in self._safe:
+                self._known_text.add(text)
         return known
 
     def _value(self, value: object, place: int | Tree) -> None:
@@ -207,16 +241,20 @@ class TreeBuilder:
             numeric = Surprise("is no text, and every key is", f'Write "{name}" in quotes.')
             self._surprise(name, found if isinstance(found, Surprise) else numeric, place)
         if name in frame.tree.keys:
-            first = frame.tree.keys[name] // _COLUMNS + 1
-            self._report(
-                FindingCode.FIELD_DUPLICATE,
-                place,
-                f"{show(name)} stands here a second time; the first is in line {first}.",
-                "Keep one of them.",
-            )
-            frame.skip = True
-            return
-        frame.tree.keys[name] = place
+            self.duplicate(frame, name, place)
+        else:
+            frame.tree.keys[name] = place
+
+    def duplicate(self, frame: _Frame, name: str, place: int) -> None:
+        """Report a key that stands twice; the first one counts for what follows."""
+        first = frame.tree.keys[name] // _COLUMNS + 1
+        self._report(
+            FindingCode.FIELD_DUPLICATE,
+            place,
+            f"{show(name)} stands here a second time; the first is in line {first}.",
+            "Keep one of them.",
+        )
+        frame.skip = True
 
     def _judge(self, text: str, place: int) -> None:
         if len(text) > MAX_STRING:

@@ -1,0 +1,248 @@
+"""All files together → one policy, and everything that is wrong; a team's mistakes hold back that team alone."""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from types import MappingProxyType
+from typing import Final, Literal
+
+from gateway.files.document import Document
+from gateway.files.folder import Sources
+from gateway.files.schema import GatewayShape
+from gateway.files.shapes import Shaped
+from gateway.files.source import Finding, FindingCode, Place
+from gateway.policy.compile_issuers import compile_issuers
+from gateway.policy.compile_rules import Around, Mappings, TeamRules, compile_team, team_of
+from gateway.policy.compile_targets import compile_endpoints, compile_targets
+from gateway.policy.index import GrantIndex
+from gateway.policy.overlap_findings import overlap_findings
+from gateway.policy.report import Report, Spot, unknown_reference
+from gateway.policy.rule import Rule
+from gateway.policy.snapshot import AwsEndpoints, Policy
+
+MAX_RULES: Final = 100_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TeamState:
+    """How one team's rules stand. team: empty in an installation without teams.
+
+    state: `held` when its files are wrong and its last good rules, if there are any, stay in force.
+    rules: in force. inert: grants that an owner does not allow or that name what is not there.
+    """
+
+    team: str
+    state: Literal["current", "held"]
+    rules: int
+    inert: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compiled:
+    """What a set of files amounts to.
+
+    policy:   None when it must not replace the one in force (or, at the start, when there is nothing to serve).
+    findings: of all files, in the order of their places.
+    teams:    by name, those that have files; empty when there is no policy.
+    inert:    grants left out, over all teams.
+    kept:     each team's last good files, for the next compilation.
+    """
+
+    policy: Policy | None
+    findings: tuple[Finding, ...]
+    teams: Mapping[str, TeamState]
+    inert: int
+    kept: Mapping[str, Mappings] = field(repr=False)
+
+    @property
+    def errors(self) -> int:
+        """Return how many findings are errors."""
+        return sum(finding.severity == "error" for finding in self.findings)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Team:
+    """files: those in force, which are the last good ones when the team is held."""
+
+    name: str
+    held: bool
+    files: Mappings
+    compiled: TeamRules
+
+
+def compile_policy(sources: Sources, *, dev: bool, today: date, previous: Compiled | None = None) -> Compiled:
+    """Compile what was read; pure.
+
+    dev:      accept plain http to loopback addresses and AWS emulators.
+    today:    UTC; only a warning depends on it.
+    previous: the last result, whose good files stand in for those that a team has broken since.
+    """
+    kept = previous.kept if previous is not None else {}
+    central, others = Report(), Report()
+    around, endpoints = _central(sources, central, dev=dev, today=today)
+    teams = _judge_teams(sources, around, kept, others)
+    rules = [rule for team in teams for rule in team.compiled.rules]
+    _judge_amount(teams, rules, central)
+    if around is not None:
+        others.add(*overlap_findings(rules, around.issuers.requirements, _documents(teams)))
+    findings = tuple(sorted(dict.fromkeys((*central.findings, *others.findings)), key=_order))
+    if around is None or endpoints is None or central.errors:
+        return Compiled(policy=None, findings=findings, teams={}, inert=0, kept=kept)
+    return Compiled(
+        policy=Policy(
+            digest=_digest(sources, teams),
+            issuers=MappingProxyType({one.issuer: one for one in around.issuers.trusted.values()}),
+            requirements=MappingProxyType(dict(around.issuers.requirements)),
+            workflows=MappingProxyType(dict(around.targets.workflows)),
+            targets=MappingProxyType(dict(around.targets.roles)),
+            rules=MappingProxyType({rule.id: rule for rule in rules}),
+            index=GrantIndex.build(rules),
+            aws=endpoints,
+        ),
+        findings=findings,
+        teams=MappingProxyType({team.name: _state(team) for team in teams}),
+        inert=sum(team.compiled.inert for team in teams),
+        kept=MappingProxyType({team.name: team.files for team in teams if team.files}),
+    )
+
+
+def _central(
+    sources: Sources, report: Report, *, dev: bool, today: date
+) -> tuple[Around | None, AwsEndpoints | None]:
+    """Judge what is all or nothing: gateway.yaml, targets, and the files they name."""
+    report.add(*(finding for finding in sources.findings if not _of_a_team(finding.place)))
+    for source in sources.attachments.values():
+        report.add(*source.findings)
+    for file in sources.targets:
+        report.add(*file.findings)
+    gateway = sources.gateway
+    if gateway is None:
+        return None, None
+    report.add(*gateway.findings)
+    shape = gateway.shape
+    if shape is None:
+        return None, None
+    issuers = compile_issuers(gateway, sources.attachments, report, dev=dev)
+    teams = None if shape.teams is None else gateway.written("teams")
+    targets = compile_targets(sources.targets, sources.attachments, teams, report)
+    _judge_team_list(gateway, report)
+    around = Around(
+        issuers=issuers,
+        targets=targets,
+        teams=None
+        if shape.teams is None
+        else {name: frozenset(team.issuers) for name, team in shape.teams.items()},
+        written_issuers=gateway.written("issuers"),
+        written_teams=gateway.written("teams"),
+        region=shape.aws.region,
+        today=today,
+    )
+    return around, compile_endpoints(gateway, report, dev=dev)
+
+
+def _judge_team_list(gateway: Shaped[GatewayShape], report: Report) -> None:
+    teams = gateway.shape.teams if gateway.shape is not None else None
+    for name, team in (teams or {}).items():
+        for index, issuer in enumerate(team.issuers):
+            if issuer not in gateway.written("issuers"):
+                spot = Spot(gateway.document, ("teams", name, "issuers", index), report)
+                unknown_reference(spot, "issuer", issuer, sorted(gateway.written("issuers")))
+
+
+def _judge_teams(
+    sources: Sources, around: Around | None, kept: Mapping[str, Mappings], report: Report
+) -> tuple[_Team, ...]:
+    by_team: dict[str, list[int]] = defaultdict(list)
+    without_teams = around is None or around.teams is None
+    for index, file in enumerate(sources.mappings):
+        by_team["" if without_teams else team_of(file.file)].append(index)
+    misplaced: dict[str, list[Finding]] = defaultdict(list)
+    for finding in sources.findings:
+        if _of_a_team(finding.place):
+            misplaced["" if without_teams else team_of(finding.place.file)].append(finding)
+            by_team.setdefault("" if without_teams else team_of(finding.place.file), [])
+    judged = []
+    for name, indices in sorted(by_team.items()):
+        files = tuple(sources.mappings[index] for index in indices)
+        report.add(*misplaced[name])
+        broken = any(finding.severity == "error" for finding in misplaced[name])
+        judged.append(_judge_team(name, files, around, kept.get(name, ()), report, broken=broken))
+    return tuple(judged)
+
+
+def _judge_team(
+    name: str, files: Mappings, around: Around | None, last_good: Mappings, report: Report, *, broken: bool
+) -> _Team:
+    if around is None:
+        for file in files:
+            report.add(*file.findings)
+        return _Team(name=name, held=True, files=last_good, compiled=TeamRules())
+    compiled = compile_team(name, files, around)
+    report.add(*compiled.own.findings, *compiled.outer.findings)
+    if not compiled.own.errors and not broken:
+        return _Team(name=name, held=False, files=files, compiled=compiled)
+    # Its last good rules, against today's issuers and targets: what those take away is gone at once.
+    return _Team(name=name, held=True, files=last_good, compiled=compile_team(name, last_good, around))
+
+
+def _judge_amount(teams: Iterable[_Team], rules: list[Rule], report: Report) -> None:
+    # Rules as they are written, not as they hold: when an owner takes everything away, that must take effect.
+    if not any(team.compiled.written for team in teams):
+        report.add(
+            _finding(
+                FindingCode.POLICY_EMPTY,
+                "No rule is left; an interrupted copy looks the same, so this changes nothing that is in force.",
+                "Add a rule below mappings/. To stop everything, stop the gateway or take its targets away.",
+            )
+        )
+    if len(rules) > MAX_RULES:
+        report.add(
+            _finding(
+                FindingCode.LIMIT_EXCEEDED,
+                f"There are more than {MAX_RULES:,} rules.",
+                "Join some with any_of.",
+            )
+        )
+
+
+def _finding(code: FindingCode, message: str, fix: str) -> Finding:
+    return Finding(
+        code=code,
+        severity="error",
+        place=Place(file="mappings", line=1, column=1),
+        message=message,
+        fix=fix,
+    )
+
+
+def _of_a_team(place: Place) -> bool:
+    return place.file.startswith("mappings/")
+
+
+def _documents(teams: Iterable[_Team]) -> Mapping[str, Document]:
+    return {file.file: file.document for team in teams for file in team.files}
+
+
+def _state(team: _Team) -> TeamState:
+    return TeamState(
+        team=team.name,
+        state="held" if team.held else "current",
+        rules=len(team.compiled.rules),
+        inert=team.compiled.inert,
+    )
+
+
+def _digest(sources: Sources, teams: Iterable[_Team]) -> str:
+    """Return a digest of the bytes of all files in force."""
+    gateway = (sources.gateway,) if sources.gateway is not None else ()
+    used = {one.file: one.document.digest for one in (*gateway, *sources.targets)}
+    used |= {source.file: source.digest for source in sources.attachments.values()}
+    used |= {file.file: file.document.digest for team in teams for file in team.files}
+    listing = "\n".join(f"{file} {digest}" for file, digest in sorted(used.items()))
+    return f"sha256:{hashlib.sha256(listing.encode()).hexdigest()}"
+
+
+def _order(finding: Finding) -> tuple[Place, str, str]:
+    return finding.place, finding.code, finding.message

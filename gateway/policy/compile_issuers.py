@@ -1,0 +1,396 @@
+"""Issuers of gateway.yaml, completed by their presets, as trusted issuers; and every reason not to trust one."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from ipaddress import ip_address, ip_network
+from typing import Final
+from urllib.parse import SplitResult, urlsplit
+
+from cryptography.x509 import load_pem_x509_certificates
+
+from gateway.files.schema import GatewayShape, IssuerShape, duration_s
+from gateway.files.shapes import Shaped
+from gateway.files.source import FindingCode, Source, show
+from gateway.identity.issuer import KeyLocation, TrustedIssuer
+from gateway.identity.jwk import DropReason
+from gateway.identity.keys import read_key_set
+from gateway.identity.presets import PRESETS, SUPPORTED_ALGORITHMS, Preset, is_okta_org, owner_pins
+from gateway.policy.conditions import judge_email, read_conditions
+from gateway.policy.overlap import sample_claims
+from gateway.policy.report import Report, Spot
+from gateway.policy.rule import Condition, Operator
+from gateway.strict_json import StrictJsonError
+
+#: Signature algorithms of tokens that AWS STS takes.
+AWS_ALGORITHMS: Final = frozenset({"RS256", "RS384", "RS512", "ES256", "ES384", "ES512"})
+
+_WELL_KNOWN: Final = "/.well-known/openid-configuration"
+_MAX_URL: Final = 255
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Issuers:
+    """All trusted issuers, by name. requirements: what every token of one must satisfy; every issuer has an entry."""
+
+    trusted: Mapping[str, TrustedIssuer]
+    requirements: Mapping[str, tuple[Condition, ...]]
+
+
+def compile_issuers(
+    gateway: Shaped[GatewayShape], attachments: Mapping[str, Source], report: Report, *, dev: bool
+) -> Issuers:
+    """Return the issuers that can be trusted as they are written."""
+    trusted: dict[str, TrustedIssuer] = {}
+    requirements: dict[str, tuple[Condition, ...]] = {}
+    by_url: dict[str, str] = {}
+    shapes = gateway.shape.issuers if gateway.shape is not None else {}
+    for name, shape in shapes.items():
+        spot = Spot(gateway.document, ("issuers", name), report)
+        made = _Issuer(name, shape, spot, attachments, dev=dev).compile()
+        if made is None:
+            continue
+        first = by_url.setdefault(made.issuer, name)
+        if first != name:
+            (spot / "issuer").error(
+                FindingCode.NAME_TAKEN,
+                f"{show(made.issuer)} is the issuer of {first} already; a token could not tell them apart.",
+                "Keep one entry for each issuer.",
+            )
+        trusted[name] = made
+        requirements[name] = _requirements(shape, made, spot)
+    return Issuers(trusted=trusted, requirements=requirements)
+
+
+def _requirements(shape: IssuerShape, issuer: TrustedIssuer, spot: Spot) -> tuple[Condition, ...]:
+    preset = PRESETS[issuer.preset]
+    required = read_conditions(shape.require or {}, spot / "require", preset)
+    judge_email(required, (), spot / "require")
+    pins = owner_pins(issuer.issuer)
+    if pins and not any(
+        condition.claim in pins and condition.operator in {Operator.EQUALS, Operator.ANY_OF}
+        for condition in required
+    ):
+        spot.error(
+            FindingCode.ISSUER_UNPINNED,
+            f"{issuer.issuer} signs tokens for everybody; nothing here says which of them are yours.",
+            f'Add require: {{ {pins[0]}: "…" }} (or {", ".join(pins[1:])}): the id, not the name, which others can take over.',
+            key=True,
+        )
+    if required and sample_claims(required) is None:
+        (spot / "require").error(
+            FindingCode.RULE_UNSATISFIABLE,
+            "No token can have all of these claims.",
+            "Remove one of them.",
+            key=True,
+        )
+    return required
+
+
+class _Issuer:
+    def __init__(
+        self, name: str, shape: IssuerShape, spot: Spot, attachments: Mapping[str, Source], *, dev: bool
+    ) -> None:
+        self._name = name
+        self._shape = shape
+        self._spot = spot
+        self._attachments = attachments
+        self._dev = dev
+        self._preset: Preset = PRESETS[shape.preset]
+
+    def compile(self) -> TrustedIssuer | None:
+        shape, preset = self._shape, self._preset
+        issuer = shape.issuer or preset.default_issuer
+        if issuer is None:
+            self._spot.error(
+                FindingCode.FIELD_MISSING,
+                f"{self._name} has no issuer, and the preset {preset.name} knows none.",
+                "Add issuer: the token's `iss`, byte for byte.",
+                key=True,
+            )
+            return None
+        if not self._url_is_good(issuer, self._spot / "issuer", of_issuer=True):
+            return None
+        self._audiences()
+        self._tokens()
+        self._okta(issuer)
+        algorithms = self._algorithms()
+        return TrustedIssuer(
+            name=self._name,
+            preset=preset.name,
+            issuer=issuer,
+            audiences=tuple(shape.audiences or ()),
+            also_allowed=tuple(shape.also_allowed or ()),
+            clients=tuple(shape.clients or ()),
+            token_kinds=tuple(shape.tokens or preset.token_kinds[:1]),
+            client_claims=preset.client_claims,
+            algorithms=algorithms,
+            types=preset.types,
+            blank_subjects=preset.blank_subjects,
+            okta_org=preset.name == "okta" and is_okta_org(issuer),
+            kid_required=shape.jwks_file is None,
+            keys=self._keys(issuer),
+            leeway_s=30 if shape.leeway_s is None else shape.leeway_s,
+            max_age_s=3600 if shape.max_age is None else duration_s(shape.max_age),
+        )
+
+    def _audiences(self) -> None:
+        shape = self._shape
+        if not shape.audiences and not (self._preset.token_kinds and shape.clients):
+            instead = " (for Cognito: clients)" if self._preset.token_kinds else ""
+            self._spot.error(
+                FindingCode.AUDIENCE_MISSING,
+                f"{self._name} has no audiences: a token made for any other service would be good here.",
+                f"Add audiences: [https://…]{instead}, a value that nobody else uses.",
+                key=True,
+            )
+        for field, values in (
+            ("audiences", shape.audiences),
+            ("also_allowed", shape.also_allowed),
+            ("clients", shape.clients),
+        ):
+            for index, value in enumerate(values or ()):
+                if not value or len(value) > _MAX_URL or "*" in value:
+                    (self._spot / field / index).error(
+                        FindingCode.VALUE_INVALID,
+                        f"{show(value)} is no exact value of 1 to {_MAX_URL} characters.",
+                        "Write the complete value; there are no patterns.",
+                    )
+        if shape.also_allowed and not shape.clients:
+            (self._spot / "also_allowed").error(
+                FindingCode.FIELD_MISSING,
+                "A token for several audiences is good only when its client is listed too.",
+                "Add clients: [the client id that `azp` names].",
+                key=True,
+            )
+
+    def _tokens(self) -> None:
+        shape, kinds = self._shape, self._preset.token_kinds
+        if shape.tokens is not None and not kinds:
+            (self._spot / "tokens").error(
+                FindingCode.VALUE_INVALID,
+                f"tokens is not for the preset {self._preset.name}.",
+                "Remove it; only Cognito says in a token of which kind it is.",
+                key=True,
+            )
+            return
+        accepted = shape.tokens or list(kinds[:1])
+        if "access" in accepted and not shape.clients:
+            self._spot.error(
+                FindingCode.AUDIENCE_MISSING,
+                "Access tokens of Cognito have no audience; without clients those of every app would be good here.",
+                "Add clients: [app client ids].",
+                key=True,
+            )
+        if kinds and "id" not in accepted:
+            (self._spot / "tokens").warning(
+                FindingCode.AWS_TOKEN_UNUSABLE,
+                "AWS STS refuses Cognito's access tokens, which have no `aud` unless the app uses resource binding.",
+                "Use ID tokens, or see that the app asks for a resource.",
+                key=True,
+            )
+
+    def _okta(self, issuer: str) -> None:
+        if self._preset.name == "okta" and is_okta_org(issuer):
+            (self._spot / "issuer").warning(
+                FindingCode.ISSUER_INSECURE,
+                "This is an Okta org server: its access tokens are for Okta alone and are refused; ID tokens are good.",
+                "For access tokens use a custom authorization server: https://…/oauth2/ID.",
+            )
+
+    def _algorithms(self) -> tuple[str, ...]:
+        shape = self._shape
+        algorithms = self._preset.algorithms if shape.algorithms is None else tuple(shape.algorithms)
+        spot = self._spot / "algorithms"
+        if not algorithms:
+            spot.error(
+                FindingCode.ALGORITHM_FORBIDDEN,
+                "No algorithm is accepted, so no token is.",
+                "Write [RS256], or leave the key out.",
+            )
+        for index, name in enumerate(shape.algorithms or ()):
+            if name not in SUPPORTED_ALGORITHMS:
+                (spot / index).error(
+                    FindingCode.ALGORITHM_FORBIDDEN,
+                    f"{show(name)} is not accepted: not asymmetric, or not known to be safe.",
+                    f"Choose: {', '.join(sorted(SUPPORTED_ALGORITHMS))}.",
+                )
+        useless = [name for name in algorithms if name in SUPPORTED_ALGORITHMS - AWS_ALGORITHMS]
+        if useless and not AWS_ALGORITHMS.intersection(algorithms):
+            spot.error(
+                FindingCode.AWS_TOKEN_UNUSABLE,
+                f"AWS STS refuses tokens signed with {', '.join(useless)}, and every target here is in AWS.",
+                "Let the issuer sign with RS256 or ES256.",
+            )
+        elif useless:
+            spot.warning(
+                FindingCode.AWS_TOKEN_UNUSABLE,
+                f"AWS STS refuses tokens signed with {', '.join(useless)}.",
+                "Remove them unless the issuer signs other tokens with them.",
+            )
+        return algorithms
+
+    def _keys(self, issuer: str) -> KeyLocation:
+        shape, spot = self._shape, self._spot
+        given = [
+            name for name in ("discovery_url", "jwks_uri", "jwks_file") if getattr(shape, name) is not None
+        ]
+        for name in given[1:]:
+            (spot / name).error(
+                FindingCode.VALUE_INVALID,
+                f"{name} and {given[0]} both say where the keys are.",
+                "Keep one.",
+                key=True,
+            )
+        for name, url in (("discovery_url", shape.discovery_url), ("jwks_uri", shape.jwks_uri)):
+            if url is not None and self._url_is_good(url, spot / name, of_issuer=False) and url == issuer:
+                (spot / name).error(
+                    FindingCode.VALUE_INVALID,
+                    f"{name} is the issuer itself.",
+                    "Write the complete URL of the document.",
+                )
+        self._networks()
+        static = self._static_keys()
+        ca = self._ca()
+        derived = issuer.removesuffix("/") + _WELL_KNOWN
+        uses_discovery = shape.jwks_uri is None and shape.jwks_file is None
+        urls = (issuer, shape.discovery_url or "", shape.jwks_uri or "")
+        return KeyLocation(
+            discovery_url=(shape.discovery_url or derived) if uses_discovery else None,
+            jwks_uri=shape.jwks_uri,
+            static_jwks=static,
+            hosts=tuple(shape.jwks_hosts or ()),
+            ca_pem=ca,
+            allow_addresses=tuple(shape.allow_addresses or ()),
+            allow_http=self._dev and any(url.startswith("http://") for url in urls),
+        )
+
+    def _networks(self) -> None:
+        shape, spot = self._shape, self._spot
+        for index, text in enumerate(shape.allow_addresses or ()):
+            try:
+                ip_network(text)
+            except ValueError:
+                (spot / "allow_addresses" / index).error(
+                    FindingCode.VALUE_INVALID,
+                    f"{show(text)} is no network.",
+                    "Write it as 10.1.2.0/24, host bits zero.",
+                )
+        for index, host in enumerate(shape.jwks_hosts or ()):
+            if not host.isascii() or urlsplit(f"https://{host}/").netloc != host or "@" in host or not host:
+                (spot / "jwks_hosts" / index).error(
+                    FindingCode.VALUE_INVALID,
+                    f"{show(host)} is no host.",
+                    "Write the host alone, without https://.",
+                )
+        if shape.jwks_hosts and (shape.jwks_uri or shape.jwks_file):
+            (spot / "jwks_hosts").warning(
+                FindingCode.VALUE_INVALID,
+                "jwks_hosts has no effect without discovery.",
+                "Remove it.",
+                key=True,
+            )
+
+    def _static_keys(self) -> str | None:
+        name = self._shape.jwks_file
+        source = self._attachment(name)
+        if name is None or source is None:
+            return None
+        spot = self._spot / "jwks_file"
+        try:
+            keys = read_key_set(source.text.encode())
+        except StrictJsonError as error:
+            spot.error(
+                FindingCode.KEYS_UNUSABLE, f"{name}: {error.message}", 'Write a JWK set: {"keys": […]}.'
+            )
+            return None
+        for dropped in keys.dropped:
+            if dropped.reason in {DropReason.PRIVATE, DropReason.SYMMETRIC}:
+                spot.error(
+                    FindingCode.SECRET_IN_FILE,
+                    f"{name} holds a {dropped.reason} key.",
+                    "Replace the key; keep only its public part here.",
+                )
+            else:
+                spot.warning(
+                    FindingCode.KEYS_UNUSABLE,
+                    f"A key in {name} is not used: {dropped.reason}.",
+                    "Remove or replace it.",
+                )
+        if not keys.thumbprints:
+            spot.error(
+                FindingCode.KEYS_UNUSABLE,
+                f"{name} holds no usable key.",
+                "Add the issuer's public signing keys.",
+            )
+            return None
+        return source.text
+
+    def _ca(self) -> str | None:
+        name = self._shape.ca_file
+        source = self._attachment(name)
+        if name is None or source is None:
+            return None
+        try:
+            load_pem_x509_certificates(source.text.encode())
+        except ValueError:
+            (self._spot / "ca_file").error(
+                FindingCode.VALUE_INVALID,
+                f"{name} holds no certificate.",
+                "Put PEM certificates there: -----BEGIN CERTIFICATE-----.",
+            )
+            return None
+        return source.text
+
+    def _attachment(self, name: str | None) -> Source | None:
+        """Return a readable file; what is wrong with it is reported with all attachments."""
+        source = self._attachments.get(name) if name is not None else None
+        return source if source is not None and source.readable else None
+
+    def _url_is_good(self, url: str, spot: Spot, *, of_issuer: bool) -> bool:
+        fault = url_fault(url, of_issuer=of_issuer)
+        if fault is not None:
+            spot.error(
+                FindingCode.ISSUER_INSECURE,
+                f"{show(url)} {fault}.",
+                "Write it as https://HOST/PATH, exactly as in `iss`."
+                if of_issuer
+                else "Write it as https://HOST/PATH.",
+            )
+            return False
+        if url.startswith("http://") and not self._dev:
+            spot.error(
+                FindingCode.DEV_ONLY,
+                f"{show(url)} is not encrypted; http is accepted for loopback addresses and only with --dev.",
+                "Write https://.",
+            )
+            return False
+        return True
+
+
+def url_fault(url: str, *, of_issuer: bool) -> str | None:
+    """Say why a URL cannot be trusted, None when it can. http passes for literal loopback addresses alone."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return "is no URL"
+    if not url.isascii() or not url.isprintable() or " " in url or "\\" in url or len(url) > _MAX_URL:
+        return f"is no ASCII URL of at most {_MAX_URL} characters"
+    if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(parts)):
+        return "is not https"
+    if not parts.hostname or port == 0:
+        return "has no host"
+    if parts.username is not None or parts.password is not None or "@" in parts.netloc:
+        return "holds user information"
+    if parts.fragment or "#" in url or (of_issuer and "?" in url):
+        return "has a query or a fragment"
+    if any(part in {".", ".."} for part in parts.path.split("/")) or "%2e" in url.lower():
+        return "has dot segments"
+    return None
+
+
+def _is_loopback(parts: SplitResult) -> bool:
+    try:
+        return ip_address(parts.hostname or "").is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,343 @@
+"""Rules of mapping files, judged by themselves and against the issuers and targets they name."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from difflib import get_close_matches
+from typing import Literal
+
+from gateway.files.schema import GrantShape, MappingShape, RuleShape
+from gateway.files.shapes import Shaped
+from gateway.files.source import FindingCode, Place
+from gateway.identity.issuer import TrustedIssuer
+from gateway.identity.presets import PRESETS
+from gateway.policy.compile_issuers import Issuers
+from gateway.policy.compile_targets import Targets, region_partition
+from gateway.policy.conditions import judge_email, read_conditions
+from gateway.policy.overlap import sample_claims
+from gateway.policy.report import Report, Spot, unknown_reference
+from gateway.policy.rule import Condition, Grant, Operator, Rule, Target, Verb, Workflow
+
+Mappings = tuple[Shaped[MappingShape], ...]
+
+_CLIENT_OR_SUBJECT = frozenset({"sub", "azp", "cid", "client_id"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Around:
+    """What rules are judged against.
+
+    teams:  issuers that each team may name; None when the installation has no teams.
+    written_*: names that stand in gateway.yaml, those of faulty entries included.
+    region: whose STS hands out credentials.
+    """
+
+    issuers: Issuers
+    targets: Targets
+    teams: Mapping[str, frozenset[str]] | None
+    written_issuers: frozenset[str]
+    written_teams: frozenset[str]
+    region: str
+    today: date
+
+
+@dataclass(slots=True)
+class TeamRules:
+    """One team's rules as they can be used now.
+
+    own:   findings that the team's own files must mend; an error among them holds the team back.
+    outer: findings about what others own: issuers, targets, workflows; they make single grants inert.
+    inert: grants left out.
+    """
+
+    rules: list[Rule] = field(default_factory=list)
+    own: Report = field(default_factory=Report)
+    outer: Report = field(default_factory=Report)
+    inert: int = 0
+    written: int = 0
+
+
+def team_of(file: str) -> str:
+    """Return the team that a file below `mappings/` belongs to by its path."""
+    first = file.removeprefix("mappings/").split("/")[0]
+    return first.removesuffix(".yaml")
+
+
+def compile_team(team: str, files: Mappings, against: Around) -> TeamRules:
+    """Judge all files of a team; a rule with an error of its own is left out."""
+    compiled = TeamRules()
+    known = against.teams is None or team in against.teams
+    names: dict[str, Place] = {}
+    for file in files:
+        compiled.own.add(*file.findings)
+        if not known and team not in against.written_teams:
+            _misplaced(team, file, against, compiled.outer)
+        if file.shape is None:
+            continue
+        if not known:
+            # A team that was taken out of gateway.yaml holds nothing any more, at once.
+            compiled.written += len(file.shape.rules)
+            compiled.inert += sum(len(rule.grants) for rule in file.shape.rules)
+            continue
+        for index, shape in zip(file.indices, file.shape.rules, strict=True):
+            compiled.written += 1
+            _Rule(team, shape, file, index, against, compiled).compile(names)
+    return compiled
+
+
+def _misplaced(team: str, file: Shaped[MappingShape], against: Around, report: Report) -> None:
+    near = get_close_matches(team, list(against.teams or ()), n=1, cutoff=0.6)
+    Spot(file.document, (), report).error(
+        FindingCode.TEAM_MISPLACED,
+        f'{file.file} belongs to the team "{team}" by its path, and gateway.yaml has no such team.',
+        f"Did you mean mappings/{near[0]}/?" if near else "Add the team to gateway.yaml, or move the file.",
+    )
+
+
+class _Rule:
+    def __init__(
+        self,
+        team: str,
+        shape: RuleShape,
+        file: Shaped[MappingShape],
+        index: int,
+        against: Around,
+        into: TeamRules,
+    ) -> None:
+        self._team = team
+        self._shape = shape
+        self._against = against
+        self._into = into
+        # A rule's own mistakes are counted apart, so that one does not spoil its neighbours.
+        self._own = Report()
+        self._own_spot = Spot(file.document, ("rules", index), self._own)
+        self._outer_spot = Spot(file.document, ("rules", index), into.outer)
+
+    def compile(self, names: dict[str, Place]) -> None:
+        shape = self._shape
+        place = self._own_spot.document.place(self._own_spot.path)
+        first = names.setdefault(shape.name, place)
+        if first is not place:
+            (self._own_spot / "name").error(
+                FindingCode.NAME_TAKEN,
+                f'A rule "{shape.name}" stands in {first} already.',
+                "Rename one of them.",
+            )
+        last_day = self._last_day()
+        issuers = self._issuers()
+        conditions = self._conditions(issuers) if issuers else ()
+        grants = [grant for index, one in enumerate(shape.grants) if (grant := self._grant(one, index))]
+        self._into.own.add(*self._own.findings)
+        if self._own.errors or not issuers:
+            self._into.inert += len(shape.grants)
+            return
+        self._into.inert += len(shape.grants) - len(grants)
+        self._into.rules.append(
+            Rule(
+                id=f"{self._team}.{shape.name}" if self._team else shape.name,
+                team=self._team,
+                why=shape.why,
+                issuers=tuple(issuer.name for issuer in issuers),
+                conditions=conditions,
+                grants=tuple(grants),
+                last_day=last_day,
+                written=place,
+            )
+        )
+
+    def _last_day(self) -> date | None:
+        written = self._shape.last_day
+        if written is None:
+            return None
+        spot = self._own_spot / "last_day"
+        try:
+            last_day = date.fromisoformat(written)
+        except ValueError:
+            spot.error(
+                FindingCode.VALUE_INVALID, f"There is no day {written}.", "Write a day of the calendar."
+            )
+            return None
+        if last_day < self._against.today:
+            spot.warning(
+                FindingCode.RULE_EXPIRED,
+                f"This rule was usable through {written}; its callers are refused now.",
+                "Remove it, or set a later day.",
+            )
+        return last_day
+
+    def _issuers(self) -> tuple[TrustedIssuer, ...]:
+        """Return the issuers that exist, may be named by the team, and are of one kind."""
+        named = [self._shape.issuer] if isinstance(self._shape.issuer, str) else self._shape.issuer
+        found: dict[str, TrustedIssuer] = {}
+        for index, name in enumerate(named):
+            spot = self._outer_spot / "issuer"
+            if not isinstance(self._shape.issuer, str):
+                spot = spot / index
+            issuer = self._issuer(name, spot)
+            if issuer is not None:
+                found[name] = issuer
+        presets = {issuer.preset for issuer in found.values()}
+        if len(presets) > 1:
+            (self._outer_spot / "issuer").error(
+                FindingCode.VALUE_INVALID,
+                f"The issuers of one rule are of one preset; these are {', '.join(sorted(presets))}.",
+                "Write a rule for each preset: their claims mean different things.",
+            )
+            return ()
+        return tuple(found.values())
+
+    def _issuer(self, name: str, spot: Spot) -> TrustedIssuer | None:
+        against = self._against
+        issuer = against.issuers.trusted.get(name)
+        if issuer is None:
+            if name not in against.written_issuers:
+                unknown_reference(spot, "issuer", name, against.issuers.trusted)
+            return None
+        if against.teams is not None and name not in against.teams.get(self._team, frozenset()):
+            spot.error(
+                FindingCode.GRANT_NOT_OWNED,
+                f"Team {self._team} may not write rules about tokens of {name}.",
+                f"The platform team can add {name} to the issuers of {self._team} in gateway.yaml.",
+            )
+            return None
+        return issuer
+
+    def _conditions(self, issuers: Sequence[TrustedIssuer]) -> tuple[Condition, ...]:
+        spot = self._own_spot / "claims"
+        preset = PRESETS[issuers[0].preset]
+        conditions = read_conditions(self._shape.claims, spot, preset)
+        positive = [condition for condition in conditions if condition.operator is not Operator.ABSENT]
+        if not any(preset.binds_subject(condition.claim) for condition in positive):
+            bound = ", ".join(sorted(preset.subject_claims)[:6])
+            spot.error(
+                FindingCode.RULE_UNBOUND,
+                "No claim here says whose tokens are meant, so every token of the issuer could fit.",
+                f"Add one that does: {bound}.",
+                key=True,
+            )
+        for issuer in issuers:
+            self._against_issuer(conditions, issuer, spot)
+        return conditions
+
+    def _against_issuer(self, conditions: tuple[Condition, ...], issuer: TrustedIssuer, spot: Spot) -> None:
+        required = self._against.issuers.requirements.get(issuer.name, ())
+        judge_email(conditions, required, spot)
+        all_conditions = (*required, *conditions)
+        for_any_client = issuer.preset in {"okta", "auth0"} and not issuer.clients
+        if for_any_client and not any(one.claim in _CLIENT_OR_SUBJECT for one in all_conditions):
+            spot.error(
+                FindingCode.RULE_UNBOUND,
+                f"{issuer.name} signs tokens for several applications, and nothing here says for which.",
+                "Add azp, cid, client_id or sub, or list clients with the issuer.",
+                key=True,
+            )
+        _judge_clients(conditions, issuer, spot)
+        if not self._own.errors and sample_claims(all_conditions) is None:
+            spot.error(
+                FindingCode.RULE_UNSATISFIABLE,
+                f"No token of {issuer.name} can have all of these claims and those that gateway.yaml requires of it.",
+                "Compare them with require of the issuer.",
+                key=True,
+            )
+
+    def _grant(self, shape: GrantShape, index: int) -> Grant | None:
+        verb, name = _verb(shape)
+        spot = self._outer_spot / "grants" / index
+        if verb == "obtain":
+            target = self._target(name, spot / "obtain")
+            if target is None or not self._in_partition(target, spot / "obtain"):
+                return None
+            return Grant(verb=verb, workflow=None, target=target, form="aws-credentials")
+        workflow = self._workflow(name, spot / verb)
+        target = self._target(shape.as_ or "", spot / "as")
+        if workflow is None or target is None or not _agree(workflow, target, spot / "as"):
+            return None
+        if verb != "start" and workflow.type != "standard":
+            (spot / verb).warning(
+                FindingCode.AWS_MISMATCH,
+                f"AWS cannot show or stop executions of EXPRESS workflows such as {workflow.name}.",
+                "Remove this grant.",
+            )
+        return Grant(verb=verb, workflow=workflow, target=target)
+
+    def _workflow(self, name: str, spot: Spot) -> Workflow | None:
+        targets = self._against.targets
+        workflow = targets.workflows.get(name)
+        if workflow is None:
+            if name not in targets.written_workflows:
+                unknown_reference(spot, "workflow", name, targets.workflows)
+            return None
+        return workflow if self._owned(workflow.teams, "workflow", name, spot) else None
+
+    def _target(self, name: str, spot: Spot) -> Target | None:
+        targets = self._against.targets
+        target = targets.roles.get(name)
+        if target is None:
+            if name not in targets.written_roles:
+                unknown_reference(spot, "target", name, targets.roles)
+            return None
+        return target if self._owned(target.teams, "target", name, spot) else None
+
+    def _owned(
+        self, teams: tuple[str, ...], kind: Literal["workflow", "target"], name: str, spot: Spot
+    ) -> bool:
+        if self._against.teams is None or self._team in teams:
+            return True
+        spot.error(
+            FindingCode.GRANT_NOT_OWNED,
+            f"The {kind} {name} does not belong to team {self._team}; this grant is inert.",
+            f"The platform team can add {self._team} to its teams.",
+        )
+        return False
+
+    def _in_partition(self, target: Target, spot: Spot) -> bool:
+        partition = region_partition(self._against.region)
+        if target.arn.partition == partition:
+            return True
+        spot.error(
+            FindingCode.AWS_MISMATCH,
+            f"{target.name} is in the partition {target.arn.partition}, but STS of {self._against.region} is in {partition}.",
+            "Credentials are handed out by STS of aws.region in gateway.yaml.",
+        )
+        return False
+
+
+def _verb(shape: GrantShape) -> tuple[Verb, str]:
+    if shape.start is not None:
+        return "start", shape.start
+    if shape.view is not None:
+        return "view", shape.view
+    if shape.stop is not None:
+        return "stop", shape.stop
+    return "obtain", shape.obtain or ""
+
+
+def _agree(workflow: Workflow, target: Target, spot: Spot) -> bool:
+    machine, role = workflow.state_machine, target.arn
+    for what, ours, theirs in (
+        ("partition", role.partition, machine.partition),
+        ("account", role.account, machine.account),
+    ):
+        if ours != theirs:
+            spot.error(
+                FindingCode.AWS_MISMATCH,
+                f"{target.name} is in {what} {ours}, the state machine of {workflow.name} in {theirs}; AWS refuses that.",
+                "Name a role of the same account.",
+            )
+            return False
+    return True
+
+
+def _judge_clients(conditions: Iterable[Condition], issuer: TrustedIssuer, spot: Spot) -> None:
+    for condition in conditions:
+        if (
+            issuer.clients
+            and condition.claim in issuer.client_claims
+            and condition.operator in {Operator.EQUALS, Operator.ANY_OF}
+            and not any(value in issuer.clients for value in condition.wanted)
+        ):
+            (spot / condition.claim).error(
+                FindingCode.RULE_UNSATISFIABLE,
+                f"{issuer.name} accepts tokens of other clients only, so this rule fits nobody.",
+                f"Known clients: {', '.join(issuer.clients[:10])}.",
+            )

@@ -1,0 +1,178 @@
+"""The conditions of rules and of issuers: from the file's shape to values, judged against what an issuer can send."""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from gateway.files.schema import ConditionShape
+from gateway.files.source import FindingCode, show
+from gateway.identity.presets import ClaimType, Preset
+from gateway.policy.decide import LONGEST_ACTOR_CHAIN
+from gateway.policy.report import Spot
+from gateway.policy.rule import Condition, Operator, Scalar
+
+_FORBIDDEN: Final[Mapping[str, str]] = {
+    "iss": "The rule's issuer says whose tokens are meant.",
+    "aud": "Audiences are listed with the issuer in gateway.yaml.",
+    "exp": "Every token is checked for it.",
+    "iat": "Every token is checked for it; max_age of the issuer bounds it.",
+    "nbf": "Every token is checked for it.",
+    "jti": "It differs in every token.",
+}
+_PATTERN_SIGNS: Final = ("*", "${", "{{")
+_TYPES: Final[Mapping[type, ClaimType]] = {str: "string", int: "integer", bool: "boolean"}
+_LISTS: Final = frozenset({Operator.CONTAINS, Operator.CONTAINS_ANY, Operator.CONTAINS_ALL})
+
+
+def read_conditions(
+    claims: Mapping[str, Scalar | ConditionShape], spot: Spot, preset: Preset
+) -> tuple[Condition, ...]:
+    """Return the conditions; what is wrong with them goes to the spot's report."""
+    conditions = tuple(_read(claim, wanted) for claim, wanted in claims.items())
+    for condition in conditions:
+        _judge_name(condition.claim, spot)
+        _judge_values(condition, spot)
+        _judge_type(condition, spot, preset)
+    return conditions
+
+
+def judge_email(conditions: Sequence[Condition], required: Sequence[Condition], spot: Spot) -> None:
+    """Demand that whoever trusts an address also demands that the issuer has verified it."""
+    for condition in conditions:
+        if condition.claim != "email" or condition.operator is Operator.ABSENT:
+            continue
+        verified = Condition(claim="email_verified", operator=Operator.EQUALS, wanted=(True,))
+        # 1 == True in Python, so the types are compared as well.
+        if not any(other == verified and type(other.wanted[0]) is bool for other in (*conditions, *required)):
+            (spot / "email").error(
+                FindingCode.EMAIL_UNVERIFIED,
+                "email is compared, but nothing says that the issuer has verified it: anybody can claim any address.",
+                "Add email_verified: true.",
+                key=True,
+            )
+        for address in condition.wanted:
+            if isinstance(address, str) and address.count("@") != 1:
+                (spot / "email").error(
+                    FindingCode.VALUE_INVALID,
+                    f"{show(address)} is no address: it needs exactly one @.",
+                    "Write name@host.",
+                )
+
+
+def _read(claim: str, wanted: Scalar | ConditionShape) -> Condition:
+    if not isinstance(wanted, ConditionShape):
+        return Condition(claim=claim, operator=Operator.EQUALS, wanted=(wanted,))
+    if wanted.absent:
+        return Condition(claim=claim, operator=Operator.ABSENT, wanted=())
+    for operator, value in (
+        (Operator.ANY_OF, wanted.any_of),
+        (Operator.CONTAINS_ANY, wanted.contains_any),
+        (Operator.CONTAINS_ALL, wanted.contains_all),
+    ):
+        if value is not None:
+            return Condition(claim=claim, operator=operator, wanted=tuple(value))
+    if wanted.contains is not None:
+        return Condition(claim=claim, operator=Operator.CONTAINS, wanted=(wanted.contains,))
+    return Condition(claim=claim, operator=Operator.SCOPE, wanted=(wanted.scope or "",))
+
+
+def _judge_name(claim: str, spot: Spot) -> None:
+    member = claim.removeprefix("/") if claim.count("/") == 1 else claim
+    if member in _FORBIDDEN:
+        (spot / claim).error(
+            FindingCode.CLAIM_FORBIDDEN, f"{member} is not a claim for rules.", _FORBIDDEN[member], key=True
+        )
+    if not claim or len(claim) > 256 or (claim.startswith("/") and not _is_pointer(claim)):
+        (spot / claim).error(
+            FindingCode.VALUE_INVALID,
+            f"{show(claim)} is no claim name.",
+            "Write the member's name, or a JSON pointer such as /kubernetes.io/namespace (~1 for /, ~0 for ~).",
+            key=True,
+        )
+    if actor_depth(claim) > LONGEST_ACTOR_CHAIN:
+        (spot / claim).error(
+            FindingCode.RULE_UNSATISFIABLE,
+            f"{claim} describes more than {LONGEST_ACTOR_CHAIN} actors; longer chains are always refused.",
+            "Describe fewer.",
+            key=True,
+        )
+
+
+def _is_pointer(text: str) -> bool:
+    return "~" not in text.replace("~0", "").replace("~1", "") and text != "/"
+
+
+def actor_depth(claim: str) -> int:
+    """Return how many actors a claim name goes down the chain `act`."""
+    parts = claim.split("/")[1:] if claim.startswith("/") else [claim]
+    depth = 0
+    while depth < len(parts) and parts[depth] == "act":
+        depth += 1
+    return depth
+
+
+def _judge_values(condition: Condition, spot: Spot) -> None:
+    for value in condition.wanted:
+        if isinstance(value, str) and any(sign in value for sign in _PATTERN_SIGNS):
+            (spot / condition.claim).error(
+                FindingCode.VALUE_INVALID,
+                f"{show(value)} looks like a pattern; claims are compared exactly, character for character.",
+                "Write the complete value, or several with any_of: […].",
+            )
+    if condition.operator is Operator.SCOPE and " " in str(condition.wanted[0]):
+        (spot / condition.claim).error(
+            FindingCode.RULE_UNSATISFIABLE,
+            f"{show(condition.wanted[0])} is more than one scope.",
+            "Write one scope; for several conditions on scopes use a list claim with contains_all.",
+        )
+
+
+def _judge_type(condition: Condition, spot: Spot, preset: Preset) -> None:
+    known = preset.claim_types.get(condition.claim)
+    if known is None or condition.operator is Operator.ABSENT:
+        return
+    claim = spot / condition.claim
+    if condition.operator in _LISTS:
+        if known != "list":
+            claim.error(
+                FindingCode.CLAIM_TYPE_WRONG,
+                f"{preset.name} sends {condition.claim} as {_article(known)}, not as a list.",
+                "Write the value itself, or any_of: […].",
+            )
+    elif condition.operator is Operator.SCOPE:
+        if known not in {"string", "list"}:
+            claim.error(
+                FindingCode.CLAIM_TYPE_WRONG,
+                f"{preset.name} sends {condition.claim} as {_article(known)}, which holds no scopes.",
+                "Write the value itself.",
+            )
+    elif known == "list":
+        claim.error(
+            FindingCode.CLAIM_TYPE_WRONG,
+            f"{preset.name} sends {condition.claim} as a list.",
+            f"Write {{contains: {_written(condition.wanted[0])}}}.",
+        )
+    else:
+        _judge_scalars(condition, claim, preset, known)
+
+
+def _judge_scalars(condition: Condition, claim: Spot, preset: Preset, known: ClaimType) -> None:
+    for value in condition.wanted:
+        if _TYPES[type(value)] != known:
+            claim.error(
+                FindingCode.CLAIM_TYPE_WRONG,
+                f"{preset.name} sends {condition.claim} as {_article(known)}; {_written(value)} never matches.",
+                _as_type(value, known),
+            )
+
+
+def _as_type(value: Scalar, known: ClaimType) -> str:
+    text = _written(value).strip('"')
+    return f'Write "{text}" in quotes.' if known == "string" else f"Write {text} without quotes."
+
+
+def _written(value: Scalar) -> str:
+    return show(value)
+
+
+def _article(known: ClaimType) -> str:
+    return {"string": "text", "integer": "a number", "boolean": "true or false", "list": "a list"}[known]
