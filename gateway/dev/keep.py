@@ -1,0 +1,86 @@
+"""Keeps an environment running for a person: says what is where, follows the files, and ends cleanly."""
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+from gateway.dev.aws import AwsNotSeeded
+from gateway.dev.children import ChildFailed
+from gateway.dev.environment import Environment
+
+_TICK_S = 0.5
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Ended(Exception):
+    """Somebody asked us to end, by Ctrl-C or a signal."""
+
+
+@contextmanager
+def ended_by_signals() -> Iterator[threading.Event]:
+    """Turn the first Ctrl-C, SIGTERM or SIGHUP into `Ended` in the main thread; later ones cannot disturb the cleaning up.
+
+    The event is set with it, for whoever waits.
+    """
+    asked = threading.Event()
+
+    def end(_number: int, _frame: FrameType | None) -> None:
+        if not asked.is_set():
+            asked.set()
+            raise Ended
+
+    before = {number: signal.signal(number, end) for number in _SIGNALS}
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def welcome(environment: Environment) -> list[str]:
+    """Return what a person wants to know first, as lines."""
+    url, issuers = environment.url, environment.issuers
+    names = sorted([*issuers.by_name, *issuers.elsewhere])
+    return [
+        "",
+        f"Gateway    {url}",
+        f"Issuers    {issuers.url} ({', '.join(names)})",
+        f"AWS        {environment.aws.url} (ministack, account {environment.account})",
+        f"Files      {environment.derived.source}: edit them, they are live; issuers and endpoints are replaced",
+        f"Audit      {environment.audit}",
+        "",
+        "In another terminal:",
+        "  TOKEN=$(oidc-gateway dev token --issuer github)",
+        f'  curl -s {url}/v1/whoami -H "Authorization: Bearer $TOKEN"',
+        f'  curl -s {url}/v1/executions -H "Authorization: Bearer $TOKEN" \\',
+        "      -H 'Idempotency-Key: 1' -H 'Content-Type: application/json' \\",
+        """      -d '{"workflow": "deploy-payments", "input": {"version": "1.4.2"}}'""",
+        "",
+        "  oidc-gateway dev token --issuer github --claim ref=refs/heads/x    # another branch: 403, and why",
+        "  oidc-gateway dev token --issuer github --expires-in=-5m            # expired: 401",
+        "",
+        "Ctrl-C ends everything and leaves nothing behind.",
+        "",
+    ]
+
+
+def keep_running(environment: Environment, asked: threading.Event, *, say: Callable[[str], None]) -> None:
+    """Follow the files and show the gateway's log until we are asked to end. Raises Ended and ChildFailed."""
+    with environment.log().open() as log:
+        while not asked.wait(_TICK_S):
+            for line in log:
+                say(line.rstrip("\n"))
+            if not _runs(Path(log.name)):
+                raise ChildFailed("The gateway has ended by itself; its last lines are above.")
+            try:
+                environment.follow_files()
+            except (AwsNotSeeded, OSError) as fault:
+                say(str(fault))
+
+
+def _runs(log: Path) -> bool:
+    # The tether removes the log with its folder as soon as the gateway has ended.
+    return log.exists()
