@@ -73,13 +73,11 @@ def _arn(body: Body, workflow: Workflow, name: str) -> str:
     arn = text(body, "executionArn")
     expected = workflow.state_machine.execution(name)
     if workflow.type != "standard":
-        # EXPRESS executions have `express` for `execution`, and a suffix of AWS's own.
-        machine = workflow.state_machine
-        expected = expected.replace(f":execution:{machine.name}:", f":express:{machine.name}:", 1)
-        arn_is_right = arn.startswith(expected + ":") or arn == expected
-    else:
-        arn_is_right = arn == expected
-    if not arn_is_right:
+        # AWS writes `express` for `execution` and adds a suffix of its own; the emulators do neither.
+        machine = workflow.state_machine.name
+        express = expected.replace(f":execution:{machine}:", f":express:{machine}:", 1)
+        expected = arn if arn.startswith(f"{express}:") else expected
+    if arn != expected:
         raise answer_wrong("it is about another execution")
     return arn
 

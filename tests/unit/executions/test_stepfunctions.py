@@ -581,6 +581,36 @@ async def test_stopping_what_has_ended_answers_as_it_ended() -> None:
     assert (execution.status, execution.ended_at) == ("SUCCEEDED", START_S + 5)
 
 
+async def test_a_stop_that_is_called_invalid_because_all_is_over_answers_as_it_ended() -> None:
+    over = described("SUCCEEDED", stopDate=START_S)
+
+    execution, _ = await done(stop, error("ValidationException"), over)
+
+    assert isinstance(execution, Execution)
+    assert execution.status == "SUCCEEDED"
+
+
+async def test_a_stop_that_is_called_invalid_while_the_execution_runs_is_a_failure() -> None:
+    heard, _ = await refused(stop, error("ValidationException"), described("RUNNING"))
+
+    assert heard.code is ErrorCode.AWS_ERROR
+
+
+@pytest.mark.parametrize(
+    "arn",
+    [
+        EXPRESS_ARN.replace("deploy", "other"),
+        EXPRESS_ARN.replace("111122223333", "999988887777"),
+        EXPRESS_ARN.replace(NAME, f"{'c' * 32}-{'d' * 32}"),
+    ],
+    ids=["machine", "account", "name"],
+)
+async def test_an_express_start_that_is_answered_with_another_execution_is_not_believed(arn: str) -> None:
+    heard, _ = await refused(lambda aws: start(aws, EXPRESS), ok({"executionArn": arn, "startDate": START_S}))
+
+    assert heard.code is ErrorCode.AWS_ANSWER_MISMATCH
+
+
 def _entry(number: int, **members: object) -> dict[str, object]:
     return {"id": number, "timestamp": START_S + number, "type": "PassStateEntered", **members}
 
