@@ -110,12 +110,13 @@ def load_sources(folder: Path, *, lenient: bool = False, previous: Sources | Non
     """
     if not folder.is_dir():
         raise NotADirectoryError(folder)
-    with _collector_paused():
+    with collector_paused():
         return _Loading(folder.resolve(), lenient=lenient, previous=previous).load()
 
 
 @contextmanager
-def _collector_paused() -> Iterator[None]:
+def collector_paused() -> Iterator[None]:
+    """Keep the garbage collector from running meanwhile."""
     # Half a million small objects are made and kept: looking for garbage among them takes as long as making them.
     was_on = gc.isenabled()
     gc.disable()

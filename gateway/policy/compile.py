@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Final, Literal
 
 from gateway.files.document import Document
-from gateway.files.folder import Sources
+from gateway.files.folder import Sources, collector_paused
 from gateway.files.schema import GatewayShape
 from gateway.files.shapes import Shaped
 from gateway.files.source import Finding, FindingCode, Place
@@ -79,7 +79,11 @@ def compile_policy(sources: Sources, *, dev: bool, today: date, previous: Compil
     today:    UTC; only a warning depends on it.
     previous: the last result, whose good files stand in for those that a team has broken since.
     """
-    kept = previous.kept if previous is not None else {}
+    with collector_paused():
+        return _compile(sources, previous.kept if previous is not None else {}, dev=dev, today=today)
+
+
+def _compile(sources: Sources, kept: Mapping[str, Mappings], *, dev: bool, today: date) -> Compiled:
     central, others = Report(), Report()
     around, endpoints = _central(sources, central, dev=dev, today=today)
     teams = _judge_teams(sources, around, kept, others)

@@ -14,11 +14,12 @@ from gateway.identity.presets import PRESETS
 from gateway.policy.compile_issuers import Issuers
 from gateway.policy.compile_targets import Targets, region_partition
 from gateway.policy.conditions import judge_email, read_conditions
-from gateway.policy.overlap import sample_claims
+from gateway.policy.overlap import satisfiable
 from gateway.policy.report import Report, Spot, unknown_reference
 from gateway.policy.rule import Condition, Grant, Operator, Rule, Target, Verb, Workflow
 
 Mappings = tuple[Shaped[MappingShape], ...]
+Path = tuple[str | int, ...]
 
 _CLIENT_OR_SUBJECT = frozenset({"sub", "azp", "cid", "client_id"})
 
@@ -167,13 +168,13 @@ class _Rule:
 
     def _issuers(self) -> tuple[TrustedIssuer, ...]:
         """Return the issuers that exist, may be named by the team, and are of one kind."""
-        named = [self._shape.issuer] if isinstance(self._shape.issuer, str) else self._shape.issuer
+        written = self._shape.issuer
+        if isinstance(written, str):
+            issuer = self._issuer(written, ("issuer",))
+            return () if issuer is None else (issuer,)
         found: dict[str, TrustedIssuer] = {}
-        for index, name in enumerate(named):
-            spot = self._outer_spot / "issuer"
-            if not isinstance(self._shape.issuer, str):
-                spot = spot / index
-            issuer = self._issuer(name, spot)
+        for index, name in enumerate(written):
+            issuer = self._issuer(name, ("issuer", index))
             if issuer is not None:
                 found[name] = issuer
         presets = {issuer.preset for issuer in found.values()}
@@ -186,15 +187,15 @@ class _Rule:
             return ()
         return tuple(found.values())
 
-    def _issuer(self, name: str, spot: Spot) -> TrustedIssuer | None:
+    def _issuer(self, name: str, at: Path) -> TrustedIssuer | None:
         against = self._against
         issuer = against.issuers.trusted.get(name)
         if issuer is None:
             if name not in against.written_issuers:
-                unknown_reference(spot, "issuer", name, against.issuers.trusted)
+                unknown_reference(self._outer_spot.down(*at), "issuer", name, against.issuers.trusted)
             return None
         if against.teams is not None and name not in against.teams.get(self._team, frozenset()):
-            spot.error(
+            self._outer_spot.down(*at).error(
                 FindingCode.GRANT_NOT_OWNED,
                 f"Team {self._team} may not write rules about tokens of {name}.",
                 f"The platform team can add {name} to the issuers of {self._team} in gateway.yaml.",
@@ -232,7 +233,7 @@ class _Rule:
                 key=True,
             )
         _judge_clients(conditions, issuer, spot)
-        if not self._own.errors and sample_claims(all_conditions) is None:
+        if not self._own.errors and not satisfiable(all_conditions):
             spot.error(
                 FindingCode.RULE_UNSATISFIABLE,
                 f"No token of {issuer.name} can have all of these claims and those that gateway.yaml requires of it.",
@@ -242,64 +243,79 @@ class _Rule:
 
     def _grant(self, shape: GrantShape, index: int) -> Grant | None:
         verb, name = _verb(shape)
-        spot = self._outer_spot / "grants" / index
+        at = ("grants", index)
         if verb == "obtain":
-            target = self._target(name, spot / "obtain")
-            if target is None or not self._in_partition(target, spot / "obtain"):
+            target = self._target(name, (*at, verb))
+            if target is None or not self._in_partition(target, at):
                 return None
             return Grant(verb=verb, workflow=None, target=target, form="aws-credentials")
-        workflow = self._workflow(name, spot / verb)
-        target = self._target(shape.as_ or "", spot / "as")
-        if workflow is None or target is None or not _agree(workflow, target, spot / "as"):
+        workflow = self._workflow(name, (*at, verb))
+        target = self._target(shape.as_ or "", (*at, "as"))
+        if workflow is None or target is None or not self._agree(workflow, target, at):
             return None
         if verb != "start" and workflow.type != "standard":
-            (spot / verb).warning(
+            self._outer_spot.down(*at, verb).warning(
                 FindingCode.AWS_MISMATCH,
                 f"AWS cannot show or stop executions of EXPRESS workflows such as {workflow.name}.",
                 "Remove this grant.",
             )
         return Grant(verb=verb, workflow=workflow, target=target)
 
-    def _workflow(self, name: str, spot: Spot) -> Workflow | None:
+    def _workflow(self, name: str, at: Path) -> Workflow | None:
         targets = self._against.targets
         workflow = targets.workflows.get(name)
         if workflow is None:
             if name not in targets.written_workflows:
-                unknown_reference(spot, "workflow", name, targets.workflows)
+                unknown_reference(self._outer_spot.down(*at), "workflow", name, targets.workflows)
             return None
-        return workflow if self._owned(workflow.teams, "workflow", name, spot) else None
+        return workflow if self._owned(workflow.teams, "workflow", name, at) else None
 
-    def _target(self, name: str, spot: Spot) -> Target | None:
+    def _target(self, name: str, at: Path) -> Target | None:
         targets = self._against.targets
         target = targets.roles.get(name)
         if target is None:
             if name not in targets.written_roles:
-                unknown_reference(spot, "target", name, targets.roles)
+                unknown_reference(self._outer_spot.down(*at), "target", name, targets.roles)
             return None
-        return target if self._owned(target.teams, "target", name, spot) else None
+        return target if self._owned(target.teams, "target", name, at) else None
 
     def _owned(
-        self, teams: tuple[str, ...], kind: Literal["workflow", "target"], name: str, spot: Spot
+        self, teams: tuple[str, ...], kind: Literal["workflow", "target"], name: str, at: Path
     ) -> bool:
         if self._against.teams is None or self._team in teams:
             return True
-        spot.error(
+        self._outer_spot.down(*at).error(
             FindingCode.GRANT_NOT_OWNED,
             f"The {kind} {name} does not belong to team {self._team}; this grant is inert.",
             f"The platform team can add {self._team} to its teams.",
         )
         return False
 
-    def _in_partition(self, target: Target, spot: Spot) -> bool:
+    def _in_partition(self, target: Target, at: Path) -> bool:
         partition = region_partition(self._against.region)
         if target.arn.partition == partition:
             return True
-        spot.error(
+        self._outer_spot.down(*at, "obtain").error(
             FindingCode.AWS_MISMATCH,
             f"{target.name} is in the partition {target.arn.partition}, but STS of {self._against.region} is in {partition}.",
             "Credentials are handed out by STS of aws.region in gateway.yaml.",
         )
         return False
+
+    def _agree(self, workflow: Workflow, target: Target, at: Path) -> bool:
+        machine, role = workflow.state_machine, target.arn
+        for what, ours, theirs in (
+            ("partition", role.partition, machine.partition),
+            ("account", role.account, machine.account),
+        ):
+            if ours != theirs:
+                self._outer_spot.down(*at, "as").error(
+                    FindingCode.AWS_MISMATCH,
+                    f"{target.name} is in {what} {ours}, the state machine of {workflow.name} in {theirs}; AWS refuses that.",
+                    "Name a role of the same account.",
+                )
+                return False
+        return True
 
 
 def _verb(shape: GrantShape) -> tuple[Verb, str]:
@@ -310,22 +326,6 @@ def _verb(shape: GrantShape) -> tuple[Verb, str]:
     if shape.stop is not None:
         return "stop", shape.stop
     return "obtain", shape.obtain or ""
-
-
-def _agree(workflow: Workflow, target: Target, spot: Spot) -> bool:
-    machine, role = workflow.state_machine, target.arn
-    for what, ours, theirs in (
-        ("partition", role.partition, machine.partition),
-        ("account", role.account, machine.account),
-    ):
-        if ours != theirs:
-            spot.error(
-                FindingCode.AWS_MISMATCH,
-                f"{target.name} is in {what} {ours}, the state machine of {workflow.name} in {theirs}; AWS refuses that.",
-                "Name a role of the same account.",
-            )
-            return False
-    return True
 
 
 def _judge_clients(conditions: Iterable[Condition], issuer: TrustedIssuer, spot: Spot) -> None:

@@ -52,6 +52,15 @@ def sample_claims(conditions: Iterable[Condition]) -> dict[str, object] | None:
     return sample if holds else None
 
 
+def satisfiable(conditions: Sequence[Condition]) -> bool:
+    """Say whether some token could satisfy all conditions."""
+    claims = [condition.claim for condition in conditions]
+    # Conditions on different members cannot contradict each other; most rules end here.
+    if len(set(claims)) == len(claims) and not any(claim.startswith("/") for claim in claims):
+        return True
+    return sample_claims(conditions) is not None
+
+
 def _path(claim: str) -> tuple[str, ...]:
     if not claim.startswith("/"):
         return (claim,)

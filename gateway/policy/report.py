@@ -35,6 +35,10 @@ class Spot:
     def __truediv__(self, part: str | int) -> "Spot":
         return Spot(self.document, (*self.path, part), self.report)
 
+    def down(self, *parts: str | int) -> "Spot":
+        """Return the spot several parts deeper."""
+        return Spot(self.document, (*self.path, *parts), self.report)
+
     def error(self, code: FindingCode, message: str, fix: str, *, key: bool = False) -> None:
         """Report that this must change."""
         self._add(code, message, fix, key=key, severity="error")
