@@ -87,7 +87,7 @@ ADVICE: Final[Mapping[ErrorCode, str]] = {
     ErrorCode.EXECUTION_UNSUPPORTED: "AWS neither describes nor stops EXPRESS executions: use a STANDARD workflow where they must be followed.",
     ErrorCode.WORKFLOW_LIMIT: "The account's limit of running executions is reached: end some, or have AWS raise it.",
     ErrorCode.WORKFLOW_THROTTLED: _LATER,
-    ErrorCode.START_UNKNOWN: "AWS did not say whether it started: look the execution up by its name. A retry with the same key is safe.",
+    ErrorCode.START_UNKNOWN: "AWS did not say whether it started: look the execution up by its name. A retry with the same key is safe; an EXPRESS start has no key, so look first.",
 }
 
 UNFINISHED: Final = (

@@ -65,7 +65,6 @@ def to_document(record: Record, limits: Limits = USUAL) -> Document:
         "act": record.act,
         "policy": _text(record.policy),
         "code": record.code.value if record.code else None,
-        "stage": _maybe(record.stage),
         "token": _maybe(record.token),
         "token_alias": _maybe(record.token_alias),
         "token_bytes": record.token_bytes,

@@ -35,7 +35,6 @@ def to_record(document: Mapping[str, object]) -> Record:
             act=cast(Act, act),
             policy=_need(document, "policy"),
             code=_code(document),
-            stage=_read(document, "stage"),
             token=_read(document, "token"),
             token_alias=_read(document, "token_alias"),
             token_bytes=_number(document, "token_bytes"),

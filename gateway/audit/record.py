@@ -35,7 +35,6 @@ class Record:
     act: Act
     policy: str
     code: ErrorCode | None = None
-    stage: str | None = None
     token: str | None = None
     token_alias: str | None = None
     token_bytes: int | None = None

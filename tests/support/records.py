@@ -56,7 +56,6 @@ REFUSAL = replace(
     kind="refused",
     request_id="req-2",
     code=ErrorCode.CLAIM_MISMATCH,
-    stage="rule",
     target=None,
     execution=None,
     checks=(
