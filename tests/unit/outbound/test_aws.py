@@ -370,3 +370,19 @@ async def test_the_log_says_on_one_line_what_aws_said_and_holds_no_key(
     assert "r-9" in line
     assert "\n" not in line
     assert "secret" not in line
+
+
+@pytest.mark.requirement("ST-11")
+async def test_endpoint_data_is_read_once_and_no_call_reads_any(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = AwsEndpointData()
+    data.load()
+
+    def reading(*_: object) -> None:
+        raise AssertionError("botocore's files are read while a caller waits")
+
+    monkeypatch.setattr("botocore.loaders.Loader.load_data", reading)
+    monkeypatch.setattr("botocore.loaders.JSONFileLoader.load_file", reading)
+
+    assert data.url("sts", "eu-west-1", overrides={}) == "https://sts.eu-west-1.amazonaws.com/"
+    assert data.partition("cn-north-1") == "aws-cn"
+    assert "Authorization" in signed(call("http://127.0.0.1"), KEY)
