@@ -56,8 +56,8 @@ class OidcProvider:
 
 
 @contextmanager
-def running_oidc_provider() -> Iterator[OidcProvider]:
-    """Yield panva's provider, shaped as Okta and as Auth0, with fresh keys."""
+def running_oidc_provider(*, port: int | None = None) -> Iterator[OidcProvider]:
+    """Yield panva's provider, shaped as Okta and as Auth0, with fresh keys. port: a free one when None."""
     server = Server(
         name="oidc-provider",
         command=lambda port, _scratch: [
@@ -69,8 +69,8 @@ def running_oidc_provider() -> Iterator[OidcProvider]:
         environment=lambda _port: {},
         health="/.well-known/openid-configuration",
     )
-    with running(server) as port:
-        origin = f"http://{LOOPBACK}:{port}"
+    with running(server, port=port) as bound:
+        origin = f"http://{LOOPBACK}:{bound}"
         okta, discovery = f"{origin}/oauth2/default", "/.well-known/openid-configuration"
         yield OidcProvider(
             okta=RunningIssuer(
