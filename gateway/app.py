@@ -1,5 +1,6 @@
 """The composition root: settings become parts, parts become an application. The only module that names every class."""
 
+import asyncio
 import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -50,6 +51,7 @@ class Parts:
     metrics: Metrics
     draining: Draining
     http: PooledHttp
+    endpoints: AwsEndpointData
     keys: FetchedKeys
     cache: CredentialCache
     journal: JsonlJournal
@@ -97,6 +99,7 @@ def assemble(settings: Settings, *, clock: Clock | None = None) -> Parts:
         metrics=metrics,
         draining=Draining(),
         http=http,
+        endpoints=data,
         keys=keys,
         cache=cache,
         journal=journal,
@@ -109,6 +112,7 @@ def assemble(settings: Settings, *, clock: Clock | None = None) -> Parts:
 async def running(parts: Parts) -> AsyncIterator[None]:
     """Start the parts in the order in which they need each other, and end them in reverse, effects concluded first."""
     async with AsyncExitStack() as stack:
+        await asyncio.to_thread(parts.endpoints.load)
         await stack.enter_async_context(parts.journal)
         await stack.enter_async_context(parts.http)
         await stack.enter_async_context(parts.keys)

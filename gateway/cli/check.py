@@ -1,0 +1,95 @@
+"""`oidc-gateway check`: every problem of every file, with its place and its fix."""
+
+import argparse
+import os
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+from gateway.admin.check import render_github, render_json, render_summary, render_text, report_on
+from gateway.files.editor import editor_schemas
+from gateway.files.folder import load_sources
+from gateway.policy.compile import Compiled, compile_policy
+
+COULD_NOT_RUN = 2
+
+
+def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the command to the parser."""
+    parser = commands.add_parser(
+        "check",
+        help="find every problem of the files, with place and fix",
+        description="Reads the files as `serve` would and says everything that is wrong, at once. Nothing is fetched.",
+        epilog="Exit codes: 0 good, 1 findings, 2 could not run.",
+    )
+    default = Path(os.environ.get("OIDC_GATEWAY_CONFIG", "config"))
+    parser.add_argument(
+        "folder", nargs="?", type=Path, metavar="DIR", help=f"configuration folder ({default})"
+    )
+    parser.add_argument("--config", type=Path, metavar="DIR", default=default, help=argparse.SUPPRESS)
+    parser.add_argument("--strict", action="store_true", help="warnings count as errors do")
+    parser.add_argument(
+        "--dev", action="store_true", help="allow what only the embedded environment may have"
+    )
+    parser.add_argument(
+        "--format",
+        choices=("text", "json", "github"),
+        default="text",
+        help="json: one object; github: annotations of a workflow",
+    )
+    parser.add_argument(
+        "--schemas",
+        action="store_true",
+        help="write the JSON Schemas for editors to DIR/schemas instead, and check nothing",
+    )
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print what is wrong; return 0, 1 when something is, 2 when there is no folder."""
+    folder: Path = args.folder or args.config
+    if args.schemas:
+        return _write_schemas(folder)
+    try:
+        sources = load_sources(folder, lenient=True)
+    except NotADirectoryError:
+        print(
+            f"oidc-gateway check: there is no folder {folder}. Name the one with gateway.yaml.",
+            file=sys.stderr,
+        )
+        return COULD_NOT_RUN
+    compiled = compile_policy(sources, dev=args.dev, today=datetime.now(tz=UTC).date())
+    _print(compiled, folder, args.format)
+    return 1 if report_on(compiled.findings).failed(strict=args.strict) else 0
+
+
+def _print(compiled: Compiled, folder: Path, form: str) -> None:
+    report = report_on(compiled.findings)
+    policy = compiled.policy
+    if form == "json":
+        print(render_json(report, policy=policy.digest if policy else None))
+        return
+    found = render_github(report, folder=str(folder)) if form == "github" else render_text(report.findings)
+    if found:
+        print(found)
+    if form == "text":
+        summary = render_summary(report)
+        held = [name for name, team in compiled.teams.items() if team.state == "held"]
+        if policy is not None:
+            summary += f" {len(policy.rules)} rules, {len(policy.targets)} targets, {len(policy.workflows)} workflows."
+        if held:
+            summary += f" Held back: {', '.join(name or 'all rules' for name in held)}."
+        print(summary)
+
+
+def _write_schemas(folder: Path) -> int:
+    schemas = folder / "schemas"
+    try:
+        schemas.mkdir(exist_ok=True)
+        for name, text in editor_schemas().items():
+            (schemas / name).write_text(text, encoding="utf-8")
+            print(schemas / name)
+    except OSError as error:
+        print(f"oidc-gateway check: {error.filename}: {error.strerror}", file=sys.stderr)
+        return COULD_NOT_RUN
+    return 0
