@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from gateway.files.document import read_document
-from gateway.files.schema import GatewayShape, MappingShape, TargetsShape, duration_s
+from gateway.files.schema import AuditShape, GatewayShape, MappingShape, ServerShape, TargetsShape
 from gateway.files.shapes import Shaped, shape_document
 from gateway.files.source import SECRET_FIX, Finding, FindingCode, Place, Source, read_source
 from gateway.files.text import find_secrets
@@ -19,32 +19,6 @@ MAX_FILES: Final = 10_000
 _MAX_FOLDERS: Final = 8
 
 AnyShape = TypeVar("AnyShape", GatewayShape, TargetsShape, MappingShape)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServerBlock:
-    """How the gateway listens, as `server` in gateway.yaml says.
-
-    certificate, key: of our own TLS; relative ones stand in the configuration folder. None: no TLS of our own.
-    drain_s:          seconds that calls in progress may take after a stop signal.
-    """
-
-    host: str = "127.0.0.1"
-    port: int = 8080
-    log: str = "json"
-    behind_tls_proxy: bool = False
-    certificate: Path | None = None
-    key: Path | None = None
-    max_concurrency: int = 256
-    drain_s: int = 25
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AuditBlock:
-    """Where the audit record is written. directory: relative to where the gateway starts."""
-
-    directory: Path = Path("audit")
-    rotate_bytes: int = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,38 +40,26 @@ class Sources:
     findings: tuple[Finding, ...]
 
     @property
-    def server(self) -> ServerBlock:
+    def server(self) -> ServerShape:
         """Return the `server` block, or its defaults."""
         shape = self.gateway.shape if self.gateway is not None else None
-        if shape is None:
-            return ServerBlock()
-        server = shape.server
-        return ServerBlock(
-            host=server.host,
-            port=server.port,
-            log=server.log,
-            behind_tls_proxy=server.behind_tls_proxy,
-            certificate=self.folder / server.tls.certificate if server.tls is not None else None,
-            key=self.folder / server.tls.key if server.tls is not None else None,
-            max_concurrency=server.max_concurrency,
-            drain_s=duration_s(server.drain),
-        )
+        return ServerShape() if shape is None else shape.server
 
     @property
-    def audit(self) -> AuditBlock:
+    def audit(self) -> AuditShape:
         """Return the `audit` block, or its defaults."""
         shape = self.gateway.shape if self.gateway is not None else None
-        if shape is None:
-            return AuditBlock()
-        return AuditBlock(directory=Path(shape.audit.directory), rotate_bytes=shape.audit.rotate_bytes)
+        return AuditShape() if shape is None else shape.audit
 
     @property
     def fingerprint(self) -> str:
-        """Return a digest of all bytes and findings: equal ones need no second compilation."""
+        """Return a digest of all bytes, modes and owners included: equal ones need no second compilation."""
         shaped = (*((self.gateway,) if self.gateway else ()), *self.targets, *self.mappings)
         lines = [f"{one.file} {one.document.digest}" for one in shaped]
         lines += [f"{name} {source.digest}" for name, source in sorted(self.attachments.items())]
-        lines += [repr(finding) for finding in self.findings]
+        found = [*self.findings, *(finding for one in shaped for finding in one.findings)]
+        found += [finding for source in self.attachments.values() for finding in source.findings]
+        lines += [f"{finding.code} {finding.severity} {finding.place}" for finding in found]
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
