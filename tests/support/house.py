@@ -41,6 +41,8 @@ EDGES = frozenset(
         "gateway.outbound.tls",
         "gateway.identity.jwks",
         "gateway.identity.retrieval",
+        "gateway.policy.changes",
+        "gateway.policy.folder",
         "gateway.policy.watch",
         "gateway.credentials.sts",
         "gateway.executions.states_calls",
@@ -56,7 +58,8 @@ COMPOSITION = ("gateway.app", "gateway.cli", "gateway.dev", "gateway.__main__")
 
 # Libraries that reach the outside or carry a technology, and who owns them. What is not named here may be used anywhere.
 _SERVES = ("gateway.doors.server", *COMPOSITION)
-_FILES = ("gateway.files", "gateway.audit", "gateway.policy.watch", *_SERVES)
+_POLICY_FILES = ("gateway.policy.changes", "gateway.policy.folder", "gateway.policy.watch")
+_FILES = ("gateway.files", "gateway.audit", *_POLICY_FILES, *_SERVES)
 OWNERS: Mapping[str, tuple[str, ...]] = {
     "aiohttp": ("gateway.outbound", "gateway.dev"),
     "authlib": ("gateway.doors",),
@@ -72,7 +75,7 @@ OWNERS: Mapping[str, tuple[str, ...]] = {
     "starlette": ("gateway.doors", *COMPOSITION),
     "uvicorn": ("gateway.doors.protocol", *_SERVES),
     "uvloop": _SERVES,
-    "watchfiles": ("gateway.policy.watch",),
+    "watchfiles": ("gateway.policy.changes",),
     "yaml": ("gateway.files", "gateway.dev"),
     "yarl": ("gateway.outbound",),
     # Of the standard library:

@@ -1,0 +1,69 @@
+"""The administrators' folder, read and compiled again only where it changed.
+
+[edge]
+"""
+
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from gateway.clock import Clock
+from gateway.files.folder import Sources, load_sources
+from gateway.files.source import Finding
+from gateway.policy.compile import Compiled, compile_policy
+from gateway.policy.snapshot import Policy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """What the folder said at one moment.
+
+    policy: None when it must not come into force.
+    held_back: teams whose files are wrong and whose last good rules stay in force.
+    """
+
+    policy: Policy | None
+    findings: tuple[Finding, ...]
+    held_back: tuple[str, ...] = ()
+    inert_grants: int = 0
+    sources: Sources | None = field(default=None, repr=False)
+    compiled: Compiled | None = field(default=None, repr=False)
+
+    @property
+    def errors(self) -> int:
+        """Return how many findings are errors."""
+        return sum(finding.severity == "error" for finding in self.findings)
+
+    def without_policy(self, finding: Finding) -> "Loaded":
+        """Return the same, but not to come into force, for this reason."""
+        return replace(self, policy=None, findings=(*self.findings, finding))
+
+
+class FolderLoad:
+    """Reads and compiles a folder. dev: see `load_sources` and `compile_policy`."""
+
+    def __init__(self, folder: Path, *, dev: bool, clock: Clock) -> None:
+        self._folder = folder
+        self._dev = dev
+        self._clock = clock
+
+    def __call__(self, seen: Loaded | None, active: Loaded | None) -> Loaded:
+        """Return what the files say now: `seen` itself when their bytes are those of then; raises OSError."""
+        before = seen.sources if seen is not None else None
+        sources = load_sources(self._folder, lenient=self._dev, previous=before)
+        if seen is not None and before is not None and sources.fingerprint == before.fingerprint:
+            return seen
+        compiled = compile_policy(
+            sources,
+            dev=self._dev,
+            today=datetime.fromtimestamp(self._clock.wall(), UTC).date(),
+            previous=active.compiled if active is not None else None,
+        )
+        return Loaded(
+            policy=compiled.policy,
+            findings=compiled.findings,
+            held_back=tuple(name for name, team in compiled.teams.items() if team.state == "held"),
+            inert_grants=compiled.inert,
+            sources=sources,
+            compiled=compiled,
+        )
