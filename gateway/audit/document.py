@@ -17,6 +17,8 @@ MISSING_TYPE: Final = "missing"
 
 Document = dict[str, object]
 
+_JSON: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
@@ -89,9 +91,8 @@ def to_document(record: Record, limits: Limits = USUAL) -> Document:
 
 def dump(document: Mapping[str, object]) -> str:
     """Return the object on one ASCII line: no line end, control or bidirectional character survives unescaped."""
-    written = json.dumps(document, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
     # JSON lets DEL stand as it is, and inside a text is the only place where it can stand.
-    return written.replace("\x7f", "\\u007f")
+    return _JSON.encode(document).replace("\x7f", "\\u007f")
 
 
 def moment(seconds: float) -> str:

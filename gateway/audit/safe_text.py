@@ -18,10 +18,14 @@ _MASKS: Final = (
     (re.compile(r"hv[sbr]\.[A-Za-z0-9_-]{8,}"), "[masked Vault token]"),
     (re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*", re.DOTALL), "[masked private key]"),
 )
+# Nearly every text has none of these, and one look is cheaper than six.
+_SUSPECT: Final = re.compile(r"eyJ|e[wy][A-Za-z0-9_-]{14}|AKIA|ASIA|IQoJ|F[wQ]oG|hv[sbr]\.|-----BEGIN")
 
 
 def mask_secrets(text: str) -> str:
     """Replace what is shaped like a token or a key. The second line of defence: nobody passes secrets here."""
+    if _SUSPECT.search(text) is None:
+        return text
     for shape, label in _MASKS:
         text = shape.sub(label, text)
     return text

@@ -570,3 +570,55 @@ async def test_stopping_writes_all_that_waits(directory: Path, metrics: Metrics)
             kept.refuse(numbered(REFUSAL, number))
 
     assert len(ids(directory)) == 1_000
+
+
+KILLED = """
+import asyncio, sys
+from dataclasses import replace
+from pathlib import Path
+from gateway.audit.journal import JsonlJournal
+from gateway.clock import SystemClock
+from gateway.metrics import Metrics
+from tests.support.records import INTENT
+
+async def keep(journal: JsonlJournal, first: int) -> None:
+    for number in range(first, 1_000_000, 8):
+        await journal.intend(replace(INTENT, request_id=f"req-{number}"))
+        print(number, flush=True)
+
+async def main() -> None:
+    journal = JsonlJournal(Path(sys.argv[1]), metrics=Metrics(), clock=SystemClock(), max_bytes=50_000)
+    async with journal:
+        await asyncio.gather(*(keep(journal, first) for first in range(8)))
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.requirement("AU-01", "AU-03")
+def test_a_process_killed_while_it_writes_loses_nothing_that_was_acknowledged(
+    directory: Path, metrics: Metrics
+) -> None:
+    acknowledged: list[str] = []
+
+    for _ in range(3):
+        child = subprocess.Popen(
+            [sys.executable, "-c", KILLED, str(directory)],
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=Path(__file__).parents[3],
+        )
+        assert child.stdout is not None
+        read = [child.stdout.readline() for _ in range(200)]
+        child.kill()
+        read += child.stdout.readlines()
+        child.wait()
+        child.stdout.close()
+        acknowledged += [f"req-{line.strip()}" for line in read if line.endswith("\n")]
+
+    written = ids(directory, "intent")
+    missing = [
+        request for request in set(acknowledged) if written.count(request) < acknowledged.count(request)
+    ]
+    assert missing == []
+    assert verdict(directory).findings == ()
