@@ -99,7 +99,8 @@ async def json_members(request: Request) -> Members:
     try:
         return Members(parse_json_object(await request.body(), _REQUEST_LIMITS), "member")
     except StrictJsonError as fault:
-        raise _malformed(f"The body is not a usable JSON object: {fault}") from None
+        twice = f" `{_printable(fault.member)}` is the one." if fault.member else ""
+        raise _malformed(f"The body is not a usable JSON object. {fault}{twice}") from None
 
 
 def form_fields(body: bytes) -> list[tuple[str, str]]:
@@ -141,8 +142,16 @@ def no_query(request: Request) -> None:
     query_members(request).end()
 
 
-def one_token(request: Request, others: Iterable[str | None] = ()) -> Secret:
-    """Return the one token of the request: the bearer's, or one of the places that the route knows besides."""
+def one_token(
+    request: Request,
+    others: Iterable[str | None] = (),
+    *,
+    place: str = "`Authorization: Bearer …`",
+) -> Secret:
+    """Return the one token of the request: the bearer's, or one of the places that the route knows besides.
+
+    place: where the route's callers usually send it, for the hint.
+    """
     found = [*_bearer(request), *(other for other in others if other is not None)]
     if len(found) > 1:
         raise RequestRejected(
@@ -154,7 +163,7 @@ def one_token(request: Request, others: Iterable[str | None] = ()) -> Secret:
         raise TokenRejected(
             ErrorCode.TOKEN_MISSING,
             "No token was sent.",
-            hint="Send the identity token as `Authorization: Bearer …`; an empty CI variable looks like this too.",
+            hint=f"Send the identity token as {place}; an empty CI variable looks like this too.",
         )
     return Secret(found[0])
 

@@ -22,7 +22,8 @@ _NO_HEADERS: Final[Mapping[str, str]] = {}
 _PLAIN_400_AT_TOKEN: Final = frozenset({400, 401, 403, 404, 409, 422})
 # RFC 6749 section 5.2: error_description is printable ASCII without quote and backslash.
 _NOT_IN_DESCRIPTION: Final = re.compile(r"[^\x20\x21\x23-\x5b\x5d-\x7e]")
-_TO_ASCII: Final = str.maketrans({'"': "'", "`": "'", "\\": "/", "…": "...", "–": "-", "—": "-", "’": "'"})
+_PLAIN: Final = str.maketrans({"…": "...", "–": "-", "—": "-", "’": "'"})
+_TO_ASCII: Final = str.maketrans({'"': "'", "`": "'", "\\": "/"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -235,7 +236,9 @@ def _upstream(upstream: Upstream) -> dict[str, object]:
 
 
 def _detail(error: GatewayError) -> str:
-    return error.message if error.hint is None else f"{error.message} {error.hint}"
+    text = error.message if error.hint is None else f"{error.message} {error.hint}"
+    # Build logs show the JSON as it is sent, where everything beyond ASCII is an escape.
+    return text.translate(_PLAIN)
 
 
 def _description(text: str) -> str:

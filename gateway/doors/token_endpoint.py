@@ -44,8 +44,8 @@ class TokenDoor:
         """`POST /token`."""
         no_query(request)
         fields = await _fields(request)
-        token = one_token(request, fields.get("subject_token", ()))
         _check_kind(fields)
+        token = one_token(request, fields.get("subject_token", ()), place="the parameter subject_token")
         target = _one_target(fields)
         call = make_call(request, token, self._clock)
         obtained = await while_present(request, self._exchange.obtain(call, target, "aws-credentials"))
