@@ -8,7 +8,7 @@ import yaml
 
 from gateway.files.source import SECRET_FIX, Excerpts, Finding, FindingCode, Place, Severity, Source
 from gateway.files.text import RAW_UNSAFE, describe, find_secrets, split_lines
-from gateway.files.tree import Tree, TreeBuilder
+from gateway.files.tree import NestedTooDeeply, Tree, TreeBuilder
 
 # A file of ten thousand mistakes is one mistake; its reader needs the first few hundred places.
 MAX_FINDINGS: Final = 500
@@ -78,7 +78,7 @@ def read_document(source: Source) -> Document:
     text = _judge_text(source.text, found)
     tabs = text.count("\t")
     builder = TreeBuilder(found.add)
-    _parse(text.replace("\t", "  ") if tabs else text, builder, found, tabs=tabs > 0)
+    _parse(text.replace("\t", " ") if tabs else text, builder, found, tabs=tabs > 0)
     if builder.root is None and not found.listed:
         found.add(
             FindingCode.FILE_EMPTY,
@@ -173,6 +173,10 @@ def _parse(text: str, builder: TreeBuilder, found: _Findings, *, tabs: bool) -> 
     before = len(found.listed)
     try:
         builder.read(yaml.CSafeLoader(text))
+    except NestedTooDeeply as error:
+        builder.close()
+        message = "Values are nested so deeply that the rest of the file is not read."
+        found.add(FindingCode.FILE_SYNTAX, error.line, error.column, message, "Close the brackets.")
     except yaml.MarkedYAMLError as error:
         builder.close()
         if tabs:

@@ -9,6 +9,7 @@ from pydantic_core import ErrorDetails
 
 from gateway.files.document import Document
 from gateway.files.schema import (
+    NAME,
     AuditShape,
     AwsShape,
     ConditionShape,
@@ -50,6 +51,7 @@ _TOP: Final[Mapping[str, type[BaseModel]]] = {
     "targets": TargetsShape,
     "mapping": MappingShape,
 }
+_DURATIONS: Final = frozenset({"duration", "timeout", "max_age", "drain", "serve_on"})
 _VAULT: Final = frozenset({"vaults", "vault_roles"})
 _TYPES: Final = {
     "string_type": ("text", 'Write it in quotes: "{}".'),
@@ -101,7 +103,9 @@ def explain(document: Document, path: Path, mistake: ErrorDetails, indices: Sequ
         return document.finding(FindingCode.VALUE_INVALID, path, message, fix)
     if kind in _TYPES:
         wanted, fix = _TYPES[kind]
-        message = f"{_name(path)} is not {wanted}."
+        if path and path[-1] in _DURATIONS:
+            wanted, fix = "a duration", "Write a whole number and a unit: 30s, 15m, 1h."
+        message = f"{_name(document, path)} is not {wanted}."
         return document.finding(FindingCode.VALUE_TYPE, path, message, fix.format(show(given).strip('"')))
     if kind == "literal_error":
         return _not_one_of(document, path, str(given), mistake)
@@ -123,7 +127,7 @@ def _unknown(document: Document, path: Path) -> Finding:
     fields = _fields(document, path[:-1])
     near = get_close_matches(name, fields, n=1, cutoff=0.6)
     fix = f"Did you mean {near[0]}?" if near else f"Known here: {', '.join(fields)}."
-    where = _name(path[:-1]) if len(path) > 1 else "this file"
+    where = _name(document, path[:-1]) if len(path) > 1 else "this file"
     return document.finding(
         FindingCode.FIELD_UNKNOWN, path, f"{show(name)} is not known in {where}.", fix, key=True
     )
@@ -155,7 +159,7 @@ def _missing(document: Document, path: Path, name: str) -> Finding:
     return document.finding(
         FindingCode.FIELD_MISSING,
         path,
-        f"{_name(path)} has no {name}.",
+        f"{_name(document, path)} has no {name}.",
         f"Add {name}: {description}" if description else f"Add {name}.",
         key=True,
     )
@@ -181,7 +185,7 @@ def _not_one_of(document: Document, path: Path, given: str, mistake: ErrorDetail
         else f"Choose: {expected}."
     )
     return document.finding(
-        FindingCode.VALUE_INVALID, path, f"{_name(path)} cannot be {show(mistake['input'])}.", fix
+        FindingCode.VALUE_INVALID, path, f"{_name(document, path)} cannot be {show(mistake['input'])}.", fix
     )
 
 
@@ -214,32 +218,45 @@ def _size(document: Document, path: Path, mistake: ErrorDetails) -> Finding:
         return document.finding(
             FindingCode.VALUE_INVALID,
             path,
-            f"{_name(path)} is empty.",
+            f"{_name(document, path)} is empty.",
             "Write at least one, or leave the key out.",
         )
     if kind in {"too_long", "string_too_long"}:
         most = limits.get("max_length")
         return document.finding(
-            FindingCode.LIMIT_EXCEEDED, path, f"{_name(path)} is longer than {most}.", "Shorten or split it."
+            FindingCode.LIMIT_EXCEEDED,
+            path,
+            f"{_name(document, path)} is longer than {most}.",
+            "Shorten or split it.",
         )
     if kind in {"greater_than_equal", "less_than_equal"}:
         bound = f"at least {limits['ge']}" if "ge" in limits else f"at most {limits.get('le')}"
         return document.finding(
             FindingCode.VALUE_INVALID,
             path,
-            f"{_name(path)} is {show(mistake['input'])}.",
+            f"{_name(document, path)} is {show(mistake['input'])}.",
             f"It must be {bound}.",
         )
     return document.finding(
-        FindingCode.VALUE_INVALID, path, f"{_name(path)} is not valid.", f"{mistake['msg']}."
+        FindingCode.VALUE_INVALID, path, f"{_name(document, path)} is not valid.", f"{mistake['msg']}."
     )
 
 
-def _name(path: Path) -> str:
-    """Name a place by its last key and, for items of a list, their number."""
+def _name(document: Document, path: Path) -> str:
+    """Name a place by its last key; a rule by its name, other items of a list by their number."""
     if not path:
         return "The file"
     last = path[-1]
+    if len(path) == 2 and path[0] == "rules" and isinstance(last, int):
+        name = _rule_name(document, last)
+        return f'Rule "{name}"' if name else f"Rule {last + 1}"
     if isinstance(last, int):
         return f"Item {last + 1} of {path[-2]}" if len(path) > 1 else f"Item {last + 1}"
     return last
+
+
+def _rule_name(document: Document, index: int) -> str:
+    rules = document.data.get("rules") if isinstance(document.data, dict) else None
+    rule = rules[index] if isinstance(rules, list) and index < len(rules) else None
+    name = rule.get("name") if isinstance(rule, dict) else None
+    return name if isinstance(name, str) and NAME.fullmatch(name) else ""

@@ -26,7 +26,8 @@ _DURATION = re.compile(r"([1-9][0-9]{0,6})([smh])")
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600}
 
 # Lower case, so that names which differ in case alone cannot exist; no dot, because rule ids are `team.name`.
-Name = Annotated[str, Field(pattern=r"^[a-z0-9](?:[a-z0-9_-]{0,61}[a-z0-9])?$")]
+NAME: Final = re.compile(r"^[a-z0-9](?:[a-z0-9_-]{0,61}[a-z0-9])?$")
+Name = Annotated[str, Field(pattern=NAME.pattern)]
 Duration = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,6}[smh]$", examples=["30s", "15m", "1h"])]
 Url = Annotated[str, Field(min_length=1, max_length=255)]
 File = Annotated[str, Field(min_length=1, max_length=255)]

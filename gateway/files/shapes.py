@@ -30,6 +30,8 @@ _FORMATS: Final = {
 }
 # Stand in for compulsory parts that are wrong, so that the rest is still judged; the findings remain.
 _STAND_INS: Final[dict[str, object]] = {"aws": {"region": "us-east-1"}, "rules": []}
+# Members whose default can stand in for a wrong value while the rest of the entry is judged.
+_SIMPLE: Final = frozenset({"duration", "timeout", "output", "leeway_s", "max_age", "last_day"})
 _ROUNDS: Final = 8
 _NOWHERE: Final = object()
 
@@ -157,7 +159,7 @@ def _without(
     dropped_rules: set[int] = set()
     for mistake in mistakes:
         path = _real_path(data, mistake)
-        if mistake["type"] == "extra_forbidden":
+        if mistake["type"] == "extra_forbidden" or (len(path) == 3 and path[2] in _SIMPLE):
             _drop(kept, path)
         elif len(path) >= 2 and path[0] in _SECTIONS:
             if isinstance(path[1], int):
@@ -200,8 +202,10 @@ def _drop(data: dict[str, object], path: Sequence[str | int]) -> None:
 def _unreported(document: Document, found: Iterable[Finding]) -> Iterable[Finding]:
     # A value that YAML parsers read differently is reported as that, not a second time as being of the wrong type.
     known = {finding.place for finding in document.findings}
+    # What stands after a syntax error was never read, so nothing can be said to be missing.
+    cut_off = any(finding.code is FindingCode.FILE_SYNTAX for finding in document.findings)
     return (
         finding
         for finding in dict.fromkeys(found)
-        if finding.place not in known or finding.code is FindingCode.FIELD_MISSING
+        if (not cut_off if finding.code is FindingCode.FIELD_MISSING else finding.place not in known)
     )

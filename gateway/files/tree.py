@@ -12,6 +12,8 @@ from gateway.files.yaml_types import Surprise, read_plain
 MAX_DEPTH: Final = 8
 MAX_STRING: Final = 1_024
 
+# Nobody nests this deep by mistake, and the parser's time grows with the square of the depth.
+_HOPELESS_DEPTH: Final = 64
 _COLUMNS: Final = 1 << 20
 _REMEMBERED: Final = 100_000
 
@@ -95,6 +97,15 @@ class _Frame:
             self.add(text, place)
 
 
+class NestedTooDeeply(Exception):
+    """The rest of the text is not worth reading. line and column count from 1."""
+
+    def __init__(self, place: int) -> None:
+        super().__init__(place)
+        self.line = place // _COLUMNS + 1
+        self.column = place % _COLUMNS + 1
+
+
 class Parser(Protocol):
     """PyYAML's C parser."""
 
@@ -118,7 +129,10 @@ class TreeBuilder:
         self._known_text: set[str] = set()
 
     def read(self, parser: Parser) -> None:
-        """Take all events; the parser's own errors pass through, and what was read before them stays."""
+        """Take all events; the parser's own errors pass through, and what was read before them stays.
+
+        Raises NestedTooDeeply.
+        """
         scalar, end = events.ScalarEvent, events.CollectionEndEvent
         stack, known = self._stack, self._known_text
         event = parser.get_event()
@@ -180,6 +194,8 @@ class TreeBuilder:
 
     def _open(self, data: list[object] | dict[str, object], place: int) -> None:
         tree = Tree(place)
+        if len(self._stack) > _HOPELESS_DEPTH:
+            raise NestedTooDeeply(place)
         if len(self._stack) == MAX_DEPTH:
             self._report(
                 FindingCode.LIMIT_EXCEEDED,

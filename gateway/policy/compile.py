@@ -88,11 +88,13 @@ def _compile(sources: Sources, kept: Mapping[str, Mappings], *, dev: bool, today
     around, endpoints = _central(sources, central, dev=dev, today=today)
     teams = _judge_teams(sources, around, kept, others)
     rules = [rule for team in teams for rule in team.compiled.rules]
-    _judge_amount(teams, rules, central)
+    # Rules as they are written, not as they hold: when an owner takes everything away, that must take effect.
+    empty = not any(team.compiled.written for team in teams)
+    _judge_amount(teams, rules, central, empty=empty)
     if around is not None:
         others.add(*overlap_findings(rules, around.issuers.requirements, _documents(teams)))
     findings = tuple(sorted(dict.fromkeys((*central.findings, *others.findings)), key=_order))
-    if around is None or endpoints is None or central.errors:
+    if around is None or endpoints is None or central.errors or empty:
         return Compiled(policy=None, findings=findings, teams={}, inert=0, kept=kept)
     return Compiled(
         policy=Policy(
@@ -191,9 +193,8 @@ def _judge_team(
     return _Team(name=name, held=True, files=last_good, compiled=compile_team(name, last_good, around))
 
 
-def _judge_amount(teams: Iterable[_Team], rules: list[Rule], report: Report) -> None:
-    # Rules as they are written, not as they hold: when an owner takes everything away, that must take effect.
-    if not any(team.compiled.written for team in teams):
+def _judge_amount(teams: Iterable[_Team], rules: list[Rule], report: Report, *, empty: bool) -> None:
+    if empty and not any(team.held for team in teams):
         report.add(
             _finding(
                 FindingCode.POLICY_EMPTY,
