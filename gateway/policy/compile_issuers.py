@@ -6,11 +6,10 @@ from ipaddress import ip_address, ip_network
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
-from cryptography.x509 import load_pem_x509_certificates
-
 from gateway.files.schema import GatewayShape, IssuerShape, duration_s
 from gateway.files.shapes import Shaped
 from gateway.files.source import FindingCode, Source, show
+from gateway.identity.certificates import holds_certificates
 from gateway.identity.issuer import KeyLocation, TrustedIssuer
 from gateway.identity.jwk import DropReason
 from gateway.identity.keys import read_key_set
@@ -330,9 +329,7 @@ class _Issuer:
         source = self._attachment(name)
         if name is None or source is None:
             return None
-        try:
-            load_pem_x509_certificates(source.text.encode())
-        except ValueError:
+        if not holds_certificates(source.text):
             (self._spot / "ca_file").error(
                 FindingCode.VALUE_INVALID,
                 f"{name} holds no certificate.",
