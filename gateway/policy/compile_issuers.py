@@ -125,6 +125,7 @@ class _Issuer:
             algorithms=algorithms,
             types=preset.types,
             blank_subjects=preset.blank_subjects,
+            key_headers_ignored=preset.key_headers_ignored,
             okta_org=preset.name == "okta" and is_okta_org(issuer),
             kid_required=shape.jwks_file is None,
             keys=self._keys(issuer),
