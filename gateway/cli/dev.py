@@ -9,7 +9,7 @@ from pathlib import Path
 import gateway
 from gateway.dev.aws import AwsNotSeeded
 from gateway.dev.children import LOOPBACK, ChildFailed
-from gateway.dev.demo import Demo, StepFailed
+from gateway.dev.demo import Demo, StepFailed, variables_file
 from gateway.dev.environment import DEFAULT_PORT, Environment, environment
 from gateway.dev.environments import EnvironmentNotBuilt
 from gateway.dev.folder import NotRunning, find_running
@@ -18,6 +18,7 @@ from gateway.dev.ordering import order_token
 from gateway.dev.screen import Screen
 from gateway.dev.tokens import OrderInvalid, TokenOrder, parse_claim
 
+_INTERRUPTED = 130
 _DURATION = re.compile(r"(-?)([0-9]{1,6})([smh]?)")
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600}
 
@@ -83,15 +84,30 @@ def _run_dev(arguments: argparse.Namespace) -> int:
 
 
 def _run_demo(arguments: argparse.Namespace) -> int:
-    return _with_environment(arguments, port=arguments.port, work=_tell, keep=arguments.keep)
+    tell = _tell_and_leave_running if arguments.keep else _tell
+    return _with_environment(arguments, port=arguments.port, work=tell, keep=arguments.keep)
 
 
 def _tell(running: Environment) -> int:
+    status = _told(running)
+    if status == 0:
+        print("To paste the commands yourself: scripts/demo --keep. To play on: oidc-gateway dev.")
+    return status
+
+
+def _tell_and_leave_running(running: Environment) -> int:
+    status = _told(running)
+    print(f"The commands above can be pasted after: . {variables_file(running)}")
+    return status
+
+
+def _told(running: Environment) -> int:
     screen = Screen()
     try:
         Demo(running, screen).tell()
     except StepFailed as failure:
         screen.failure(["This step is not as it should be:", *str(failure).splitlines()])
+        screen.failure(["The gateway's log ends with:", *running.log().read_text().splitlines()[-5:]])
         return 1
     return 0
 
@@ -100,6 +116,7 @@ def _with_environment(
     arguments: argparse.Namespace, *, port: int | None, work: Callable[[Environment], int], keep: bool
 ) -> int:
     """Start the environment, work in it, and keep it if asked to. Exit codes: 0, 1 a failed step, 2 could not run."""
+    status = None
     try:
         with ended_by_signals() as asked, environment(_config(arguments), port=port, log=_say) as running:
             status = work(running)
@@ -109,7 +126,7 @@ def _with_environment(
                 keep_running(running, asked, say=_say)
             return status
     except Ended:
-        return 0 if keep else 130
+        return _INTERRUPTED if status is None else status
     except (AwsNotSeeded, ChildFailed, EnvironmentNotBuilt, ValueError, OSError) as fault:
         _say(f"oidc-gateway dev: {fault}")
         return 2

@@ -20,12 +20,16 @@ from gateway.dev.aws import REPORTS_BUCKET
 from gateway.dev.calls import Answer, as_curl, send
 from gateway.dev.environment import Environment
 from gateway.dev.folder import write_private
-from gateway.dev.screen import Screen
+from gateway.dev.screen import Screen, folded
 from gateway.dev.steps import PRESENT, CommandStep, HttpStep, ReadStep, Step
 from gateway.dev.story import FORGED, STORY, TOKENS
 
 _COMMAND_S = 60.0
 _NOTHING = object()
+_INTRODUCTION = (
+    "Four identity providers, an AWS that enforces its policies, and the gateway now run on this machine,",
+    "on loopback. Every call is real; shown is what a person would type and what matters of the answer.",
+)
 
 
 class StepFailed(Exception):
@@ -54,7 +58,8 @@ class Demo:
         self.variables |= {name: self._environment.mint(order) for name, order in TOKENS.items()}
         self.variables[FORGED] = forge(self.variables[FORGED])
         self.write_variables()
-        self._screen.line(f"The commands below use shell variables: . {self.variables_file}")
+        for line in _INTRODUCTION:
+            self._screen.line(line)
         for chapter in STORY:
             self._screen.chapter(chapter.title)
             for step in chapter.steps:
@@ -64,15 +69,10 @@ class Demo:
         self._screen.line()
         self._screen.line(f"All {count} steps went as they should, in {time.monotonic() - began:.1f} s.")
 
-    @property
-    def variables_file(self) -> Path:
-        """Return the file that defines the shell variables; only its owner can read it."""
-        return self._environment.folder / "variables"
-
     def write_variables(self) -> None:
         """Write the file for the shell."""
         lines = [f"export {name}={shlex.quote(value)}" for name, value in self.variables.items()]
-        write_private(self.variables_file, "\n".join(lines) + "\n")
+        write_private(variables_file(self._environment), "\n".join(lines) + "\n")
 
     def _play(self, step: Step) -> None:
         self._screen.step(step.says)
@@ -147,10 +147,15 @@ class Demo:
             timeout=_COMMAND_S,
             check=False,
         )
-        self._screen.output(done.stdout.splitlines())
+        self._screen.output(folded(done.stdout.splitlines(), step.fold))
         missing = [text for text in step.expect if text not in done.stdout]
         if done.returncode != 0 or missing:
             raise StepFailed(f"the command ended with {done.returncode}; it should have printed: {missing}")
+
+
+def variables_file(environment: Environment) -> Path:
+    """Return the file that defines the shell variables of the commands; only its owner can read it."""
+    return environment.folder / "variables"
 
 
 def forge(token: str) -> str:

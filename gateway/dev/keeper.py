@@ -1,20 +1,25 @@
-"""Removes a folder when its starter has ended, however it ended; started by `folder.py` as a file of its own."""
+"""Removes a folder when its starter has ended, however it ended; started by `folder.py` as a file of its own.
+
+The programs that `children.py` started end at the same moment as the starter, and write until then; each has a scratch folder in
+here that its tether removes last.
+"""
 
 import shutil
 import sys
 import time
 from pathlib import Path
 
-_PATIENCE_S = 15.0  # programs that still write there end within this time: each hangs on a tether of its own
+_PATIENCE_S = 15.0
+_SCRATCH = "oidc-gateway-*"
 
 
 def main(folder: str) -> None:
-    """Wait until standard input closes, then remove the folder."""
+    """Wait until standard input closes and the programs have ended, then remove the folder."""
     sys.stdin.read()
     deadline = time.monotonic() + _PATIENCE_S
-    while Path(folder).exists() and time.monotonic() < deadline:
-        shutil.rmtree(folder, ignore_errors=True)
+    while any(Path(folder).glob(_SCRATCH)) and time.monotonic() < deadline:
         time.sleep(0.05)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 
 import re
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+import textwrap
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from http import HTTPStatus
 from typing import TextIO
 
@@ -10,6 +11,7 @@ WIDTH = 100
 _INDENT = " " * 4
 # Execution names are two digests; their beginnings are enough to tell them apart.
 _LONG_NAME = re.compile(r"([0-9a-f]{8})[0-9a-f]{24}-([0-9a-f]{8})[0-9a-f]{24}")
+_DIGEST = re.compile(r"([0-9a-f]{8})[0-9a-f]{56}")
 _BOLD, _DIM, _GREEN, _YELLOW, _RED = "1", "2", "32", "33", "31"
 
 
@@ -53,7 +55,8 @@ class Screen:
     def output(self, lines: Iterable[str]) -> None:
         """Print what a command printed."""
         for text in lines:
-            self.line(f"{_INDENT}  {shortened(text)}".rstrip())
+            for part in _wrapped(shortened(text), width=WIDTH - len(_INDENT) - 2):
+                self.line(f"{_INDENT}  {part}".rstrip())
 
     def failure(self, lines: Iterable[str]) -> None:
         """Say that a step is not what it should be."""
@@ -77,8 +80,31 @@ def broken_command(words: Sequence[str], *, width: int) -> list[str]:
 
 
 def shortened(text: str) -> str:
-    """Return the text with execution names cut to their beginnings."""
-    return _LONG_NAME.sub(r"\1…-\2…", text)
+    """Return the text with execution names and digests cut to their beginnings."""
+    return _DIGEST.sub(r"\1…", _LONG_NAME.sub(r"\1…-\2…", text))
+
+
+def folded(lines: Iterable[str], headings: tuple[str, ...]) -> Iterator[str]:
+    """Leave out the lines below these headings; each ends at an empty line."""
+    heading, hidden = None, 0
+    for line in lines:
+        if line in headings:
+            heading, hidden = line, 0
+        elif heading is None:
+            yield line
+        elif line:
+            hidden += 1
+        else:
+            yield f"{heading} ({hidden} lines)"
+            yield line
+            heading = None
+
+
+def _wrapped(text: str, *, width: int) -> list[str]:
+    indent = " " * (len(text) - len(text.lstrip()))
+    return textwrap.wrap(
+        text, width, subsequent_indent=indent, break_long_words=False, drop_whitespace=True
+    ) or [""]
 
 
 def _text(value: object) -> str:

@@ -43,11 +43,17 @@ class ReadStep:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommandStep:
-    """One of our commands. arguments: after `oidc-gateway`; `$NAME` is replaced. expect: texts that it must print."""
+    """One of our commands.
+
+    arguments: after `oidc-gateway`; `$NAME` is replaced. expect: texts that it must print.
+
+    fold: headings of its output whose lines are not shown.
+    """
 
     says: str
     arguments: tuple[str, ...]
     expect: tuple[str, ...]
+    fold: tuple[str, ...] = ()
 
 
 Step = HttpStep | ReadStep | CommandStep

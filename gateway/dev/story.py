@@ -263,12 +263,13 @@ _RECORD = Chapter(
         CommandStep(
             says="Every decision above left a record, written before its effect; the chain is whole.",
             arguments=("audit", "verify", "--audit", "$AUDIT"),
-            expect=(),
+            expect=("Intact",),
         ),
         CommandStep(
             says="Why was the job from the other branch refused? An administrator sees what callers do not.",
             arguments=("explain", "$REFUSED", "--audit", "$AUDIT"),
-            expect=("ref", "refs/heads/main", "payments.prod"),
+            expect=('ref must be "refs/heads/main"', "payments.prod"),
+            fold=("Claims",),
         ),
     ),
 )

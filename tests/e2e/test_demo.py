@@ -1,0 +1,84 @@
+"""The demo from beginning to end: the real command, real tokens, an AWS that enforces, and every answer checked."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[2]
+_LIMIT_S = 120
+
+
+def run_demo(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "gateway", "dev", "demo", *arguments],
+        cwd=REPOSITORY,
+        env=os.environ | {"PYTHONWARNINGS": "error"},
+        capture_output=True,
+        text=True,
+        timeout=_LIMIT_S,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def told() -> "subprocess.CompletedProcess[str]":
+    return run_demo()
+
+
+def test_every_step_of_the_demo_is_as_it_should_be(told: "subprocess.CompletedProcess[str]") -> None:
+    assert told.returncode == 0, told.stdout + told.stderr
+    assert "steps went as they should" in told.stdout
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("201 Created", id="an execution is started"),
+        pytest.param("SUCCEEDED", id="its end is seen"),
+        pytest.param("idempotency_conflict", id="a key is for one input"),
+        pytest.param("refs/heads/quick-fix", id="the claim that failed is named"),
+        pytest.param("token_signature_invalid", id="a forgery is refused"),
+        pytest.param("aws_denied", id="AWS has the last word"),
+        pytest.param("ABORTED", id="an operator stops an execution"),
+        pytest.param("2026-10-01,12,184300", id="handed out credentials work"),
+    ],
+)
+def test_the_demo_shows(told: "subprocess.CompletedProcess[str]", text: str) -> None:
+    assert text in told.stdout
+
+
+def test_the_demo_shows_no_token_and_no_secret(told: "subprocess.CompletedProcess[str]") -> None:
+    shown = told.stdout + told.stderr
+
+    assert "eyJ" not in shown
+    assert "Bearer $CI_TOKEN" in shown
+
+
+def test_the_demo_fits_a_terminal_of_a_hundred_columns(told: "subprocess.CompletedProcess[str]") -> None:
+    assert [line for line in told.stdout.splitlines() if len(line) > 100] == []
+
+
+def test_a_step_that_is_not_as_it_should_be_ends_the_demo_and_says_what_was_expected(tmp_path: Path) -> None:
+    config = tmp_path / "config"
+    shutil.copytree(REPOSITORY / "config", config)
+    rules = config / "mappings" / "payments" / "deploy.yaml"
+    rules.write_text(rules.read_text().replace("ref: refs/heads/main", "ref: refs/heads/release"))
+
+    told = run_demo("--config", str(config))
+
+    assert told.returncode == 1, told.stdout + told.stderr
+    assert "expected status 201, not 403" in told.stdout
+    assert "steps went as they should" not in told.stdout
+
+
+def test_a_configuration_with_errors_is_not_started(tmp_path: Path) -> None:
+    (tmp_path / "gateway.yaml").write_text("issuers: 7\n")
+
+    told = run_demo("--config", str(tmp_path))
+
+    assert told.returncode == 2
+    assert "says why" in told.stderr
