@@ -108,7 +108,6 @@ def test_an_ecdsa_signature_in_der_is_refused() -> None:
     assert refused(text, trusted("generic"), key_for("ES256")).code is ErrorCode.TOKEN_SIGNATURE_INVALID
 
 
-@pytest.mark.requirement("TV-41")
 def test_the_second_valid_signature_of_a_token_gives_the_same_replay_id_and_another_digest() -> None:
     order = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
     good = read_token(Secret(token("generic", algorithm="ES256")))
