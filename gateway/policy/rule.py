@@ -54,6 +54,58 @@ class AwsRole:
     teams: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vault:
+    """A HashiCorp Vault (or OpenBao) server.
+
+    address:    base URL without a closing slash; https, or http on loopback with `--dev`.
+    namespace:  sent as `X-Vault-Namespace`; None: the root namespace.
+    ca_pem:     PEM text of the only CA that may have signed its certificate; None: system roots.
+    """
+
+    name: str
+    address: str
+    namespace: str | None = None
+    ca_pem: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VaultAws:
+    """A role of Vault's AWS secrets engine, which assumes an IAM role.
+
+    mount, role: path `<mount>/sts/<role>`. arn: the IAM role that the engine must answer with.
+    """
+
+    mount: str
+    role: str
+    arn: RoleArn
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VaultRole:
+    """A role of a Vault JWT auth mount that callers' tokens log in to.
+
+    mount:      of the JWT auth method, without `auth/`; one mount, one issuer.
+    role:       lower case, as Vault makes it.
+    user_claim: the claim that becomes the entity alias; a text in every token.
+    policies:   exactly these policies (and `default` where Vault adds it) may be on the token.
+    ttl_s:      longest life of the token and of credentials that the engine issues with it.
+    wrap_s:     life of the wrapping token when tokens are handed out response-wrapped; None: not wrapped.
+    aws:        the engine role behind it; None: it yields Vault tokens only.
+    """
+
+    name: str
+    vault: Vault
+    mount: str
+    role: str
+    user_claim: str
+    policies: tuple[str, ...]
+    ttl_s: int
+    wrap_s: int | None = None
+    aws: VaultAws | None = None
+    teams: tuple[str, ...] = ()
+
+
 # A closed union: a new kind of target makes mypy name every `match` that must learn it.
 Target = AwsRole
 
