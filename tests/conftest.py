@@ -12,6 +12,7 @@ from tests.support import components, requirements, sockets
 from tests.support.envoy import JudgedIssuer, running_envoy
 from tests.support.moto import running_moto
 from tests.support.provider import OidcProvider, running_oidc_provider
+from tests.support.world import World, running_world
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -50,6 +51,14 @@ def ministack() -> Iterator[str]:
     _need("ministack")
     with running_ministack() as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """The whole product with identity providers and AWS, on the example configuration; see `tests.support.world`."""
+    _need("ministack")
+    with running_world(tmp_path_factory.mktemp("world")) as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

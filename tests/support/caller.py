@@ -1,0 +1,108 @@
+"""A caller of the gateway over real HTTP, and what its answers must always be."""
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TypeVar
+
+import httpx2
+
+from gateway.audit.reading import Query, find
+from gateway.audit.record import Record
+
+GRANT_TYPE = "urn:ietf:params:oauth:grant-type:token-exchange"
+JWT_TYPE = "urn:ietf:params:oauth:token-type:jwt"
+_T = TypeVar("_T")
+
+
+class Caller:
+    """Calls one gateway. url: its base URL. audit: the folder of its records."""
+
+    def __init__(self, url: str, audit: Path) -> None:
+        self.url = url
+        self.audit = audit
+        self.client = httpx2.Client(base_url=url, trust_env=False, timeout=60)
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        token: str | None = None,
+        *,
+        body: object = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> httpx2.Response:
+        """Send one request. body: sent as JSON unless None."""
+        sent = {} if token is None else {"Authorization": f"Bearer {token}"}
+        content = None if body is None else json.dumps(body).encode()
+        if content is not None:
+            sent["Content-Type"] = "application/json"
+        return self.client.request(method, path, content=content, headers={**sent, **(headers or {})})
+
+    def start(
+        self,
+        token: str | None,
+        workflow: str,
+        *,
+        key: str | None = None,
+        input: Mapping[str, object] | None = None,  # noqa: A002  the member's own name
+        target: str | None = None,
+    ) -> httpx2.Response:
+        """`POST /v1/executions`."""
+        body: dict[str, object] = {"workflow": workflow}
+        if input is not None:
+            body["input"] = input
+        if target is not None:
+            body["target"] = target
+        headers = {} if key is None else {"Idempotency-Key": key}
+        return self.ask("POST", "/v1/executions", token, body=body, headers=headers)
+
+    def get(self, path: str, token: str | None = None, **headers: str) -> httpx2.Response:
+        """`GET`. headers: `last_event_id="7"`."""
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        return self.ask("GET", path, token, headers=named)
+
+    def exchange(self, token: str, **fields: str) -> httpx2.Response:
+        """`POST /token` as RFC 8693 writes it; fields join or replace the usual ones, an empty one removes."""
+        form = {
+            "grant_type": GRANT_TYPE,
+            "subject_token_type": JWT_TYPE,
+            "subject_token": token,
+            **fields,
+        }
+        return self.client.post("/token", data={name: text for name, text in form.items() if text})
+
+    def metric(self, sample: str) -> float:
+        """Return one sample of /metrics, named with its labels as the exposition writes them; 0 when it is not there."""
+        for line in self.client.get("/metrics").text.splitlines():
+            name, _, value = line.rpartition(" ")
+            if name == sample:
+                return float(value)
+        return 0.0
+
+    def records(self, answer: httpx2.Response) -> list[Record]:
+        """Return what was recorded about the request behind this answer, oldest first; at least one record."""
+        query = Query(request=answer.headers["x-request-id"])
+        # A refusal does not wait for its record to be on the disk.
+        return until(lambda: [entry.record for entry in find(self.audit, query)])
+
+
+def until(look: Callable[[], _T | None], *, patience_s: float = 20) -> _T:
+    """Return what the look finds as soon as it is something; only a gateway in another process needs to be waited for."""
+    deadline = time.monotonic() + patience_s
+    while not (found := look()):
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
+    return found
+
+
+def problem(answer: httpx2.Response) -> dict[str, object]:
+    """Return an RFC 9457 problem document, held against its answer."""
+    document: dict[str, object] = answer.json()
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert document["status"] == answer.status_code
+    assert document["type"] == f"urn:oidc-gateway:problem:{document['code']}"
+    assert document["request_id"] == answer.headers["x-request-id"]
+    assert {"title", "stage", "retryable"} <= document.keys()
+    return document

@@ -1,0 +1,121 @@
+"""The real command `oidc-gateway serve` on a folder of a test's own, whose issuers' keys stand in files."""
+
+import contextlib
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from queue import Empty, Queue
+
+from tests.support.caller import Caller
+from tests.support.tokens import jwks, token
+
+ROOT = Path(__file__).parents[2]
+CONFIG = ROOT / "config"
+_START_S = 60.0
+_STOP_S = 20.0
+
+
+def write_config(folder: Path, *, aws: str, account: str = "111122223333", emulator: bool = False) -> Path:
+    """Write the example configuration into `folder`, every issuer with its keys in a file, and AWS at this URL."""
+    for source in sorted(CONFIG.rglob("*")):
+        if source.is_file():
+            name = folder / source.relative_to(CONFIG)
+            name.parent.mkdir(parents=True, exist_ok=True)
+            replace(name, source.read_text().replace("111122223333", account).encode())
+    (folder / "keys.json").write_bytes(jwks())
+    gateway = folder / "gateway.yaml"
+    text = re.sub(r"(?m)^    preset: .*$", r"\g<0>" + "\n    jwks_file: keys.json", gateway.read_text())
+    emulated = "  emulator: true\n" if emulator else ""
+    endpoints = f"  endpoints: {{ eu-west-1: {{ sts: {aws}, states: {aws} }} }}\n"
+    replace(gateway, f"{text.rstrip()}\n{endpoints}{emulated}".encode())
+    return folder
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    """Replace a text that must be there, renaming the new file into place as editors and deployments do."""
+    text = path.read_text()
+    assert old in text, f"{old!r} is not in {path.name}"
+    replace(path, text.replace(old, new).encode())
+
+
+def replace(path: Path, content: bytes) -> None:
+    """Put a file with this content into place at once."""
+    draft = path.with_name(f".{path.name}.draft")
+    draft.write_bytes(content)
+    draft.replace(path)
+
+
+def fresh(kind: str = "github", **overrides: object) -> str:
+    """Return a good token that no other test has used; see `tests.support.tokens.token`."""
+    return token(kind, now=time.time(), **{"jti": uuid.uuid4().hex, **overrides})  # type: ignore[arg-type]
+
+
+class Gateway(Caller):
+    """A running gateway. config: its folder; process: its own; lines: what it has logged so far."""
+
+    def __init__(self, url: str, audit: Path, config: Path, process: "subprocess.Popen[str]") -> None:
+        super().__init__(url, audit)
+        self.config = config
+        self.process = process
+        self.lines: list[str] = []
+
+    def log(self) -> str:
+        """Return everything logged so far."""
+        return "".join(list(self.lines))
+
+
+@contextlib.contextmanager
+def running_gateway(config: Path, audit: Path) -> Iterator[Gateway]:
+    """Start `serve --dev` on this folder and yield once it is ready; it ends with the block."""
+    command = [sys.executable, "-m", "gateway", "serve", "--dev", "--port", "0", "--log", "json"]
+    command += ["--config", str(config), "--audit", str(audit)]
+    with subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env={"PATH": "", "HOME": str(audit.parent)},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        bufsize=1,
+    ) as process:
+        lines: list[str] = []
+        urls: Queue[str] = Queue()
+        reader = threading.Thread(target=_read, args=(process, lines, urls), daemon=True)
+        reader.start()
+        try:
+            gateway = Gateway(_url(urls, lines), audit, config, process)
+            gateway.lines = lines
+            with gateway.client:
+                yield gateway
+        finally:
+            # The second signal is the end at once; two of the same kind could become one.
+            process.terminate()
+            process.send_signal(signal.SIGINT)
+            try:
+                process.wait(_STOP_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+            reader.join(_STOP_S)
+
+
+def _read(process: "subprocess.Popen[str]", lines: list[str], urls: "Queue[str]") -> None:
+    assert process.stdout is not None
+    for line in process.stdout:
+        lines.append(line)
+        if found := re.search(r"Listening on (http://\S+)", line):
+            urls.put(found[1])
+    urls.put("")
+
+
+def _url(urls: "Queue[str]", lines: list[str]) -> str:
+    with contextlib.suppress(Empty):
+        if url := urls.get(timeout=_START_S):
+            return url
+    raise AssertionError("The gateway did not start.\n" + "".join(lines[-30:]))

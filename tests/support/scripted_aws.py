@@ -1,0 +1,155 @@
+"""STS and Step Functions as one scripted peer in a thread of its own, for faults that no emulator can be asked for."""
+
+import asyncio
+import base64
+import json
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from urllib.parse import parse_qsl
+
+from tests.support.peer import Peer, Received, Reply, answers
+
+_ACTION = "AssumeRoleWithWebIdentity"
+_START_S = 10
+
+
+class ScriptedAws:
+    """What both services do next; a test sets `sts` and `states`, which stay until they are set again.
+
+    received: every request so far, in order.
+    """
+
+    def __init__(self) -> None:
+        self.sts: Reply = issues_credentials()
+        self.states: Reply = starts()
+        self.peer = Peer(self._reply)
+
+    @property
+    def url(self) -> str:
+        return self.peer.url
+
+    def begin(self) -> None:
+        """Do everything well again, and forget what was received."""
+        self.sts, self.states = issues_credentials(), starts()
+        self.peer.received.clear()
+
+    def sts_calls(self) -> list[Mapping[str, str]]:
+        """Return the forms that STS received."""
+        return [form_of(request) for request in self.peer.received if not _operation(request)]
+
+    def states_calls(self) -> list[str]:
+        """Return the operations that Step Functions was asked for."""
+        return [_operation(request) for request in self.peer.received if _operation(request)]
+
+    async def _reply(self, request: Received, writer: asyncio.StreamWriter) -> None:
+        await (self.states if _operation(request) else self.sts)(request, writer)
+
+
+@contextmanager
+def running_scripted_aws() -> Iterator[ScriptedAws]:
+    """Serve it until the block ends."""
+    aws = ScriptedAws()
+    ready = threading.Event()
+    loop = asyncio.new_event_loop()
+    end = asyncio.Event()
+
+    async def serve() -> None:
+        async with aws.peer:
+            ready.set()
+            await end.wait()
+
+    thread = threading.Thread(target=lambda: loop.run_until_complete(serve()), daemon=True)
+    thread.start()
+    assert ready.wait(_START_S)
+    try:
+        yield aws
+    finally:
+        loop.call_soon_threadsafe(end.set)
+        thread.join(_START_S)
+        loop.close()
+
+
+def form_of(request: Received) -> dict[str, str]:
+    """Return the fields of a query-protocol request."""
+    return dict(parse_qsl(request.body.decode()))
+
+
+def issues_credentials() -> Reply:
+    """Answer as STS does: credentials for the role, session and token of the request."""
+
+    async def reply(request: Received, writer: asyncio.StreamWriter) -> None:
+        await answers(_issued(form_of(request)), content_type="text/xml")(request, writer)
+
+    return reply
+
+
+def refuses_token(code: str, *, status: int = 400, text: str = "arn:aws:iam::111122223333:role/x") -> Reply:
+    """Answer with an error of STS, whose text nobody but our log may repeat."""
+    body = (
+        f"<ErrorResponse><Error><Type>Sender</Type><Code>{code}</Code><Message>{text}</Message></Error>"
+        "<RequestId>aws-request-1</RequestId></ErrorResponse>"
+    )
+    return answers(body, status=status, content_type="text/xml")
+
+
+def starts() -> Reply:
+    """Answer as Step Functions does to a start."""
+
+    async def reply(request: Received, writer: asyncio.StreamWriter) -> None:
+        asked = json.loads(request.body)
+        machine = asked["stateMachineArn"].replace(":stateMachine:", ":execution:")
+        body = {"executionArn": f"{machine}:{asked['name']}", "startDate": time.time()}
+        await answers(json.dumps(body))(request, writer)
+
+    return reply
+
+
+def refuses_operation(code: str, *, status: int = 400, text: str = "arn:aws:states:x") -> Reply:
+    """Answer with an error of Step Functions."""
+    return answers(
+        json.dumps({"__type": code, "message": text}), status=status, x_amzn_requestid="aws-request-2"
+    )
+
+
+def by_operation(**replies: Reply) -> Reply:
+    """Answer each operation in its own way, such as `StartExecution=starts()`."""
+
+    async def reply(request: Received, writer: asyncio.StreamWriter) -> None:
+        await replies[_operation(request)](request, writer)
+
+    return reply
+
+
+def in_turn(*replies: Reply) -> Reply:
+    """Play the replies one after the other, the last one for ever."""
+    left = list(replies)
+
+    async def reply(request: Received, writer: asyncio.StreamWriter) -> None:
+        chosen = left.pop(0) if len(left) > 1 else left[0]
+        await chosen(request, writer)
+
+    return reply
+
+
+def _operation(request: Received) -> str:
+    return request.headers.get("x-amz-target", "").removeprefix("AWSStepFunctions.")
+
+
+def _issued(form: Mapping[str, str]) -> str:
+    claims = json.loads(base64.urlsafe_b64decode(form["WebIdentityToken"].split(".")[1] + "=="))
+    _, _, _, _, account, role = form["RoleArn"].split(":")
+    session = f"arn:aws:sts::{account}:assumed-{role}/{form['RoleSessionName']}"
+    expires_at = datetime.fromtimestamp(time.time() + int(form["DurationSeconds"]), tz=UTC)
+    return (
+        f"<{_ACTION}Response><{_ACTION}Result>"
+        f"<SubjectFromWebIdentityToken>{claims['sub']}</SubjectFromWebIdentityToken>"
+        f"<Provider>{claims['iss']}</Provider>"
+        f"<AssumedRoleUser><Arn>{session}</Arn></AssumedRoleUser>"
+        "<Credentials><AccessKeyId>ASIATESTTESTTEST0001</AccessKeyId>"
+        "<SecretAccessKey>an-issued-secret</SecretAccessKey><SessionToken>an-issued-session-token</SessionToken>"
+        f"<Expiration>{expires_at:%Y-%m-%dT%H:%M:%SZ}</Expiration></Credentials>"
+        f"</{_ACTION}Result></{_ACTION}Response>"
+    )

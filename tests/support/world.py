@@ -1,0 +1,127 @@
+"""The whole product running on this machine: the example configuration, and a team `lab` for what it has no example of."""
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from gateway.dev.environment import Environment, environment
+from gateway.dev.tokens import TokenOrder
+from tests.support.caller import Caller
+from tests.support.gateways import ROOT, edit
+
+_TEAM = "  lab: { contact: lab@acme.example, issuers: [github, okta-agents] }\n"
+_TARGETS = """\
+format: oidc-gateway/targets.v1
+roles:
+  lab-one: { arn: arn:aws:iam::111122223333:role/lab-one, duration: 1h, teams: [lab] }
+  lab-two: { arn: arn:aws:iam::111122223333:role/lab-two, duration: 15m, teams: [lab] }
+workflows:
+  lab-wait:    { <m>lab-wait, type: standard, input_schema: any, timeout: 1h, teams: [lab] }
+  lab-echo:    { <m>lab-echo, type: standard, input_schema: any, output: visible, timeout: 1h, teams: [lab] }
+  lab-fail:    { <m>lab-fail, type: standard, output: visible, timeout: 1h, teams: [lab] }
+  lab-secret:  { <m>lab-secret, type: standard, input_schema: any, timeout: 1h, teams: [lab] }
+  lab-past:    { <m>lab-past, type: standard, timeout: 1h, teams: [lab] }
+  lab-express: { <m>lab-express, type: express, input_schema: any, timeout: 1m, teams: [lab] }
+  lab-sync:    { <m>lab-sync, type: express-sync, input_schema: any, output: visible, timeout: 30s, teams: [lab] }
+""".replace("<m>", "state_machine: arn:aws:states:eu-west-1:111122223333:stateMachine:")
+_RULES = """\
+format: oidc-gateway/mapping.v1
+rules:
+  - name: bench
+    why: LAB-1, what the tests do themselves
+    issuer: github
+    claims: { repository: acme/lab, repository_id: "99" }
+    grants:
+      - { start: lab-wait, as: lab-one }
+      - { start: lab-echo, as: lab-one }
+      - { start: lab-fail, as: lab-one }
+      - { start: lab-secret, as: lab-one }
+      - { start: lab-express, as: lab-one }
+      - { start: lab-sync, as: lab-one }
+      - { obtain: lab-one }
+  - name: second
+    why: LAB-2, the same workflow as another target
+    issuer: github
+    claims: { repository: acme/lab, repository_id: "99", environment: both }
+    grants:
+      - { start: lab-wait, as: lab-two }
+  - name: greedy
+    why: LAB-3, grants what belongs to the team payments
+    issuer: github
+    claims: { repository: acme/lab, repository_id: "99" }
+    grants:
+      - { start: migrate-ledger, as: payments-migrator }
+  - name: past
+    why: LAB-4, was allowed once
+    issuer: github
+    claims: { repository: acme/lab, repository_id: "99" }
+    grants:
+      - { start: lab-past, as: lab-one }
+    last_day: "2020-01-31"
+"""
+_ECHO: Mapping[str, object] = {"Type": "Pass", "End": True}
+_FAIL: Mapping[str, object] = {"Type": "Fail", "Error": "Broken", "Cause": "on purpose"}
+_STATES: Mapping[str, Mapping[str, object]] = {
+    "lab-wait": {"Type": "Wait", "Seconds": 600, "End": True},
+    "lab-echo": _ECHO,
+    "lab-fail": _FAIL,
+    "lab-secret": _ECHO,
+    "lab-past": _ECHO,
+    "lab-express": _ECHO,
+    "lab-sync": _FAIL,
+}
+_LAB: Mapping[str, object] = {
+    "sub": "repo:acme/lab:environment:build and test",
+    "repository": "acme/lab",
+    "repository_id": "99",
+    "environment": "build and test",
+}
+
+
+class World(Caller):
+    """The running product, for one test session: take workflows and idempotency keys that no other test takes."""
+
+    def __init__(self, running: Environment) -> None:
+        super().__init__(running.url, running.audit)
+        self.environment = running
+
+    def mint(
+        self,
+        issuer: str = "github",
+        claims: Mapping[str, object] | None = None,
+        *,
+        remove: tuple[str, ...] = (),
+        expires_in_s: int | None = None,
+    ) -> str:
+        """Return a token of an issuer of the example, changed as asked."""
+        order = TokenOrder(issuer=issuer, claims=claims or {}, remove=remove, expires_in_s=expires_in_s)
+        return self.environment.mint(order)
+
+    def lab(self, **claims: object) -> str:
+        """Return a token of the repository acme/lab, whose subject has blanks in it."""
+        return self.mint("github", {**_LAB, **claims})
+
+
+@contextmanager
+def running_world(folder: Path) -> Iterator[World]:
+    """Start everything on a configuration that is written into `folder`."""
+    shutil.copytree(ROOT / "deploy" / "terraform", folder / "deploy" / "terraform")
+    for name, state in _STATES.items():
+        machine = {"StartAt": "Only", "States": {"Only": state}}
+        (folder / "deploy" / "terraform" / f"{name}.asl.json").write_text(json.dumps(machine))
+    with environment(write_world_config(folder / "config")) as running:
+        world = World(running)
+        with world.client:
+            yield world
+
+
+def write_world_config(folder: Path) -> Path:
+    """Write the example configuration and the team `lab` into this folder."""
+    shutil.copytree(ROOT / "config", folder)
+    edit(folder / "gateway.yaml", "teams:\n", f"teams:\n{_TEAM}")
+    (folder / "targets").mkdir()
+    (folder / "targets" / "lab.yaml").write_text(_TARGETS)
+    (folder / "mappings" / "lab.yaml").write_text(_RULES)
+    return folder
