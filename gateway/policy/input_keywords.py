@@ -107,10 +107,19 @@ def _additional_properties(
         if (isinstance(known, Mapping) and name in known) or any(text.search(name) for text in patterns):
             continue
         if wanted is False:
-            # One answer for all of them, at the object: the names are the caller's own and may be long.
-            yield ValidationError("has other members")
-            return
+            yield ValidationError("is not known", path=(name,))
+            continue
         yield from validator.descend(member, wanted, path=name)
+
+
+def _required(_v: Validator, wanted: object, value: object, _s: Mapping[str, object]) -> _Errors:
+    # The library names the missing member in its text alone; callers are told places.
+    if not isinstance(value, dict) or not isinstance(wanted, list):
+        return
+    for name in wanted:
+        _count()
+        if name not in value:
+            yield ValidationError("is missing", path=(name,))
 
 
 def _unique_items(_v: Validator, wanted: object, value: object, _s: Mapping[str, object]) -> _Errors:
@@ -140,6 +149,7 @@ _OWN: Final[Mapping[str, _Judge]] = {
     "pattern": _pattern,
     "patternProperties": _pattern_properties,
     "additionalProperties": _additional_properties,
+    "required": _required,
     "uniqueItems": _unique_items,
 }
 

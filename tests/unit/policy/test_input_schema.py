@@ -24,10 +24,14 @@ DEPLOY = {
     ("value", "expected"),
     [
         pytest.param({"version": "1.4"}, [], id="good"),
-        pytest.param({}, [("", "required")], id="missing"),
+        pytest.param({}, [("/version", "required")], id="missing"),
         pytest.param({"version": "x"}, [("/version", "pattern")], id="pattern"),
         pytest.param({"version": 1}, [("/version", "type")], id="type"),
-        pytest.param({"version": "1.4", "b": 1, "c": 2}, [("", "additionalProperties")], id="unknown"),
+        pytest.param(
+            {"version": "1.4", "b": 1, "c": 2},
+            [("/b", "additionalProperties"), ("/c", "additionalProperties")],
+            id="unknown",
+        ),
         pytest.param({"version": "1.4", "a/b": "x"}, [("/a~1b", "type")], id="pointer-is-escaped"),
         pytest.param({"version": "1.4", "a/b": True}, [("/a~1b", "type")], id="true-is-no-integer"),
         pytest.param(
