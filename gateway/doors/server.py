@@ -137,8 +137,8 @@ def refuse_clear_text(listen: Listen) -> None:
     """Raise CannotServe where tokens could be overheard: beyond loopback, without TLS here or in front."""
     if not (is_loopback(listen.host) or listen.tls or listen.behind_tls_proxy):
         raise CannotServe(
-            f"Listening on {listen.host} without TLS would send tokens in the clear. Set tls_certificate and "
-            "tls_key, or behind_tls_proxy: true if something in front ends TLS."
+            f"Listening on {listen.host} without TLS would send tokens in the clear. Set server.tls, or "
+            "server.behind_tls_proxy: true if something in front ends TLS."
         )
 
 
