@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Final
 
 import yaml
 
 from gateway.files.source import SECRET_FIX, Excerpts, Finding, FindingCode, Place, Severity, Source
-from gateway.files.text import RAW_UNSAFE, describe, find_secrets, split_lines
+from gateway.files.text import RAW_UNSAFE, describe, find_secrets, positions, split_lines
 from gateway.files.tree import NestedTooDeeply, Tree, TreeBuilder
 
 # A file of ten thousand mistakes is one mistake; its reader needs the first few hundred places.
@@ -127,30 +128,22 @@ class _Findings:
 
 
 def _judge_text(text: str, found: _Findings) -> str:
-    for kind, at in find_secrets(text):
-        line, column = _position(text, at)
-        found.add(
-            FindingCode.SECRET_IN_FILE,
-            line,
-            column,
-            f"This looks like {kind}.",
-            SECRET_FIX,
-        )
+    secrets = find_secrets(text)
+    for (kind, _), (line, column) in zip(secrets, positions(text, [at for _, at in secrets]), strict=True):
+        found.add(FindingCode.SECRET_IN_FILE, line, column, f"This looks like {kind}.", SECRET_FIX)
     if "\t" in text:
         _judge_tabs(text, found)
-    if RAW_UNSAFE.search(text) is None:
-        return text
-    for match in RAW_UNSAFE.finditer(text):
-        line, column = _position(text, match.start())
+    hidden = [(match.start(), match[0]) for match in islice(RAW_UNSAFE.finditer(text), MAX_FINDINGS)]
+    for (_, character), (line, column) in zip(hidden, positions(text, [at for at, _ in hidden]), strict=True):
         found.add(
             FindingCode.VALUE_UNSAFE_TEXT,
             line,
             column,
-            f"This line holds {describe(match[0])}, which hides or reorders what a reviewer sees.",
+            f"This line holds {describe(character)}, which hides or reorders what a reviewer sees.",
             "Delete the character.",
         )
     # Something visible of the same width, so that all other findings keep their places.
-    return RAW_UNSAFE.sub("?", text)
+    return RAW_UNSAFE.sub("?", text) if hidden else text
 
 
 def _judge_tabs(text: str, found: _Findings) -> None:
@@ -163,10 +156,6 @@ def _judge_tabs(text: str, found: _Findings) -> None:
                 "This line holds a tab.",
                 "Use spaces; YAML parsers disagree about tabs.",
             )
-
-
-def _position(text: str, at: int) -> tuple[int, int]:
-    return text.count("\n", 0, at) + 1, at - (text.rfind("\n", 0, at) + 1) + 1
 
 
 def _parse(text: str, builder: TreeBuilder, found: _Findings, *, tabs: bool) -> None:

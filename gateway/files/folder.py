@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, TypeVar
 
-from gateway.files.document import read_document
+from gateway.files.document import MAX_FINDINGS, read_document
 from gateway.files.schema import AuditShape, GatewayShape, MappingShape, ServerShape, TargetsShape
 from gateway.files.shapes import Shaped, shape_document
 from gateway.files.source import SECRET_FIX, Finding, FindingCode, Place, Source, read_source
-from gateway.files.text import find_secrets
+from gateway.files.text import find_secrets, positions
 
 MAX_FILES: Final = 10_000
 _MAX_FOLDERS: Final = 8
@@ -218,15 +218,18 @@ class _Loading:
 
 
 def _without_secrets(source: Source) -> Source:
+    secrets = find_secrets(source.text)[:MAX_FINDINGS]
     found = tuple(
         Finding(
             code=FindingCode.SECRET_IN_FILE,
             severity="error",
-            place=Place(file=source.file, line=source.text.count("\n", 0, at) + 1, column=1),
+            place=Place(file=source.file, line=line, column=column),
             message=f"This looks like {kind}.",
             fix=SECRET_FIX,
         )
-        for kind, at in find_secrets(source.text)
+        for (kind, _), (line, column) in zip(
+            secrets, positions(source.text, [at for _, at in secrets]), strict=True
+        )
     )
     return replace(source, findings=(*source.findings, *found)) if found else source
 

@@ -33,6 +33,7 @@ _STAND_INS: Final[dict[str, object]] = {"aws": {"region": "us-east-1"}, "rules":
 # Members whose default can stand in for a wrong value while the rest of the entry is judged.
 _SIMPLE: Final = frozenset({"duration", "timeout", "output", "leeway_s", "max_age", "last_day"})
 _ROUNDS: Final = 8
+_MOST_MISTAKES: Final = 2_000
 _NOWHERE: Final = object()
 
 
@@ -83,6 +84,16 @@ def shape_document(document: Document, shape: type[Shape]) -> Shaped[Shape]:
             made = shape.model_validate(data)
             break
         except ValidationError as error:
+            if error.error_count() > _MOST_MISTAKES:
+                found.append(
+                    document.finding(
+                        FindingCode.LIMIT_EXCEEDED,
+                        (),
+                        f"There are {error.error_count():,} mistakes in this file.",
+                        "Look whether it is what it should be: a file of this format.",
+                    )
+                )
+                break
             mistakes = error.errors(include_url=False)
             found.extend(
                 explain(document, _real_path(data, mistake), mistake, indices) for mistake in mistakes

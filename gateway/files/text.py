@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 # Scripts whose letters pass for Latin ones.
@@ -40,6 +41,9 @@ _SECRET_SIGNS: Final = (
 )
 
 
+_LONGEST_KEY: Final = 20_000
+
+
 def split_lines(text: str) -> list[str]:
     """Split at line feeds; a carriage return before one belongs to the line end."""
     return [line.removesuffix("\r") for line in text.split("\n")]
@@ -61,14 +65,25 @@ def find_secrets(text: str) -> list[tuple[str, int]]:
 def secret_lines(text: str) -> frozenset[int]:
     """Return the numbers of lines that must not be shown, counted from 1; of a private key all lines."""
     hidden: set[int] = set()
-    for kind, start in find_secrets(text):
-        first = text.count("\n", 0, start) + 1
+    secrets = find_secrets(text)
+    for (kind, start), (first, _) in zip(secrets, positions(text, [at for _, at in secrets]), strict=True):
         hidden.add(first)
         if kind == "a private key":
-            end = text.find("-----END", start)
-            last = text.count("\n", 0, end) + 1 if end >= 0 else first + 200
+            end = text.find("-----END", start, start + _LONGEST_KEY)
+            last = text.count("\n", start, end) + first if end >= 0 else first + 200
             hidden.update(range(first, last + 1))
     return frozenset(hidden)
+
+
+def positions(text: str, offsets: Iterable[int]) -> Iterator[tuple[int, int]]:
+    """Return line and column of ascending offsets, counted from 1; the text is gone through once for all of them."""
+    line, begin, last = 1, 0, 0
+    for offset in offsets:
+        line += text.count("\n", last, offset)
+        found = text.rfind("\n", last, offset)
+        begin = found + 1 if found >= 0 else begin
+        last = offset
+        yield line, offset - begin + 1
 
 
 def unsafe_text(value: str) -> str | None:

@@ -177,8 +177,7 @@ class _Search:
         """Compare only rules that some value of a claim could bring together."""
         claim = _best_claim(entries, used) if len(entries) > 4 else None
         if claim is None:
-            for first, second in combinations(entries, 2):
-                compare(first, second)
+            self._compare_all(combinations(entries, 2), compare)
             return
         buckets: dict[_Key, list[_Entry]] = defaultdict(list)
         loose: list[_Entry] = []
@@ -190,13 +189,20 @@ class _Search:
                 buckets[value].append(entry)
         for bucket in buckets.values():
             self._split(bucket, used | {claim}, compare)
-        for first, second in _with_loose(loose, entries, claim):
+        self._compare_all(_with_loose(loose, entries, claim), compare)
+
+    def _compare_all(
+        self, pairs: Iterable[tuple[_Entry, _Entry]], compare: Callable[[_Entry, _Entry], None]
+    ) -> None:
+        for first, second in pairs:
+            if self.left <= 0:
+                return
             compare(first, second)
 
     def _compare(self, first: _Entry, second: _Entry, issuer: str, workflow: str) -> None:
-        if self.left <= 0 or first.rule.id == second.rule.id:
-            return
         self.left -= 1
+        if first.rule.id == second.rule.id:
+            return
         if any(
             values.isdisjoint(second.finite[claim])
             for claim, values in first.finite.items()

@@ -9,6 +9,8 @@ from gateway.files.document import Document
 from gateway.files.source import Finding, FindingCode, Severity
 
 MAX_FINDINGS: Final = 2_000
+_MOST_SUGGESTED: Final = 100
+_MOST_COMPARED: Final = 1_000
 
 
 class Report:
@@ -53,6 +55,8 @@ class Spot:
 
 def unknown_reference(spot: Spot, kind: str, name: str, known: Mapping[str, object] | Sequence[str]) -> None:
     """Report a name that nothing bears, with the nearest one that something does."""
-    near = get_close_matches(name, list(known), n=1, cutoff=0.6)
-    fix = f"Did you mean {near[0]}?" if near else f"Known: {', '.join(sorted(known)[:10]) or 'none'}."
+    # Looking for the nearest name takes time, and a file may hold a hundred thousand wrong ones.
+    candidates = list(known)[:_MOST_COMPARED] if spot.report.errors < _MOST_SUGGESTED else []
+    near = get_close_matches(name, candidates, n=1, cutoff=0.6)
+    fix = f"Did you mean {near[0]}?" if near else f"Known: {', '.join(sorted(candidates)[:10]) or 'others'}."
     spot.error(FindingCode.REFERENCE_UNKNOWN, f'There is no {kind} "{name}".', fix)
