@@ -124,8 +124,16 @@ async def running(parts: Parts) -> AsyncIterator[None]:
         yield
 
 
-def build_app(parts: Parts, *, public_url: Callable[[], str]) -> ASGIApp:
-    """Return the ASGI application. Its lifespan is `running`."""
+def build_app(
+    parts: Parts,
+    *,
+    public_url: Callable[[], str],
+    on_failed_start: Callable[[Exception], None] = lambda _fault: None,
+) -> ASGIApp:
+    """Return the ASGI application. Its lifespan is `running`.
+
+    on_failed_start: told why a part could not be started; the server itself learns only that one could not.
+    """
     rest = RestDoor(parts.exchange, parts.clock)
     token = TokenDoor(parts.exchange, parts.clock)
     discovery = DiscoveryDoor(
@@ -137,7 +145,12 @@ def build_app(parts: Parts, *, public_url: Callable[[], str]) -> ASGIApp:
 
     @asynccontextmanager
     async def lifespan(_: ASGIApp) -> AsyncIterator[None]:
-        async with running(parts):
+        async with AsyncExitStack() as stack:
+            try:
+                await stack.enter_async_context(running(parts))
+            except Exception as fault:
+                on_failed_start(fault)
+                raise
             yield
 
     routes = [*door_routes(rest=rest, token=token, discovery=discovery), *health]

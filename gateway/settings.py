@@ -1,5 +1,6 @@
 """How this process runs: one frozen value from flags, environment, the files' `server` and `audit` blocks, defaults."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -7,11 +8,18 @@ from pathlib import Path
 from typing import Final, Literal, TypeVar
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from gateway.files.schema import AuditShape, ServerShape, duration_s
 
 PREFIX: Final = "OIDC_GATEWAY_"
 _Shape = TypeVar("_Shape", bound=BaseModel)
+
+# What Kubernetes adds to every container for a Service named oidc-gateway, unless the Pod's spec says otherwise.
+_SERVICE_LINK: Final = re.compile(
+    PREFIX + r"(?:SERVICE_(?:HOST|PORT(?:_\w+)?)|PORT_[0-9]+_(?:TCP|UDP|SCTP)(?:_\w+)?)"
+)
+_SERVICE_URL: Final = re.compile(r"(?:tcp|udp|sctp)://")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +66,7 @@ class Settings:
     dev:             allows plain http to loopback addresses and emulators, and running as root.
     tls_certificate, tls_key: relative ones stand in the configuration folder.
     public_url:      how callers reach this gateway; None: the address it listens on.
+    tls_certificate, tls_key: PEM files; like the audit directory, relative to where the process starts.
     max_concurrency: requests served at once; one more is refused as overloaded.
     serve_on_s, drain_s: between a stop signal and the end: readiness is off but everything is served; then only what
                      is in progress.
@@ -90,7 +99,10 @@ def load_settings(
     dev: bool = False,
     allow_root: bool = False,
 ) -> Settings:
-    """Return the settings. flags: by `Setting.path`, only those that were given. Raises SettingInvalid."""
+    """Return the settings; raises SettingInvalid.
+
+    environment: a variable without a value counts as not set. flags: by `Setting.path`, only those that were given.
+    """
     _refuse_unknown(environment)
     blocks: dict[str, dict[str, object]] = {"server": server.model_dump(), "audit": audit.model_dump()}
     named: dict[str, str] = {}
@@ -142,13 +154,47 @@ def _judged(
     except ValidationError as fault:
         first = fault.errors()[0]
         path = ".".join([block, *map(str, first["loc"])])
-        raise SettingInvalid(f"{named.get(path, path)}: {first['msg']}.") from None
+        raise SettingInvalid(f"{named.get(path, path)} {_wanted(path, first)}.") from None
+
+
+def _wanted(path: str, fault: ErrorDetails) -> str:
+    limits = fault.get("ctx", {})
+    match fault["type"]:
+        case "missing":
+            return f"is missing; it goes with the other half of TLS (${Setting(path=path).variable})"
+        case "int_parsing" | "int_type" | "int_from_float":
+            wanted = "a whole number"
+        case "bool_parsing" | "bool_type":
+            wanted = "true or false"
+        case "greater_than_equal":
+            wanted = f"at least {limits['ge']}"
+        case "less_than_equal":
+            wanted = f"at most {limits['le']}"
+        case "literal_error":
+            wanted = str(limits["expected"])
+        case "string_pattern_mismatch" if path.endswith("url"):
+            wanted = "a URL such as https://gateway.acme.example, without query and fragment"
+        case "string_pattern_mismatch":
+            wanted = "a time such as 30s, 15m or 1h"
+        case "string_too_short":
+            return "must not be empty"
+        case _:
+            return f"cannot be used: {fault['msg']}"
+    return f"must be {wanted}, not {fault['input']!r}"
 
 
 def _refuse_unknown(environment: Mapping[str, str]) -> None:
     """Refuse a variable that looks like ours and is not: a misspelt limit must not be silently off."""
+    for name, value in environment.items():
+        of_port = name == f"{PREFIX}PORT" and _SERVICE_URL.match(value) is not None
+        if of_port or _SERVICE_LINK.fullmatch(name):
+            raise SettingInvalid(
+                f"{name} was set by Kubernetes for a Service named oidc-gateway. "
+                "Write enableServiceLinks: false into the Pod's spec, or name the Service otherwise."
+            )
     known = [setting.variable for setting in SETTINGS] + list(OTHER_VARIABLES)
     for name in environment:
         if name.startswith(PREFIX) and name not in known:
             close = get_close_matches(name, known, n=1)
-            raise SettingInvalid(f"{name} is no setting." + (f" Did you mean {close[0]}?" if close else ""))
+            advice = f"Did you mean {close[0]}?" if close else "The README lists all settings."
+            raise SettingInvalid(f"{name} is no setting. {advice}")

@@ -12,10 +12,10 @@ from gateway.audit.ledger import journal_files
 from gateway.audit.reading import Entry, Query, find
 from gateway.audit.safe_text import one_line
 from gateway.audit.verify import Verdict, verify
+from gateway.cli.options import COULD_NOT_RUN, default_config
 from gateway.files.folder import load_sources
 
 DIRECTORY_VARIABLE: Final = "OIDC_GATEWAY_AUDIT_DIRECTORY"
-COULD_NOT_RUN: Final = 2
 _MOST_FINDINGS: Final = 100
 
 
@@ -26,7 +26,9 @@ class DirectoryUnknown(Exception):
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add the command and its subcommands to the parser."""
     audit = commands.add_parser(
-        "audit", help="verify the audit journal, or find records in it", description=__doc__
+        "audit",
+        help="verify the audit journal, or find records in it",
+        description="Is the journal intact, and which records speak of this?",
     )
     subcommands = audit.add_subparsers(metavar="COMMAND", required=True)
     _add_verify(subcommands)
@@ -41,20 +43,23 @@ def run(args: argparse.Namespace) -> int:
 
 def add_directory_options(parser: argparse.ArgumentParser) -> None:
     """Add the two ways to say where the journal is."""
-    parser.add_argument("--audit", type=Path, metavar="DIR", help="the audit directory")
+    default = default_config()
+    parser.add_argument(
+        "--audit", type=Path, metavar="DIR", help=f"the audit directory (${DIRECTORY_VARIABLE})"
+    )
     parser.add_argument(
         "--config",
         type=Path,
         metavar="DIR",
-        default=Path(os.environ.get("OIDC_GATEWAY_CONFIG", "config")),
-        help="configuration folder whose gateway.yaml names the audit directory (default: config)",
+        default=default,
+        help=f"configuration folder whose gateway.yaml names the audit directory ({default})",
     )
 
 
 def audit_directory(args: argparse.Namespace) -> Path:
     """Return the directory that --audit, the environment or gateway.yaml names; raises DirectoryUnknown."""
     named = args.audit or os.environ.get(DIRECTORY_VARIABLE)
-    if named is None:
+    if not named:
         try:
             named = load_sources(args.config, lenient=True).audit.directory
         except OSError as fault:
@@ -73,6 +78,7 @@ def _add_verify(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
         help="find every edited, removed, moved or inserted record",
         description="Finds every edited, removed, moved or inserted record. Records cut from the end of the last file "
         "are found only with --head: note the head that a verification prints, somewhere else.",
+        epilog="Exit codes: 0 intact, 1 findings, 2 could not run.",
     )
     add_directory_options(parser)
     parser.add_argument(
@@ -89,7 +95,10 @@ def _add_verify(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
 
 def _add_find(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     parser = commands.add_parser(
-        "find", help="list the records that speak of something", description="All options given must hold."
+        "find",
+        help="list the records that speak of something",
+        description="Lists the records that speak of something, one a line. All options given must hold.",
+        epilog="Exit codes: 0 found, 1 no record fits, 2 could not run.",
     )
     add_directory_options(parser)
     parser.add_argument("--request", metavar="ID", help="request id")

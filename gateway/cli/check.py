@@ -1,17 +1,15 @@
 """`oidc-gateway check`: every problem of every file, with its place and its fix."""
 
 import argparse
-import os
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
 from gateway.admin.check import render_github, render_json, render_summary, render_text, report_on
+from gateway.cli.options import COULD_NOT_RUN, default_config
 from gateway.files.editor import editor_schemas
 from gateway.files.folder import load_sources
 from gateway.policy.compile import Compiled, compile_policy
-
-COULD_NOT_RUN = 2
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -22,7 +20,7 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         description="Reads the files as `serve` would and says everything that is wrong, at once. Nothing is fetched.",
         epilog="Exit codes: 0 good, 1 findings, 2 could not run.",
     )
-    default = Path(os.environ.get("OIDC_GATEWAY_CONFIG", "config"))
+    default = default_config()
     parser.add_argument(
         "folder", nargs="?", type=Path, metavar="DIR", help=f"configuration folder ({default})"
     )

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from gateway.admin.offline import Forecast, Step, forecast
 from gateway.cli.folder import load_or_complain
+from gateway.cli.options import COULD_NOT_RUN, default_config
 from gateway.policy.decide import Allowed, Denied
 from gateway.policy.refuse import refusal
 from gateway.policy.rule import Grant, Obtain, Start, Wish
@@ -28,9 +29,8 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         ),
         epilog="Exit codes: 0 it would be allowed, 1 it would be refused, 2 could not run.",
     )
-    parser.add_argument(
-        "--config", type=Path, default=Path("config"), metavar="DIR", help="the files (config)"
-    )
+    default = default_config()
+    parser.add_argument("--config", type=Path, default=default, metavar="DIR", help=f"the files ({default})")
     parser.add_argument(
         "--token", required=True, metavar="FILE", help="file with the token; - for standard input"
     )
@@ -50,15 +50,19 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command and return its exit code."""
-    loaded = load_or_complain(arguments.config, dev=arguments.dev, command="decide")
+    if arguments.target and not arguments.start:
+        arguments.parser.error("--target goes with --start; --obtain names the target itself")
+    loaded = load_or_complain(arguments.config, dev=arguments.dev, lenient=True, command="decide")
     if loaded is None or loaded.policy is None:
-        return 2
+        return COULD_NOT_RUN
     try:
         token = _read_token(arguments.token)
     except (OSError, ValueError) as fault:
         reason = fault.strerror if isinstance(fault, OSError) else str(fault)
-        print(f"oidc-gateway decide: cannot read the token from {arguments.token}: {reason}", file=sys.stderr)
-        return 2
+        print(
+            f"oidc-gateway decide: cannot read the token from {arguments.token}: {reason}.", file=sys.stderr
+        )
+        return COULD_NOT_RUN
     wish = _wish(arguments)
     now = time.time() if arguments.at is None else arguments.at
     answer = forecast(token, loaded.policy, wish, now=now)
@@ -77,8 +81,11 @@ def _read_token(name: str) -> Secret:
             data = file.read(_LONGEST_FILE + 1)
     if len(data) > _LONGEST_FILE:
         raise ValueError("it is larger than any token")
-    # The line end that editors and `echo` add is no part of the token; everything else is judged as it is.
-    return Secret(data.decode("utf-8").rstrip("\r\n"))
+    try:
+        # The line end that editors and `echo` add is no part of the token; everything else is judged as it is.
+        return Secret(data.decode("utf-8").rstrip("\r\n"))
+    except UnicodeDecodeError:
+        raise ValueError("it is no text") from None
 
 
 def _wish(arguments: argparse.Namespace) -> Wish | None:

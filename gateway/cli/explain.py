@@ -6,7 +6,8 @@ import sys
 
 from gateway.admin.explain import as_json, as_text, explain
 from gateway.audit.reading import find_stories
-from gateway.cli.audit import COULD_NOT_RUN, DirectoryUnknown, add_directory_options, audit_directory
+from gateway.cli.audit import DirectoryUnknown, add_directory_options, audit_directory
+from gateway.cli.options import COULD_NOT_RUN
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -16,6 +17,7 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         help="tell what happened to a request, from the audit journal",
         description="Tells who asked, which rule was nearest, each check with what was wanted and presented, what AWS "
         "said, and what to do next. For administrators: it shows the rules' values.",
+        epilog="Exit codes: 0 told, 1 no record of it, 2 could not run.",
     )
     parser.add_argument(
         "what",

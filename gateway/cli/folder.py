@@ -23,9 +23,9 @@ class Loaded:
     audit: AuditShape
 
 
-def load_folder(folder: Path, *, dev: bool) -> Loaded:
-    """Read and compile a folder as `serve` does. Raises NotADirectoryError."""
-    sources = load_sources(folder, lenient=dev)
+def load_folder(folder: Path, *, dev: bool, lenient: bool) -> Loaded:
+    """Read and compile a folder. lenient: as `load_sources` says. Raises NotADirectoryError."""
+    sources = load_sources(folder, lenient=lenient)
     compiled = compile_policy(sources, dev=dev, today=datetime.now(tz=UTC).date())
     shape = sources.gateway.shape if sources.gateway else None
     return Loaded(
@@ -36,10 +36,10 @@ def load_folder(folder: Path, *, dev: bool) -> Loaded:
     )
 
 
-def load_or_complain(folder: Path, *, dev: bool, command: str) -> Loaded | None:
+def load_or_complain(folder: Path, *, dev: bool, lenient: bool, command: str) -> Loaded | None:
     """Return the folder when its files can be served; else say on stderr why not and return None."""
     try:
-        loaded = load_folder(folder, dev=dev)
+        loaded = load_folder(folder, dev=dev, lenient=lenient)
     except NotADirectoryError:
         print(
             f"oidc-gateway {command}: there is no folder {folder}. Name the one with gateway.yaml: --config DIR.",

@@ -1,53 +1,109 @@
-"""The command `oidc-gateway`: one parser, the groups of commands, and how every failure leaves the process."""
+"""The command `oidc-gateway`: one parser, the commands, and how every failure leaves the process."""
 
 import argparse
+import io
+import os
+import signal
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from importlib.metadata import version
+from typing import Final
 
-from gateway.cli import audit, check, decide, dev, explain, serve
+from gateway.cli.options import COULD_NOT_RUN
 
-#: sysexits-free and the same for every command: 0 good, 1 findings or refused, 2 could not run.
-COULD_NOT_RUN = 2
-_INTERRUPTED = 130
+#: In the order in which people meet them; each is a module beside this one.
+COMMANDS: Final = ("serve", "check", "decide", "explain", "audit", "dev")
 
-_EPILOG = """\
+_INTERRUPTED: Final = 128 + signal.SIGINT
+_READER_GONE: Final = 128 + signal.SIGPIPE
+_EXIT_CODES: Final = "Exit codes: 0 good, 1 findings or refused, 2 could not run."
+_EPILOG: Final = f"""\
 Start here:
   scripts/demo                          the main job on this machine, no account needed
   oidc-gateway dev                      keep that environment running, to play with
   oidc-gateway check config/            every problem of every file, with its place and its fix
   oidc-gateway serve --config config/   serve real AWS
 
-Exit codes: 0 good, 1 findings or refused, 2 could not run.
+{_EXIT_CODES} COMMAND --help says more.
 """
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """Return the parser of every command."""
-    parser = argparse.ArgumentParser(
+class CommandParser(argparse.ArgumentParser):
+    """Of the command and of each below it: every help text names the exit codes, and no option can be abbreviated."""
+
+    def __init__(self, **options: object) -> None:
+        # An abbreviation would change its meaning, or lose it, with the next option that begins alike.
+        given = {"epilog": _EXIT_CODES, **options, "allow_abbrev": False}
+        super().__init__(**given)  # type: ignore[arg-type]  # handed on as argparse itself gives them
+        self.set_defaults(parser=self)
+
+
+def build_parser(commands: Sequence[str] = COMMANDS) -> CommandParser:
+    """Return the parser of these commands."""
+    parser = CommandParser(
         prog="oidc-gateway",
         description="Trades OIDC identity tokens for scoped AWS credentials and starts Step Functions executions.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
-    parser.add_argument("--version", action="version", version=f"oidc-gateway {version('oidc-gateway')}")
-    commands = parser.add_subparsers(metavar="COMMAND", title="commands", required=True)
-    for group in (serve, check, decide, explain, audit, dev):
-        group.add_parser(commands)
+    parser.add_argument(
+        "--version",
+        action="version",
+        version=f"oidc-gateway {version('oidc-gateway')}",
+        help="show the version and exit",
+    )
+    below = parser.add_subparsers(metavar="COMMAND", title="commands", required=True)
+    for name in commands:
+        import_module(f"gateway.cli.{name}").add_parser(below)
     return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    parsed = build_parser().parse_args(arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal that is not UTF-8 shows what it can
     try:
-        code: int = parsed.run(parsed)
-        sys.stdout.flush()
+        code = _run(sys.argv[1:] if arguments is None else arguments)
+        if sys.stdout is not None:  # as `>&-` leaves it
+            sys.stdout.flush()
     except KeyboardInterrupt:
         return _INTERRUPTED
     except BrokenPipeError:
-        # The reader of our output has gone, as `… | head` does; nothing is wrong, and nothing more can be said.
-        sys.stderr.close()
-        return 0
+        # The reader of our output has gone, as `… | head` does; nothing can be said any more. Not 0: findings that
+        # nobody read must not look like none.
+        _forget_output()
+        return _READER_GONE
+    except OSError as fault:
+        _forget_output()
+        place = f"{fault.filename}: " if fault.filename else ""
+        print(f"oidc-gateway: {place}{fault.strerror or fault}", file=sys.stderr)
+        return COULD_NOT_RUN
     return code
+
+
+def _run(arguments: Sequence[str]) -> int:
+    try:
+        parsed, unknown = build_parser(_needed(arguments)).parse_known_args(arguments)
+        if unknown:
+            # With the usage of the command that does not know them.
+            parsed.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+        code: int = parsed.run(parsed)
+    except SystemExit as end:  # argparse has said all there is to say
+        return end.code if isinstance(end.code, int) else 0
+    return code
+
+
+def _needed(arguments: Sequence[str]) -> Sequence[str]:
+    """Return the one command that is asked for, so that the others' libraries need not be loaded, else all of them."""
+    word = next((argument for argument in arguments if not argument.startswith("-")), None)
+    if word is None and "--version" in arguments:
+        return ()
+    return (word,) if word in COMMANDS else COMMANDS
+
+
+def _forget_output() -> None:
+    # Otherwise Python tries once more to write what is left in the buffer, and prints that it could not.
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.close(nowhere)

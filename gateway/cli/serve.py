@@ -1,6 +1,7 @@
 """`oidc-gateway serve`: settings, files, and the server around the application."""
 
 import argparse
+import logging
 import os
 import sys
 from contextlib import closing
@@ -9,11 +10,12 @@ from pathlib import Path
 from gateway.app import assemble, build_app
 from gateway.cli.folder import load_or_complain
 from gateway.cli.logs import configure_logging
+from gateway.cli.options import CONFIG_VARIABLE, COULD_NOT_RUN, default_config
 from gateway.doors.server import CannotServe, Listen, ShutdownTimes, TlsFiles, run_server
 from gateway.errors import GatewayError
-from gateway.settings import PREFIX, SETTINGS, SettingInvalid, Settings, load_settings
+from gateway.settings import SETTINGS, SettingInvalid, Settings, load_settings
 
-COULD_NOT_RUN = 2
+_log = logging.getLogger(__name__)
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -31,7 +33,7 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         ),
     )
     parser.add_argument(
-        "--config", type=Path, metavar="DIR", default=None, help=f"the files (${PREFIX}CONFIG, or config)"
+        "--config", type=Path, metavar="DIR", default=None, help=f"the files (${CONFIG_VARIABLE}, or config)"
     )
     parser.add_argument(
         "--host", dest="server.host", metavar="ADDRESS", help="address to listen on (127.0.0.1)"
@@ -59,8 +61,8 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command and return its exit code."""
-    folder = arguments.config or Path(os.environ.get(f"{PREFIX}CONFIG") or "config")
-    loaded = load_or_complain(folder, dev=arguments.dev, command="serve")
+    folder = arguments.config or default_config()
+    loaded = load_or_complain(folder, dev=arguments.dev, lenient=arguments.dev, command="serve")
     if loaded is None:
         return COULD_NOT_RUN
     given = vars(arguments)
@@ -89,25 +91,38 @@ def run(arguments: argparse.Namespace) -> int:
 def _serve(settings: Settings) -> int:
     parts = assemble(settings)
     listening: list[str] = []
+    faults: list[Exception] = []
 
     def announce(url: str) -> None:
         listening.append(url)
         print(f"Listening on {url}", file=sys.stderr, flush=True)
 
+    def failed(fault: Exception) -> None:
+        faults.append(fault)
+        # It would log the first line of a traceback now; what happened is said below.
+        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
+
     tls = None
     if settings.tls_certificate and settings.tls_key:
         tls = TlsFiles(certificate=settings.tls_certificate, key=settings.tls_key)
-    return run_server(
-        build_app(parts, public_url=lambda: settings.public_url or listening[0]),
-        listen=Listen(
-            host=settings.host, port=settings.port, tls=tls, behind_tls_proxy=settings.behind_tls_proxy
-        ),
-        draining=parts.draining,
-        count_refused=lambda reason: parts.metrics.connections_refused.labels(reason).inc(),
-        announce=announce,
-        times=ShutdownTimes(serve_on_s=settings.serve_on_s, finish_s=settings.drain_s),
-        allow_root=settings.allow_root,
-    )
+    try:
+        return run_server(
+            build_app(parts, public_url=lambda: settings.public_url or listening[0], on_failed_start=failed),
+            listen=Listen(
+                host=settings.host, port=settings.port, tls=tls, behind_tls_proxy=settings.behind_tls_proxy
+            ),
+            draining=parts.draining,
+            count_refused=lambda reason: parts.metrics.connections_refused.labels(reason).inc(),
+            announce=announce,
+            times=ShutdownTimes(serve_on_s=settings.serve_on_s, finish_s=settings.drain_s),
+            allow_root=settings.allow_root,
+        )
+    except CannotServe:
+        for fault in faults:
+            _log.critical("could not start", exc_info=fault)
+            if isinstance(fault, GatewayError):
+                raise fault from None  # it says better what is wrong
+        raise
 
 
 def _could_not_run(reason: str) -> int:
