@@ -84,6 +84,9 @@ def decide(claims: Claims, wish: Wish, policy: Policy, *, now: float) -> Allowed
         # Judged before any name is looked up: answers alike for names that exist and names that do not.
         return Denied(code=_mismatch(required, claims.members), checks=required)
     drawers = _drawers(claims.issuer, wish, policy)
+    if isinstance(wish, Obtain):
+        # What nobody may obtain in this form is as unknown as what nobody may obtain at all.
+        drawers = tuple(drawer for drawer in drawers if wish.form in drawer.forms)
     if not drawers:
         return Denied(
             code=ErrorCode.TARGET_UNKNOWN if isinstance(wish, Obtain) else ErrorCode.WORKFLOW_UNKNOWN

@@ -36,7 +36,7 @@ class Drawer:
     claims: the claims that entries are filed under; few, whatever the number of rules.
     """
 
-    __slots__ = ("_by_claim", "_loose", "claims", "targets")
+    __slots__ = ("_by_claim", "_loose", "claims", "forms", "targets")
 
     def __init__(self, entries: Iterable[Filed]) -> None:
         kept = tuple(entries)
@@ -58,6 +58,7 @@ class Drawer:
         self._loose = tuple(loose)
         self.claims = tuple(dict.fromkeys(claim for claim, _ in self._by_claim))
         self.targets = frozenset(entry.grant.target.name for entry in kept)
+        self.forms = frozenset(entry.grant.form for entry in kept)
 
     def candidates(self, members: Mapping[str, object]) -> Iterator[Filed]:
         """Yield every entry that these claims could satisfy, each once. The others certainly fail."""

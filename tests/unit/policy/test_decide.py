@@ -152,6 +152,14 @@ def test_a_workflow_that_no_token_of_this_issuer_may_start_is_unknown_like_one_t
     assert hidden == absent == Denied(code=ErrorCode.WORKFLOW_UNKNOWN)
 
 
+def test_a_target_that_nobody_may_obtain_in_this_form_is_unknown() -> None:
+    rules = policy(rule("r", [is_("sub", "s")], obtain()))
+
+    answer = ask(rules, Obtain(target="deployer", form="vault-token"), sub="s")
+
+    assert answer == Denied(code=ErrorCode.TARGET_UNKNOWN)
+
+
 def test_an_unknown_target_is_named_as_such() -> None:
     answer = ask(
         policy(MAIN), Start(workflow="deploy", target="other"), repository_id="4711", ref="refs/heads/main"
