@@ -13,7 +13,7 @@ from gateway.dev.demo import Demo, StepFailed, variables_file
 from gateway.dev.environment import DEFAULT_PORT, Environment, environment
 from gateway.dev.environments import EnvironmentNotBuilt
 from gateway.dev.folder import NotRunning, find_running
-from gateway.dev.keep import Ended, ended_by_signals, keep_running, welcome
+from gateway.dev.keep import Ended, command_name, ended_by_signals, keep_running, welcome
 from gateway.dev.ordering import order_token
 from gateway.dev.screen import Screen
 from gateway.dev.tokens import OrderInvalid, TokenOrder, parse_claim
@@ -91,7 +91,7 @@ def _run_demo(arguments: argparse.Namespace) -> int:
 def _tell(running: Environment) -> int:
     status = _told(running)
     if status == 0:
-        print("To paste the commands yourself: scripts/demo --keep. To play on: oidc-gateway dev.")
+        print(f"To paste the commands yourself: scripts/demo --keep. To play on: {command_name()} dev.")
     return status
 
 

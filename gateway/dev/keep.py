@@ -1,6 +1,9 @@
 """Keeps an environment running for a person: says what is where, follows the files, and ends cleanly."""
 
+import os
+import shutil
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -40,9 +43,18 @@ def ended_by_signals() -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
+def command_name() -> str:
+    """Return what to type for our command here: its name, or its path when the virtual environment is not active."""
+    path = Path(sys.executable).with_name("oidc-gateway")
+    if shutil.which("oidc-gateway") or not path.exists():
+        return "oidc-gateway"
+    return min(os.path.relpath(path), str(path), key=len)
+
+
 def welcome(environment: Environment) -> list[str]:
     """Return what a person wants to know first, as lines."""
     url, issuers = environment.url, environment.issuers
+    command = command_name()
     names = sorted([*issuers.by_name, *issuers.elsewhere])
     return [
         "",
@@ -53,14 +65,14 @@ def welcome(environment: Environment) -> list[str]:
         f"Audit      {environment.audit}",
         "",
         "In another terminal:",
-        "  TOKEN=$(oidc-gateway dev token --issuer github)",
+        f"  TOKEN=$({command} dev token --issuer github)",
         f'  curl -s {url}/v1/whoami -H "Authorization: Bearer $TOKEN"',
         f'  curl -s {url}/v1/executions -H "Authorization: Bearer $TOKEN" \\',
         "      -H 'Idempotency-Key: 1' -H 'Content-Type: application/json' \\",
         """      -d '{"workflow": "deploy-payments", "input": {"version": "1.4.2"}}'""",
         "",
-        "  oidc-gateway dev token --issuer github --claim ref=refs/heads/x    # another branch: 403, and why",
-        "  oidc-gateway dev token --issuer github --expires-in=-5m            # expired: 401",
+        f"  {command} dev token --issuer github --claim ref=refs/heads/x    # another branch: 403, and why",
+        f"  {command} dev token --issuer github --expires-in=-5m            # expired: 401",
         "",
         "Ctrl-C ends everything and leaves nothing behind.",
         "",

@@ -1,9 +1,12 @@
 """The demo from beginning to end: the real command, real tokens, an AWS that enforces, and every answer checked."""
 
+import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -60,6 +63,67 @@ def test_the_demo_shows_no_token_and_no_secret(told: "subprocess.CompletedProces
 
 def test_the_demo_fits_a_terminal_of_a_hundred_columns(told: "subprocess.CompletedProcess[str]") -> None:
     assert [line for line in told.stdout.splitlines() if len(line) > 100] == []
+
+
+def pasteable(screen: str) -> list[str]:
+    """Return the shell commands of the screen, each with its continuation lines."""
+    commands: list[str] = []
+    continued = False
+    for line in screen.splitlines():
+        if line.startswith("    $ "):
+            commands.append(line[6:])
+        elif continued:
+            commands[-1] += "\n" + line
+        continued = commands != [] and commands[-1].endswith("\\") and line.endswith("\\")
+    return commands
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+def test_the_commands_on_the_screen_can_be_pasted_while_the_environment_is_kept(tmp_path: Path) -> None:
+    with (
+        (tmp_path / "output").open("w") as output,
+        subprocess.Popen(
+            [sys.executable, "-m", "gateway", "dev", "demo", "--keep"],
+            cwd=REPOSITORY,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        ) as kept,
+    ):
+        try:
+            deadline = time.monotonic() + _LIMIT_S
+            while "Ctrl-C ends everything" not in (tmp_path / "output").read_text():
+                assert kept.poll() is None
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+            screen = (tmp_path / "output").read_text()
+            variables = screen.partition("pasted after: ")[2].splitlines()[0]
+            answers = [
+                paste(command, variables) for command in pasteable(screen) if command.startswith("curl")
+            ]
+        finally:
+            kept.send_signal(signal.SIGINT)
+            kept.wait(60)
+
+    assert kept.returncode == 0
+    assert json.loads(answers[0])["status"] == "SUCCEEDED"  # the same key: the same execution
+    assert {json.loads(answer).get("code") for answer in answers[3:9]} == {
+        "idempotency_conflict",
+        "idempotency_key_missing",
+        "input_invalid",
+        "claim_mismatch",
+        "token_signature_invalid",
+        "aws_denied",
+    }
+    assert "access_token" in json.loads(answers[9])
+    assert answers[-2].startswith("day,payouts")
+    assert "AccessDenied" in answers[-1]
+
+
+def paste(command: str, variables: str) -> str:
+    return subprocess.run(
+        ["bash", "-c", f"{variables}\n{command}"], capture_output=True, text=True, timeout=60, check=True
+    ).stdout
 
 
 def test_a_step_that_is_not_as_it_should_be_ends_the_demo_and_says_what_was_expected(tmp_path: Path) -> None:
