@@ -79,6 +79,7 @@ def shape_document(document: Document, shape: type[Shape]) -> Shaped[Shape]:
     rules = data.get("rules")
     indices = list(range(len(rules))) if isinstance(rules, list) else []
     made: Shape | None = None
+    taken_out: set[object] = set()
     for _ in range(_ROUNDS):
         try:
             made = shape.model_validate(data)
@@ -94,11 +95,18 @@ def shape_document(document: Document, shape: type[Shape]) -> Shaped[Shape]:
                     )
                 )
                 break
-            mistakes = error.errors(include_url=False)
+            mistakes = [
+                mistake
+                for mistake in error.errors(include_url=False)
+                # What an earlier round took out because it was wrong is not missing.
+                if mistake["type"] != "missing" or mistake["loc"][0] not in taken_out
+            ]
             found.extend(
                 explain(document, _real_path(data, mistake), mistake, indices) for mistake in mistakes
             )
+            before = set(data)
             data, indices = _without(data, mistakes, indices)
+            taken_out |= before - set(data)
     return Shaped(
         document=document,
         shape=made,
@@ -170,7 +178,8 @@ def _without(
     dropped_rules: set[int] = set()
     for mistake in mistakes:
         path = _real_path(data, mistake)
-        if mistake["type"] == "extra_forbidden" or (len(path) == 3 and path[2] in _SIMPLE):
+        is_unknown = mistake["type"] == "extra_forbidden" and len(path) <= 3
+        if is_unknown or (len(path) == 3 and path[2] in _SIMPLE):
             _drop(kept, path)
         elif len(path) >= 2 and path[0] in _SECTIONS:
             if isinstance(path[1], int):

@@ -1,0 +1,190 @@
+import pytest
+
+from gateway.files.document import read_document
+from gateway.files.schema import GatewayShape, MappingShape, TargetsShape
+from gateway.files.shapes import Shaped, shape_document
+from gateway.files.source import Source
+
+RULE = "why: w, issuer: github, claims: {sub: x}, grants: [{obtain: t}]"
+
+
+def mapping(text: str) -> Shaped[MappingShape]:
+    source = Source(file="m.yaml", digest="", text=f"format: oidc-gateway/mapping.v1\n{text}", findings=())
+    return shape_document(read_document(source), MappingShape)
+
+
+def gateway(text: str) -> Shaped[GatewayShape]:
+    source = Source(file="g.yaml", digest="", text=f"format: oidc-gateway/gateway.v1\n{text}", findings=())
+    return shape_document(read_document(source), GatewayShape)
+
+
+def targets(text: str) -> Shaped[TargetsShape]:
+    source = Source(file="t.yaml", digest="", text=f"format: oidc-gateway/targets.v1\n{text}", findings=())
+    return shape_document(read_document(source), TargetsShape)
+
+
+@pytest.mark.requirement("MP-01")
+@pytest.mark.parametrize(
+    ("text", "place", "message", "fix"),
+    [
+        pytest.param(
+            f"rules:\n  - {{name: a, {RULE}, clams: {{}}}}",
+            "m.yaml:3:80",
+            '"clams" is not known in Rule "a".',
+            "Did you mean claims?",
+            id="unknown-key",
+        ),
+        pytest.param(
+            "rules:\n  - {name: a, issuer: i, claims: {sub: x}, grants: [{obtain: t}]}",
+            "m.yaml:3:5",
+            'Rule "a" has no why.',
+            "Add why: Why it exists: a ticket and a sentence.",
+            id="missing-key",
+        ),
+        pytest.param(
+            f"rules:\n  - {{name: Deploy, {RULE}}}",
+            "m.yaml:3:12",
+            '"Deploy" is no name.',
+            "Use 1 to 63 lower-case letters, digits, - and _; begin and end with a letter or digit.",
+            id="name",
+        ),
+        pytest.param("rules: 3", "m.yaml:2:8", "rules is not a list.", "Write [3].", id="type"),
+        pytest.param(
+            "rules:\n  - {name: a, why: w, issuer: i, claims: {}, grants: [{obtain: t}]}",
+            "m.yaml:3:42",
+            "A rule without claims binds nobody.",
+            "Name the claims that must hold.",
+            id="no-claims",
+        ),
+        pytest.param(
+            "rules:\n  - {name: a, why: w, issuer: i, claims: {a: {any_off: [x]}}, grants: [{obtain: t}]}",
+            "m.yaml:3:47",
+            '"any_off" is not known in a.',
+            "Did you mean any_of?",
+            id="operator",
+        ),
+        pytest.param(
+            "rules:\n  - {name: a, why: w, issuer: i, claims: {a: {any_of: [x], scope: z}}, grants: [{obtain: t}]}",
+            "m.yaml:3:46",
+            "A claim has exactly one operator.",
+            "Keep one of any_of, contains, contains_any, contains_all, scope, absent.",
+            id="two-operators",
+        ),
+        pytest.param(
+            "rules:\n  - {name: a, why: w, issuer: i, claims: {a: {absent: false}}, grants: [{obtain: t}]}",
+            "m.yaml:3:55",
+            "absent cannot be false.",
+            "Write true.",
+            id="absent-false",
+        ),
+        pytest.param(
+            "rules:\n  - {name: a, why: w, issuer: i, claims: {a: [x]}, grants: [{obtain: t}]}",
+            "m.yaml:3:46",
+            "a is not text, a whole number, true or false.",
+            "Write one value, or one operator such as any_of: […].",
+            id="list-as-value",
+        ),
+        pytest.param(
+            "rules:\n  - {name: a, why: w, issuer: i, claims: {a: b}, grants: [{obtain: t, form: vault-token}]}",
+            "m.yaml:3:77",
+            "form: vault-token is not supported by this version: it hands out AWS credentials only.",
+            "Remove the grant, or keep it for a version that supports Vault.",
+            id="vault-token",
+        ),
+        pytest.param(
+            f"rules:\n  - {{name: a, {RULE}, last_day: soon}}",
+            "m.yaml:3:90",
+            '"soon" is no day.',
+            'Write it as "2027-01-31", in quotes.',
+            id="day",
+        ),
+    ],
+)
+def test_a_wrong_shape_is_said_in_our_words_with_its_place_and_a_fix(
+    text: str, place: str, message: str, fix: str
+) -> None:
+    (finding,) = mapping(text).findings
+
+    assert (str(finding.place), finding.message, finding.fix) == (place, message, fix)
+
+
+@pytest.mark.requirement("MP-01")
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        pytest.param("rules: []\n", "format_unknown", id="none"),
+        pytest.param("rules: []\nformat: oidc-gateway/mapping.v1\n", "format_unknown", id="not-first"),
+        pytest.param("format: oidc-gateway/mapping.v2\nrules: []\n", "format_unknown", id="later-version"),
+        pytest.param("format: oidc-gateway/targets.v1\nroles: {}\n", "format_unknown", id="other-format"),
+        pytest.param("- a\n", "value_type", id="list"),
+    ],
+)
+def test_format_is_the_first_key_of_every_file(text: str, code: str) -> None:
+    document = read_document(Source(file="m.yaml", digest="", text=text, findings=()))
+
+    assert [finding.code for finding in shape_document(document, MappingShape).findings] == [code]
+
+
+def test_a_wrong_entry_leaves_the_others_standing_and_their_places_true() -> None:
+    shaped = mapping(
+        f"rules:\n  - {{name: A, {RULE}}}\n  - {{name: b, {RULE}}}\n  - 3\n  - {{name: c, {RULE}}}"
+    )
+
+    assert shaped.shape is not None
+    assert [rule.name for rule in shaped.shape.rules] == ["b", "c"]
+    assert shaped.indices == (1, 3)
+    assert not shaped.sound
+
+
+def test_a_wrong_default_of_an_entry_does_not_hide_its_other_mistakes() -> None:
+    shaped = targets("roles:\n  r: {arn: x, duration: 900}\n")
+
+    assert shaped.shape is not None
+    assert shaped.shape.roles["r"].arn == "x"
+    assert [finding.message for finding in shaped.findings] == ["duration is not a duration."]
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [("vaults: {main: {}}", "vaults"), ("state: {redis: x}", "state")],
+    ids=["vault", "state"],
+)
+def test_what_a_later_version_will_know_is_refused_in_plain_words(text: str, key: str) -> None:
+    shaped = gateway(f"issuers: {{a: {{preset: generic}}}}\naws: {{region: eu-west-1}}\n{text}\n")
+
+    (finding,) = shaped.findings
+
+    assert finding.code == ("vault_unsupported" if key == "vaults" else "field_unknown")
+    assert key in finding.message
+
+
+def test_a_value_that_was_refused_as_yaml_is_not_refused_again_as_a_type() -> None:
+    shaped = mapping(f"rules:\n  - {{name: a, {RULE.replace('why: w', 'why: ~')}}}")
+
+    assert [finding.code for finding in shaped.findings] == ["yaml_type"]
+
+
+@pytest.mark.requirement("MP-03")
+@pytest.mark.parametrize(("count", "good"), [(32, True), (33, False)], ids=["limit", "more"])
+def test_a_rule_has_at_most_32_conditions(count: int, good: bool) -> None:
+    claims = ", ".join(f"c{number}: x" for number in range(count))
+
+    shaped = mapping(f"rules:\n  - {{name: a, {RULE.replace('sub: x', claims)}}}")
+
+    assert [finding.code for finding in shaped.findings] == ([] if good else ["limit_exceeded"])
+
+
+@pytest.mark.requirement("MP-03")
+@pytest.mark.parametrize(("count", "good"), [(64, True), (65, False)], ids=["limit", "more"])
+def test_there_are_at_most_64_issuers(count: int, good: bool) -> None:
+    issuers = ", ".join(f"i{number}: {{preset: generic}}" for number in range(count))
+
+    shaped = gateway(f"issuers: {{{issuers}}}\naws: {{region: eu-west-1}}\n")
+
+    assert [finding.code for finding in shaped.findings] == ([] if good else ["limit_exceeded"])
+
+
+def test_a_file_of_another_kind_is_not_refused_word_by_word() -> None:
+    shaped = mapping("rules: [" + "{a: 1}, " * 3_000 + "]")
+
+    assert [finding.code for finding in shaped.findings] == ["limit_exceeded"]
