@@ -1,0 +1,319 @@
+"""Settings: read once, a flag before the environment before the files before the default, and nothing misspelt is overlooked."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from gateway.files.schema import AuditShape, ServerShape
+from gateway.settings import OTHER_VARIABLES, SETTINGS, SettingInvalid, Settings, load_settings
+
+VARIABLE = {setting.path: setting.variable for setting in SETTINGS}
+FLAG = {setting.path: setting.flag for setting in SETTINGS}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One setting, a different value in each place that can give it, and what becomes of each.
+
+    attribute: of Settings. beside: what else the file has to say with it.
+    """
+
+    path: str
+    attribute: str
+    default: object
+    file: tuple[object, object]
+    environment: tuple[str, object]
+    flag: tuple[object, object] | None = None
+    beside: Mapping[str, object] | None = None
+
+
+CASES = (
+    Case(
+        path="server.host",
+        attribute="host",
+        default="127.0.0.1",
+        file=("::1", "::1"),
+        environment=("127.0.0.2", "127.0.0.2"),
+        flag=("127.0.0.3", "127.0.0.3"),
+    ),
+    Case(
+        path="server.port",
+        attribute="port",
+        default=8080,
+        file=(8081, 8081),
+        environment=("8082", 8082),
+        flag=(8083, 8083),
+    ),
+    Case(
+        path="server.public_url",
+        attribute="public_url",
+        default=None,
+        file=("https://gateway.acme.example/", "https://gateway.acme.example"),
+        environment=("https://other.acme.example", "https://other.acme.example"),
+    ),
+    Case(
+        path="server.log",
+        attribute="log",
+        default="json",
+        file=("console", "console"),
+        environment=("json", "json"),
+        flag=("console", "console"),
+    ),
+    Case(
+        path="server.behind_tls_proxy",
+        attribute="behind_tls_proxy",
+        default=False,
+        file=(True, True),
+        environment=("false", False),
+    ),
+    Case(
+        path="server.tls.certificate",
+        attribute="tls_certificate",
+        default=None,
+        file=("/tls/file.pem", Path("/tls/file.pem")),
+        environment=("/tls/variable.pem", Path("/tls/variable.pem")),
+        beside={"server.tls.key": "/tls/key.pem"},
+    ),
+    Case(
+        path="server.tls.key",
+        attribute="tls_key",
+        default=None,
+        file=("/tls/file.pem", Path("/tls/file.pem")),
+        environment=("/tls/variable.pem", Path("/tls/variable.pem")),
+        beside={"server.tls.certificate": "/tls/certificate.pem"},
+    ),
+    Case(
+        path="server.max_concurrency",
+        attribute="max_concurrency",
+        default=ServerShape().max_concurrency,
+        file=(10, 10),
+        environment=("20", 20),
+    ),
+    Case(
+        path="server.serve_on",
+        attribute="serve_on_s",
+        default=5,
+        file=("1m", 60),
+        environment=("2s", 2),
+    ),
+    Case(path="server.drain", attribute="drain_s", default=25, file=("1m", 60), environment=("2s", 2)),
+    Case(
+        path="audit.directory",
+        attribute="audit_directory",
+        default=Path("audit"),
+        file=("/file", Path("/file")),
+        environment=("/variable", Path("/variable")),
+        flag=("/flag", Path("/flag")),
+    ),
+    Case(
+        path="audit.rotate_bytes",
+        attribute="audit_rotate_bytes",
+        default=64 * 1024 * 1024,
+        file=(65_536, 65_536),
+        environment=("131072", 131_072),
+    ),
+)
+EACH = pytest.mark.parametrize("case", CASES, ids=lambda case: case.path)
+
+
+def load(
+    written: Mapping[str, object] | None = None,
+    environment: Mapping[str, str] | None = None,
+    flags: Mapping[str, object] | None = None,
+    *,
+    dev: bool = False,
+    allow_root: bool = False,
+) -> Settings:
+    """Load settings. written, flags: by path, such as `server.tls.key`."""
+    blocks: dict[str, dict[str, object]] = {"server": {}, "audit": {}}
+    for path, value in (written or {}).items():
+        *above, name = path.split(".")
+        block = blocks[above[0]]
+        for key in above[1:]:
+            inner = block.setdefault(key, {})
+            assert isinstance(inner, dict)
+            block = inner
+        block[name] = value
+    return load_settings(
+        config=Path("config"),
+        server=ServerShape.model_validate(blocks["server"]),
+        audit=AuditShape.model_validate(blocks["audit"]),
+        environment=environment or {},
+        flags=flags or {},
+        dev=dev,
+        allow_root=allow_root,
+    )
+
+
+def test_every_setting_has_a_case_here() -> None:
+    assert [case.path for case in CASES] == [setting.path for setting in SETTINGS]
+
+
+@EACH
+def test_a_setting_that_nobody_gives_has_its_default(case: Case) -> None:
+    assert getattr(load(), case.attribute) == case.default
+
+
+@EACH
+def test_the_file_wins_over_the_default(case: Case) -> None:
+    value, expected = case.file
+
+    assert getattr(load({case.path: value, **(case.beside or {})}), case.attribute) == expected
+
+
+@EACH
+def test_the_environment_wins_over_the_file(case: Case) -> None:
+    value, expected = case.environment
+
+    settings = load({case.path: case.file[0], **(case.beside or {})}, {VARIABLE[case.path]: value})
+
+    assert getattr(settings, case.attribute) == expected
+
+
+@EACH
+def test_a_variable_without_a_value_counts_as_not_set(case: Case) -> None:
+    written = {case.path: case.file[0], **(case.beside or {})}
+
+    assert getattr(load(written, {VARIABLE[case.path]: ""}), case.attribute) == case.file[1]
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.flag], ids=lambda case: case.path)
+def test_a_flag_wins_over_everything(case: Case) -> None:
+    assert case.flag is not None
+    value, expected = case.flag
+
+    settings = load({case.path: case.file[0]}, {VARIABLE[case.path]: case.environment[0]}, {case.path: value})
+
+    assert getattr(settings, case.attribute) == expected
+
+
+def test_the_flags_are_those_that_have_a_case() -> None:
+    assert [case.path for case in CASES if case.flag] == [path for path, flag in FLAG.items() if flag]
+
+
+@pytest.mark.requirement("HT-16")
+def test_certificate_and_key_may_come_from_the_environment_alone() -> None:
+    settings = load(environment={"OIDC_GATEWAY_TLS_CERTIFICATE": "/a.pem", "OIDC_GATEWAY_TLS_KEY": "/b.pem"})
+
+    assert (settings.tls_certificate, settings.tls_key) == (Path("/a.pem"), Path("/b.pem"))
+
+
+@pytest.mark.parametrize(
+    ("dev", "allow_root", "expected"),
+    [
+        pytest.param(False, False, False, id="neither"),
+        pytest.param(True, False, True, id="--dev"),
+        pytest.param(False, True, True, id="--allow-root"),
+    ],
+)
+def test_root_is_allowed_where_it_was_asked_for(dev: bool, allow_root: bool, expected: bool) -> None:
+    assert load(dev=dev, allow_root=allow_root).allow_root is expected
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        pytest.param("PORT", "http", "must be a whole number, not 'http'.", id="no number"),
+        pytest.param("PORT", "65536", "must be at most 65535, not '65536'.", id="too great"),
+        pytest.param("PORT", "-1", "must be at least 0, not '-1'.", id="too small"),
+        pytest.param("PORT", "80.5", "must be a whole number, not '80.5'.", id="fraction"),
+        pytest.param("LOG", "xml", "must be 'json' or 'console', not 'xml'.", id="no choice"),
+        pytest.param("BEHIND_TLS_PROXY", "maybe", "must be true or false, not 'maybe'.", id="no switch"),
+        pytest.param("DRAIN", "25", "must be a time such as 30s, 15m or 1h, not '25'.", id="no unit"),
+        pytest.param("SERVE_ON", "0s", "must be a time such as 30s, 15m or 1h, not '0s'.", id="no time"),
+        pytest.param(
+            "PUBLIC_URL",
+            "gateway",
+            "must be a URL such as https://gateway.acme.example, without query and fragment, not 'gateway'.",
+            id="no URL",
+        ),
+        pytest.param(
+            "TLS_CERTIFICATE",
+            "/a.pem",
+            "server.tls.key is missing; it goes with the other half of TLS ($OIDC_GATEWAY_TLS_KEY).",
+            id="half of TLS",
+        ),
+        pytest.param("AUDIT_ROTATE_BYTES", "1", "must be at least 65536, not '1'.", id="too small a file"),
+    ],
+)
+def test_a_variable_that_cannot_be_used_is_named_and_what_it_must_be(
+    name: str, value: str, said: str
+) -> None:
+    variable = f"OIDC_GATEWAY_{name}"
+
+    with pytest.raises(SettingInvalid) as refused:
+        load(environment={variable: value})
+
+    assert str(refused.value) == (said if said.startswith("server.") else f"{variable} {said}")
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "said"),
+    [
+        pytest.param(
+            "server.port", 65536, "--port must be at most 65535, not 65536.", id="too great a number"
+        ),
+        pytest.param("audit.directory", "", "--audit must not be empty.", id="empty"),
+    ],
+)
+def test_a_flag_that_cannot_be_used_is_named_as_it_was_written(path: str, value: object, said: str) -> None:
+    with pytest.raises(SettingInvalid) as refused:
+        load(flags={path: value})
+
+    assert str(refused.value) == said
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        pytest.param(
+            "OIDC_GATEWAY_PROT",
+            "OIDC_GATEWAY_PROT is no setting. Did you mean OIDC_GATEWAY_PORT?",
+            id="letters swapped",
+        ),
+        pytest.param(
+            "OIDC_GATEWAY_MAX_CONCURENCY",
+            "OIDC_GATEWAY_MAX_CONCURENCY is no setting. Did you mean OIDC_GATEWAY_MAX_CONCURRENCY?",
+            id="letter missing",
+        ),
+        pytest.param(
+            "OIDC_GATEWAY_AUDIT_DIR",
+            "OIDC_GATEWAY_AUDIT_DIR is no setting. Did you mean OIDC_GATEWAY_AUDIT_DIRECTORY?",
+            id="shortened",
+        ),
+    ],
+)
+def test_a_misspelt_variable_is_refused_with_the_one_that_was_meant(name: str, said: str) -> None:
+    with pytest.raises(SettingInvalid) as refused:
+        load(environment={name: "1"})
+
+    assert str(refused.value) == said
+
+
+def test_other_programs_variables_and_the_folder_s_are_no_business_of_the_settings() -> None:
+    environment = {"PORT": "1", "AWS_REGION": "us-east-1", "HTTPS_PROXY": "http://proxy.example:3128"}
+
+    assert load(environment=environment | dict.fromkeys(OTHER_VARIABLES, "elsewhere")) == load()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        pytest.param("OIDC_GATEWAY_PORT", "tcp://10.96.0.7:8080", id="PORT"),
+        pytest.param("OIDC_GATEWAY_SERVICE_HOST", "10.96.0.7", id="SERVICE_HOST"),
+        pytest.param("OIDC_GATEWAY_SERVICE_PORT", "8080", id="SERVICE_PORT"),
+        pytest.param("OIDC_GATEWAY_SERVICE_PORT_HTTPS", "8443", id="named port"),
+        pytest.param("OIDC_GATEWAY_PORT_8080_TCP", "tcp://10.96.0.7:8080", id="PORT_8080_TCP"),
+        pytest.param("OIDC_GATEWAY_PORT_8080_TCP_ADDR", "10.96.0.7", id="PORT_8080_TCP_ADDR"),
+    ],
+)
+def test_what_kubernetes_adds_for_a_service_of_our_name_is_explained(name: str, value: str) -> None:
+    with pytest.raises(SettingInvalid) as refused:
+        load(environment={name: value})
+
+    assert str(refused.value) == (
+        f"{name} was set by Kubernetes for a Service named oidc-gateway. "
+        "Write enableServiceLinks: false into the Pod's spec, or name the Service otherwise."
+    )
