@@ -15,9 +15,13 @@ from pathlib import Path
 import pytest
 
 from gateway.dev.children import free_port
+from tests.support import components
 from tests.support.processes import descendants, listening_addresses
 
 REPOSITORY = Path(__file__).parents[2]
+pytestmark = pytest.mark.skipif(
+    components.missing("ministack") is not None, reason="ministack is not installed; run scripts/components"
+)
 _START_S = 60.0
 _END_S = 20.0
 
