@@ -22,7 +22,8 @@ class Caller:
     def __init__(self, url: str, audit: Path) -> None:
         self.url = url
         self.audit = audit
-        self.client = httpx2.Client(base_url=url, trust_env=False, timeout=60)
+        limits = httpx2.Limits(max_connections=None)  # a test may well hold more than the usual hundred
+        self.client = httpx2.Client(base_url=url, trust_env=False, timeout=60, limits=limits)
 
     def ask(
         self,

@@ -114,6 +114,17 @@ def refuses_operation(code: str, *, status: int = 400, text: str = "arn:aws:stat
     )
 
 
+def held_back(reply: Reply, arrived: threading.Semaphore, go_on: threading.Event) -> Reply:
+    """Count the request in `arrived`, and answer once `go_on` is set."""
+
+    async def held(request: Received, writer: asyncio.StreamWriter) -> None:
+        arrived.release()
+        await asyncio.to_thread(go_on.wait, _START_S)
+        await reply(request, writer)
+
+    return held
+
+
 def by_operation(**replies: Reply) -> Reply:
     """Answer each operation in its own way, such as `StartExecution=starts()`."""
 
