@@ -22,7 +22,8 @@ from gateway.dev.environment import Environment
 from gateway.dev.folder import write_private
 from gateway.dev.screen import Screen, folded
 from gateway.dev.steps import PRESENT, CommandStep, HttpStep, ReadStep, Step
-from gateway.dev.story import FORGED, STORY, TOKENS
+from gateway.dev.story import STORY, TOKENS
+from gateway.dev.story_ci import FORGED
 
 _COMMAND_S = 60.0
 _NOTHING = object()

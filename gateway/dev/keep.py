@@ -35,7 +35,11 @@ def ended_by_signals() -> Iterator[threading.Event]:
             asked.set()
             raise Ended
 
-    before = {number: signal.signal(number, end) for number in _SIGNALS}
+    # SIGHUP stays ignored where it was: somebody said `nohup`.
+    wanted = [
+        one for one in _SIGNALS if one is not signal.SIGHUP or signal.getsignal(one) is not signal.SIG_IGN
+    ]
+    before = {number: signal.signal(number, end) for number in wanted}
     try:
         yield asked
     finally:
