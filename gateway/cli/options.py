@@ -4,11 +4,9 @@ import os
 from pathlib import Path
 from typing import Final
 
-from gateway.settings import PREFIX
-
 #: Exit code of every command: 0 good, 1 findings or refused, 2 could not run.
 COULD_NOT_RUN: Final = 2
-CONFIG_VARIABLE: Final = f"{PREFIX}CONFIG"
+CONFIG_VARIABLE: Final = "OIDC_GATEWAY_CONFIG"
 
 
 def default_config() -> Path:
