@@ -16,7 +16,7 @@ from gateway.policy.compile_targets import Targets, region_partition
 from gateway.policy.conditions import judge_email, read_conditions
 from gateway.policy.overlap import satisfiable
 from gateway.policy.report import Report, Spot, unknown_reference
-from gateway.policy.rule import Condition, Grant, Operator, Rule, Target, Verb, Workflow
+from gateway.policy.rule import AwsRole, Condition, Grant, Operator, Rule, Verb, Workflow
 
 Mappings = tuple[Shaped[MappingShape], ...]
 Path = tuple[str | int, ...]
@@ -270,7 +270,7 @@ class _Rule:
             return None
         return workflow if self._owned(workflow.teams, "workflow", name, at) else None
 
-    def _target(self, name: str, at: Path) -> Target | None:
+    def _target(self, name: str, at: Path) -> AwsRole | None:
         targets = self._against.targets
         target = targets.roles.get(name)
         if target is None:
@@ -291,7 +291,7 @@ class _Rule:
         )
         return False
 
-    def _in_partition(self, target: Target, at: Path) -> bool:
+    def _in_partition(self, target: AwsRole, at: Path) -> bool:
         partition = region_partition(self._against.region)
         if target.arn.partition == partition:
             return True
@@ -302,7 +302,7 @@ class _Rule:
         )
         return False
 
-    def _agree(self, workflow: Workflow, target: Target, at: Path) -> bool:
+    def _agree(self, workflow: Workflow, target: AwsRole, at: Path) -> bool:
         machine, role = workflow.state_machine, target.arn
         for what, ours, theirs in (
             ("partition", role.partition, machine.partition),

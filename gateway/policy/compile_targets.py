@@ -14,7 +14,7 @@ from gateway.policy.compile_issuers import url_fault
 from gateway.policy.input_schema import InputSchema
 from gateway.policy.input_walk import SchemaInvalid
 from gateway.policy.report import Report, Spot, unknown_reference
-from gateway.policy.rule import AwsRole, Target, Workflow
+from gateway.policy.rule import AwsRole, Workflow
 from gateway.policy.snapshot import AwsEndpoints
 from gateway.strict_json import JsonLimits, StrictJsonError, parse_json_object
 
@@ -39,7 +39,7 @@ _PARTITIONS: Final = (
 class Targets:
     """What rules may name. written_*: names that stand in the files, those of faulty entries included."""
 
-    roles: Mapping[str, Target]
+    roles: Mapping[str, AwsRole]
     workflows: Mapping[str, Workflow]
     written_roles: frozenset[str]
     written_workflows: frozenset[str]
@@ -115,7 +115,7 @@ class _Targets:
         self._schemas: dict[str, InputSchema | None] = {}
         self._places: dict[str, Spot] = {}
         self._arns: dict[str, str] = {}
-        self.roles: dict[str, Target] = {}
+        self.roles: dict[str, AwsRole] = {}
         self.workflows: dict[str, Workflow] = {}
         self.written_roles: set[str] = set()
         self.written_workflows: set[str] = set()
