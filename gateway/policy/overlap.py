@@ -11,6 +11,8 @@ from gateway.policy.rule import Condition, Operator, Rule, Scalar, Verb
 
 #: Pairs of rules that are looked at in one compilation; well-bound rules need almost none.
 MAX_PAIRS: Final = 200_000
+#: Overlaps that are shown; whoever has more has one reason for all of them.
+MAX_FOUND: Final = 200
 
 _FINITE: Final = frozenset({Operator.EQUALS, Operator.ANY_OF})
 # A value with its type: in Python True == 1.
@@ -125,7 +127,7 @@ def find_overlaps(
     """Return pairs of rules that one token satisfies with different targets for one workflow.
 
     requirements: by issuer name, what all its tokens have.
-    The second value is False when there were too many pairs to look at them all.
+    The second value is False when there were too many to look at them all.
     """
     search = _Search(requirements)
     for (issuer, workflow), entries in _by_object(rules).items():
@@ -219,6 +221,9 @@ class _Search:
         )
         if sample is not None:
             self._seen.add(key)
+            if len(self.found) == MAX_FOUND:
+                self.left = 0
+                return
             verb, targets = disagreement
             self.found.append(
                 Overlap(

@@ -2,14 +2,11 @@
 
 import json
 from collections.abc import Iterable, Mapping
-from typing import Final
 
 from gateway.files.document import Document
 from gateway.files.source import Finding, FindingCode, Place, show
-from gateway.policy.overlap import MAX_PAIRS, Overlap, find_overlaps
+from gateway.policy.overlap import MAX_FOUND, MAX_PAIRS, Overlap, find_overlaps
 from gateway.policy.rule import Condition, Rule
-
-MAX_OVERLAPS: Final = 200
 
 
 def overlap_findings(
@@ -19,14 +16,14 @@ def overlap_findings(
 ) -> tuple[Finding, ...]:
     """Return a finding for each pair; an error when two teams decide about the same token."""
     overlaps, complete = find_overlaps(rules, requirements)
-    found = [_finding(overlap, documents) for overlap in overlaps[:MAX_OVERLAPS]]
-    if len(overlaps) > MAX_OVERLAPS or not complete:
+    found = [_finding(overlap, documents) for overlap in overlaps]
+    if not complete:
         found.append(
             Finding(
                 code=FindingCode.LIMIT_EXCEEDED,
                 severity="warning",
                 place=Place(file="mappings", line=1, column=1),
-                message=f"There are more overlaps than {MAX_OVERLAPS}, or more than {MAX_PAIRS:,} pairs of rules to compare.",
+                message=f"There are more overlaps than {MAX_FOUND}, or more than {MAX_PAIRS:,} pairs of rules to compare.",
                 fix="Bind rules to one subject each, with a claim such as repository_id, and look again.",
             )
         )

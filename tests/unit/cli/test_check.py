@@ -1,0 +1,84 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from gateway.cli.main import main
+from tests.support.config_folder import GOOD, TARGETS, write_folder
+
+
+def test_a_good_folder_is_said_to_be_good(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_folder(tmp_path, GOOD)
+
+    code = main(["check", str(tmp_path)])
+
+    assert code == 0
+    assert capsys.readouterr().out == "No findings. 2 rules, 2 targets, 1 workflows.\n"
+
+
+@pytest.mark.parametrize(
+    ("arn", "options", "expected"),
+    [
+        pytest.param("role/prod", [], 0, id="warning"),
+        pytest.param("role/prod", ["--strict"], 1, id="warning-strict"),
+        pytest.param("role/*", [], 1, id="error"),
+    ],
+)
+def test_findings_decide_the_exit_code(
+    tmp_path: Path, arn: str, options: list[str], expected: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_folder(tmp_path, {**GOOD, "targets.yaml": TARGETS.replace("role/shared", arn)})
+
+    code = main(["check", "--config", str(tmp_path), *options])
+
+    assert code == expected
+    assert "targets.yaml:4:18" in capsys.readouterr().out
+
+
+def test_modes_of_files_are_warnings_here(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_folder(tmp_path, GOOD)
+    (tmp_path / "gateway.yaml").chmod(0o666)
+
+    code = main(["check", str(tmp_path)])
+
+    assert code == 0
+    assert "gateway.yaml:1:1: warning[file_permissions]" in capsys.readouterr().out
+
+
+def test_a_folder_that_is_not_there_could_not_be_checked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = main(["check", str(tmp_path / "nowhere")])
+
+    assert code == 2
+    assert "there is no folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("form", ["json", "github"])
+def test_programs_may_read_the_findings(
+    tmp_path: Path, form: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_folder(tmp_path, {**GOOD, "targets.yaml": TARGETS.replace("role/prod", "role/*")})
+
+    code = main(["check", str(tmp_path), "--format", form])
+
+    out = capsys.readouterr().out
+    assert code == 1
+    if form == "json":
+        assert json.loads(out)["errors"] == 1
+    else:
+        assert out.startswith(f"::error file={str(tmp_path).replace(',', '%2C')}/targets.yaml,line=3,col=16,")
+
+
+def test_the_schemas_for_editors_are_written_on_demand(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = main(["check", "--schemas", str(tmp_path)])
+
+    assert code == 0
+    assert sorted(path.name for path in (tmp_path / "schemas").iterdir()) == [
+        "gateway.v1.json",
+        "mapping.v1.json",
+        "targets.v1.json",
+    ]
+    assert len(capsys.readouterr().out.splitlines()) == 3
