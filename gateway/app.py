@@ -15,6 +15,7 @@ from gateway.clock import Clock, SystemClock
 from gateway.credentials.broker import CredentialBroker
 from gateway.credentials.cache import CredentialCache
 from gateway.credentials.sts import StsCredentials
+from gateway.credentials.vault import VaultCredentials
 from gateway.doors.discovery import DiscoveryDoor
 from gateway.doors.draining import Draining
 from gateway.doors.health import health_routes
@@ -31,9 +32,11 @@ from gateway.metrics import Metrics
 from gateway.outbound.addresses import ThreadedLookUp
 from gateway.outbound.aws import AwsCalls
 from gateway.outbound.aws_endpoints import AwsEndpointData
+from gateway.outbound.by_ca import HttpByCa
 from gateway.outbound.keyfetch import KeyFetch
 from gateway.outbound.pooled import PooledHttp
 from gateway.outbound.tls import client_context
+from gateway.outbound.vault import VaultCalls
 from gateway.policy.snapshot import AwsEndpoints, Policy
 from gateway.policy.watch import WatchedPolicy
 from gateway.settings import Settings
@@ -51,8 +54,10 @@ class Parts:
     metrics: Metrics
     draining: Draining
     http: PooledHttp
+    by_ca: HttpByCa
     endpoints: AwsEndpointData
     keys: FetchedKeys
+    vault: VaultCredentials
     cache: CredentialCache
     journal: JsonlJournal
     policies: WatchedPolicy
@@ -81,13 +86,16 @@ def assemble(settings: Settings, *, clock: Clock | None = None) -> Parts:
 
     cache = CredentialCache(clock=clock, metrics=metrics)
     sts = StsCredentials(calls=calls, data=data, endpoints=endpoints, clock=clock)
+    by_ca = HttpByCa(http)
+    vault_calls = VaultCalls(by_ca, metrics=metrics, jitter=random.SystemRandom().random)
+    vault = VaultCredentials(calls=vault_calls, clock=clock)
     journal = JsonlJournal(
         settings.audit_directory, metrics=metrics, clock=clock, max_bytes=settings.audit_rotate_bytes
     )
     exchange = Exchange(
         identify=CachingIdentify(VerifyingIdentify(keys), keys, clock),
         policies=policies,
-        credentials=CredentialBroker(sts=sts, cache=cache),
+        credentials=CredentialBroker(sts=sts, vault=vault, cache=cache),
         executions=StepFunctions(calls=StatesCalls(calls=calls, data=data, endpoints=endpoints), clock=clock),
         journal=journal,
         clock=clock,
@@ -99,8 +107,10 @@ def assemble(settings: Settings, *, clock: Clock | None = None) -> Parts:
         metrics=metrics,
         draining=Draining(),
         http=http,
+        by_ca=by_ca,
         endpoints=data,
         keys=keys,
+        vault=vault,
         cache=cache,
         journal=journal,
         policies=policies,
@@ -115,6 +125,8 @@ async def running(parts: Parts) -> AsyncIterator[None]:
         await asyncio.to_thread(parts.endpoints.load)
         await stack.enter_async_context(parts.journal)
         await stack.enter_async_context(parts.http)
+        await stack.enter_async_context(parts.by_ca)
+        await stack.enter_async_context(parts.vault)
         await stack.enter_async_context(parts.keys)
         await stack.enter_async_context(parts.cache)
 

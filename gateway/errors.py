@@ -81,6 +81,14 @@ class ErrorCode(StrEnum):
     AWS_ERROR = "aws_error"
     AWS_ANSWER_MISMATCH = "aws_answer_mismatch"
     MAPPING_INVALID_FOR_AWS = "mapping_invalid_for_aws"
+    # Vault.
+    VAULT_DENIED = "vault_denied"
+    MAPPING_INVALID_FOR_VAULT = "mapping_invalid_for_vault"
+    VAULT_ERROR = "vault_error"
+    VAULT_ANSWER_MISMATCH = "vault_answer_mismatch"
+    VAULT_NOT_READY = "vault_not_ready"
+    VAULT_THROTTLED = "vault_throttled"
+    VAULT_SEALED = "vault_sealed"
     # The workflow.
     INPUT_TOO_LARGE = "input_too_large"
     INPUT_INVALID = "input_invalid"
@@ -92,7 +100,7 @@ class ErrorCode(StrEnum):
     START_UNKNOWN = "start_unknown"
 
 
-Stage = Literal["http", "token", "rule", "aws", "workflow", "audit", "gateway"]
+Stage = Literal["http", "token", "rule", "aws", "vault", "workflow", "audit", "gateway"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,13 +129,14 @@ class InputFault:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Upstream:
-    """Which answer of AWS a failure stands for.
+    """Which answer of AWS or Vault a failure stands for.
 
-    code:       AWS's error code, such as `AccessDenied`; its text stays in our log.
-    request_id: AWS's own request id, None when no answer came.
+    code:       AWS's error code, such as `AccessDenied`, or the HTTP status of Vault, which has no codes; what else
+                they say stays in our log.
+    request_id: AWS's own request id, None when no answer came; Vault's refusals carry none.
     """
 
-    service: Literal["sts", "states"]
+    service: Literal["sts", "states", "vault"]
     code: str
     request_id: str | None = None
 
@@ -141,7 +150,7 @@ class GatewayError(Exception):
     claims:        the caller's own claims that failed; empty before the signature is verified.
     targets:       target names to choose from (`target_ambiguous`).
     faults:        places of the input that break the workflow's schema (`input_invalid`).
-    upstream:      AWS's answer behind the failure.
+    upstream:      AWS's or Vault's answer behind the failure.
     url:           the execution that exists already (`idempotency_conflict`).
     retry_after_s: seconds after which a retry can help, None when none will.
     """
@@ -184,7 +193,7 @@ class AccessDenied(GatewayError):
 
 
 class UpstreamFailed(GatewayError):
-    """AWS or an issuer refused, failed or did not answer; the message says which and whether to retry."""
+    """AWS, Vault or an issuer refused, failed or did not answer; the message says which and whether to retry."""
 
 
 class Unavailable(GatewayError):

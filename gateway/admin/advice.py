@@ -80,6 +80,15 @@ ADVICE: Final[Mapping[ErrorCode, str]] = {
     ErrorCode.AWS_ERROR: "AWS answered in an unexpected way: the gateway's log has its words under this request id.",
     ErrorCode.AWS_ANSWER_MISMATCH: "What AWS returned is not what was asked for, so it was thrown away. Find out what answers in AWS's place.",
     ErrorCode.MAPPING_INVALID_FOR_AWS: "AWS knows the role or state machine not as targets.yaml writes it: correct the ARN there.",
+    ErrorCode.VAULT_DENIED: "Compare the Vault role with the claims above: bound audiences, bound claims, bound CIDRs and policies must fit. Vault's own words are in the gateway's log.",
+    ErrorCode.MAPPING_INVALID_FOR_VAULT: "Vault knows the mount, role or engine role not as targets.yaml writes it: correct it there or in Vault. Vault's own words are in the gateway's log.",
+    ErrorCode.VAULT_ERROR: "Vault failed or answered in an unexpected way: the gateway's log has its words under this request id.",
+    ErrorCode.VAULT_ANSWER_MISMATCH: "Vault gave more, or other, than targets.yaml allows, so it was revoked and thrown away: compare the Vault role's policies, TTLs and type with the target. If they agree, find out what answers in Vault's place.",
+    ErrorCode.VAULT_NOT_READY: "Vault could not be reached, has no active node or could not fetch the issuer's keys. "
+    + _LATER,
+    ErrorCode.VAULT_THROTTLED: "A quota of Vault's is used up: raise it, or have callers come less often. "
+    + _LATER,
+    ErrorCode.VAULT_SEALED: "Vault is sealed or starting: unseal it.",
     ErrorCode.INPUT_TOO_LARGE: _CALLER,
     ErrorCode.INPUT_INVALID: "The input breaks the workflow's schema. " + _CALLER,
     ErrorCode.IDEMPOTENCY_CONFLICT: "The same key was used with another input before: the caller needs a new key for a new wish.",

@@ -131,7 +131,7 @@ class CredentialCache:
 
     def _keep(self, key: CredentialKey, credentials: AwsCredentials) -> None:
         left = credentials.expires_at - self._clock.wall()
-        useful = left - _MARGIN_S if key.session.session_policy is not None else min(left, _SHARED_S)
+        useful = min(left, _SHARED_S) if key.session.handed_out else left - _MARGIN_S
         if useful <= 0:
             return
         now = self._clock.monotonic()
@@ -145,7 +145,9 @@ async def _landed(flight: asyncio.Task[AwsCredentials | GatewayError], deadline:
     left = deadline - asyncio.get_running_loop().time()
     done, _ = await asyncio.wait({flight}, timeout=max(0.0, left))
     if not done:
-        raise Unavailable(ErrorCode.DEADLINE_EXCEEDED, "AWS STS did not answer in time.", retry_after_s=5)
+        raise Unavailable(
+            ErrorCode.DEADLINE_EXCEEDED, "The credentials did not come in time.", retry_after_s=5
+        )
     if flight.cancelled():
         raise Unavailable(ErrorCode.DRAINING, "The gateway is shutting down.", retry_after_s=1)
     outcome = flight.result()

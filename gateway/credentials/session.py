@@ -6,9 +6,10 @@ import re
 from dataclasses import dataclass, field
 from typing import Final, Protocol, assert_never
 
+from gateway.arn import ArnInvalid, RoleArn, parse_assumed_role
 from gateway.errors import ErrorCode, RequestRejected
 from gateway.identity.token import VerifiedToken
-from gateway.policy.rule import AwsRole, Target, Workflow
+from gateway.policy.rule import AwsRole, Target, VaultRole, Workflow
 from gateway.secret import Secret
 
 #: Shortest session that STS issues, in seconds; ours last no longer.
@@ -24,23 +25,51 @@ class RoleSession:
 
     name:           2 to 64 characters of `[A-Za-z0-9_+=,.@-]`.
     duration_s:     900 to 43,200.
-    session_policy: JSON text that narrows the role, at most 2,048 characters; None when credentials are handed out.
+    session_policy: JSON text that narrows the role, at most 2,048 characters; None when credentials are handed out, and
+                    behind Vault, whose AWS engine takes none: there the engine role's own policy is the scope.
+    handed_out:     the credentials leave the gateway; they are never used by it, and never reused for long.
     """
 
     name: str
     duration_s: int
     session_policy: str | None
+    handed_out: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AwsCredentials:
-    """A complete triple. identity: the assumed-role ARN, for the record. expires_at: seconds since the epoch."""
+    """A complete triple.
+
+    identity:   the assumed-role ARN, for the record.
+    expires_at: seconds since the epoch.
+    lease:      id of the lease under which Vault issued it, for the record; None when STS issued it.
+    """
 
     access_key_id: str
     secret_access_key: Secret = field(repr=False)
     session_token: Secret = field(repr=False)
     expires_at: float
     identity: str
+    lease: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VaultToken:
+    """A token of a Vault role that leaves the gateway, or the wrapping token around it.
+
+    identity:      mount, role and the digest of the accessor, for the record; the accessor itself is a secret.
+    expires_at:    seconds since the epoch; of the wrapping token where it is wrapped.
+    wrapped:       `token` unwraps once, at `sys/wrapping/unwrap`, into the token itself.
+    creation_path: what the wrapping token must have been made by; who unwraps compares it first. None: not wrapped.
+    policies:      on the token, sorted; empty where it is wrapped, because nobody but its receiver sees inside.
+    """
+
+    token: Secret = field(repr=False)
+    identity: str
+    expires_at: float
+    wrapped: bool
+    creation_path: str | None = None
+    policies: tuple[str, ...] = ()
 
 
 class CredentialSource(Protocol):
@@ -61,7 +90,17 @@ class CredentialSource(Protocol):
         region:     whose STS endpoint is asked.
         deadline:   monotonic seconds.
         instead_of: credentials that AWS just called expired; they are not returned again.
-        Raises AccessDenied, UpstreamFailed, Unavailable or TokenRejected (`token_expired` by AWS).
+        Behind Vault the Region says nothing, and the service token that fetched the credentials is revoked afterwards.
+        Raises AccessDenied, UpstreamFailed, Unavailable, ConfigurationInvalid or TokenRejected (`token_expired` by AWS).
+        """
+        ...
+
+    async def vault_token(self, token: VerifiedToken, target: Target, *, deadline: float) -> VaultToken:
+        """Return a token of a Vault role, made for this call alone: never cached, never shared.
+
+        target:   a VaultRole; compilation grants the form `vault-token` for no other.
+        deadline: monotonic seconds.
+        Raises AccessDenied, UpstreamFailed, Unavailable or ConfigurationInvalid.
         """
         ...
 
@@ -74,12 +113,19 @@ def session_for(
     workflow:   the workflow that is started, seen or stopped under it: the session policy then allows exactly that
                 machine and its executions, for 900 s. None when the credentials leave the gateway: then there is no
                 session policy and the target's own duration holds, or `duration_s` where the caller asks for less.
+                Behind Vault there is never a session policy.
     Raises RequestRejected (`request_malformed`) when `duration_s` is below 900 or above the target's.
     """
     name = session_name(token, target.name)
     if workflow is None:
-        return RoleSession(name=name, duration_s=_duration(target, duration_s), session_policy=None)
-    return RoleSession(name=name, duration_s=SHORTEST_S, session_policy=session_policy(workflow))
+        duration = _duration(target, duration_s)
+        return RoleSession(name=name, duration_s=duration, session_policy=None, handed_out=True)
+    return RoleSession(
+        name=name,
+        duration_s=SHORTEST_S,
+        session_policy=session_policy(workflow) if isinstance(target, AwsRole) else None,
+        handed_out=False,
+    )
 
 
 def session_name(token: VerifiedToken, target: str) -> str:
@@ -91,6 +137,20 @@ def session_name(token: VerifiedToken, target: str) -> str:
     if clean != target:
         clean = f"{clean[: _TARGET_LENGTH - 9]}-{hashlib.sha256(target.encode()).hexdigest()[:8]}"
     return f"{clean}.{token.principal.digest[:8]}.{token.digest[:8]}"
+
+
+def is_session_of(identity: str, role: RoleArn, name: str) -> bool:
+    """Say whether an identity that AWS or Vault answered is the session of this role with this name."""
+    try:
+        arn = parse_assumed_role(identity)
+    except ArnInvalid:
+        return False
+    return (arn.partition, arn.account, arn.role, arn.session) == (
+        role.partition,
+        role.account,
+        role.name,
+        name,
+    )
 
 
 def session_policy(workflow: Workflow) -> str:
@@ -116,7 +176,7 @@ def session_policy(workflow: Workflow) -> str:
 
 def _duration(target: Target, asked_s: int | None) -> int:
     match target:
-        case AwsRole(duration_s=longest_s):
+        case AwsRole(duration_s=longest_s) | VaultRole(ttl_s=longest_s):
             pass
         case _:
             assert_never(target)

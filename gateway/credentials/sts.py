@@ -9,9 +9,8 @@ from datetime import datetime
 from typing import Final
 from urllib.parse import urlencode
 
-from gateway.arn import ArnInvalid, parse_assumed_role
 from gateway.clock import Clock
-from gateway.credentials.session import SHORTEST_S, AwsCredentials, RoleSession
+from gateway.credentials.session import SHORTEST_S, AwsCredentials, RoleSession, is_session_of
 from gateway.credentials.sts_errors import no_answer, refusal, repeatable
 from gateway.errors import ConfigurationInvalid, ErrorCode, GatewayError, UpstreamFailed
 from gateway.identity.token import VerifiedToken
@@ -142,7 +141,7 @@ def _credentials(texts: Mapping[str, str], asked: _Asked, *, now: float) -> AwsC
     )
     if not (_KEY_ID.fullmatch(key_id) and secret and session_token):
         raise AnswerInvalid("the credentials are not complete")
-    if not _is_session_of(identity, asked):
+    if not is_session_of(identity, asked.role.arn, asked.session.name):
         raise AnswerInvalid("the session is not one of the role and name that were asked for")
     if not now < expires_at <= now + asked.session.duration_s + _LATE_S:
         raise AnswerInvalid("the expiry is not within what was asked for")
@@ -154,20 +153,6 @@ def _credentials(texts: Mapping[str, str], asked: _Asked, *, now: float) -> AwsC
         session_token=Secret(session_token),
         expires_at=expires_at,
         identity=identity,
-    )
-
-
-def _is_session_of(identity: str, asked: _Asked) -> bool:
-    try:
-        arn = parse_assumed_role(identity)
-    except ArnInvalid:
-        return False
-    role = asked.role.arn
-    return (arn.partition, arn.account, arn.role, arn.session) == (
-        role.partition,
-        role.account,
-        role.name,
-        asked.session.name,
     )
 
 

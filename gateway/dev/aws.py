@@ -92,6 +92,8 @@ def _seed(aws: EmbeddedAws, policy: Policy, *, templates: Path, real: Mapping[st
     iam = aws.client("iam")
     _seed_providers(iam, policy.issuers.values())
     for target in policy.targets.values():
+        if not isinstance(target, AwsRole):
+            continue
         _seed_role(
             iam,
             target,

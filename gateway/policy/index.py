@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from gateway.policy.claims import find_claim
-from gateway.policy.rule import Condition, Grant, Operator, Rule, Verb
+from gateway.policy.rule import AwsRole, Condition, Grant, Operator, Rule, VaultRole, Verb
 
 #: How a token's claim is taken apart before it is looked up.
 Shape = Literal["scalar", "items", "scopes"]
@@ -78,7 +78,8 @@ _EMPTY = Drawer(())
 class GrantIndex:
     """All grants: by issuer, verb and object, and by issuer alone for the question what a token holds.
 
-    The object is the workflow's name; for `obtain` the target's name and, filed a second time, its role's ARN.
+    The object is the workflow's name; for `obtain` the target's name and, filed a second time where AWS
+    credentials are obtained, its IAM role's ARN.
     """
 
     __slots__ = ("_by_issuer", "_by_object")
@@ -118,7 +119,13 @@ class GrantIndex:
 def _objects(grant: Grant) -> tuple[str, ...]:
     if grant.workflow is not None:
         return (grant.workflow.name,)
-    return (grant.target.name, str(grant.target.arn))
+    match grant.target:
+        case AwsRole(name=name, arn=arn):
+            return (name, str(arn))
+        case VaultRole(name=name, aws=engine) if engine is not None and grant.form == "aws-credentials":
+            return (name, str(engine.arn))
+        case VaultRole(name=name):
+            return (name,)
 
 
 def _places(condition: Condition) -> Iterator[tuple[str, Shape, Key]]:

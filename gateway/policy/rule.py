@@ -107,7 +107,7 @@ class VaultRole:
 
 
 # A closed union: a new kind of target makes mypy name every `match` that must learn it.
-Target = AwsRole
+Target = AwsRole | VaultRole
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -283,7 +283,7 @@ async def test_expired_credentials_are_recognised(ministack: str) -> None:
 
 
 def _credentials_of_one_second(url: str, role: AwsRole) -> AwsCredentials:
-    session = RoleSession(name="short", duration_s=1, session_policy=None)
+    session = RoleSession(name="short", duration_s=1, session_policy=None, handed_out=True)
     form = request_form(TOKEN, role, session).decode()
     answer = xml_texts(post(url + "/", form, {"Content-Type": "application/x-www-form-urlencoded"}))
     issued = {path.rpartition("/")[2]: text for path, text in answer.items() if "/Credentials/" in path}

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from gateway.audit.record import Record
-from gateway.credentials.session import AwsCredentials, RoleSession
+from gateway.credentials.session import AwsCredentials, RoleSession, VaultToken
 from gateway.errors import ErrorCode, GatewayError, Unavailable, UpstreamFailed
 from gateway.exchange import Call, Exchange, ExecutionRequest, StartRequest
 from gateway.executions.execution import CredentialsExpired, Event, Execution, StartPlan, execution_name
@@ -102,6 +102,15 @@ class House:
             session_token=Secret("t"),
             expires_at=START_S + 900,
             identity=f"arn:aws:sts::111122223333:assumed-role/{target.name}/{session.name}",
+        )
+
+    async def vault_token(self, token: VerifiedToken, target: Target, *, deadline: float) -> VaultToken:
+        self.happened.append("vault-token")
+        return VaultToken(
+            token=Secret("hvs.a-token"),
+            identity=f"auth/jwt/role/{target.name}",
+            expires_at=START_S + 600,
+            wrapped=False,
         )
 
     # Executions

@@ -8,11 +8,11 @@ import pytest
 
 from gateway.credentials.broker import CredentialBroker
 from gateway.credentials.cache import CredentialCache
-from gateway.credentials.session import AwsCredentials, RoleSession, session_for
+from gateway.credentials.session import AwsCredentials, RoleSession, VaultToken, session_for
 from gateway.errors import AccessDenied, ErrorCode, GatewayError, Unavailable
 from gateway.identity.token import VerifiedToken
 from gateway.metrics import Metrics
-from gateway.policy.rule import AwsRole
+from gateway.policy.rule import AwsRole, VaultRole
 from tests.support.aws import held, within
 from tests.support.clocks import SettableClock
 from tests.support.policies import role, workflow
@@ -45,6 +45,18 @@ class Sts:
         return held(f"ASIATESTTESTTEST{number:04}", expires_at=self.clock.wall() + session.duration_s)
 
 
+class NoVault:
+    """For tokens that must not go there."""
+
+    async def aws(
+        self, token: VerifiedToken, role: VaultRole, session: RoleSession, *, deadline: float
+    ) -> AwsCredentials:
+        raise AssertionError("Vault was asked.")
+
+    async def login(self, token: VerifiedToken, role: VaultRole, *, deadline: float) -> VaultToken:
+        raise AssertionError("Vault was asked.")
+
+
 class House:
     """A broker over its parts."""
 
@@ -53,7 +65,7 @@ class House:
         self.metrics = Metrics()
         self.sts = Sts(self.clock)
         self.cache = CredentialCache(clock=self.clock, metrics=self.metrics, entries=entries, flights=flights)
-        self.broker = CredentialBroker(sts=self.sts, cache=self.cache)
+        self.broker = CredentialBroker(sts=self.sts, vault=NoVault(), cache=self.cache)
 
     async def ask(
         self,

@@ -1,0 +1,12 @@
+// Builds a Vault server for tests from its published Go module.
+package main
+
+import (
+	"os"
+
+	"github.com/hashicorp/vault/command"
+)
+
+func main() {
+	os.Exit(command.Run(os.Args[1:]))
+}
