@@ -91,7 +91,8 @@ def _run_demo(arguments: argparse.Namespace) -> int:
 def _tell(running: Environment) -> int:
     status = _told(running)
     if status == 0:
-        print(f"To paste the commands yourself: scripts/demo --keep. To play on: {command_name()} dev.")
+        print("To paste the commands yourself: scripts/demo --keep")
+        print(f"To play on: {command_name()} dev")
     return status
 
 

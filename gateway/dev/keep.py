@@ -18,8 +18,11 @@ _TICK_S = 0.5
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-class Ended(Exception):
-    """Somebody asked us to end, by Ctrl-C or a signal."""
+class Ended(BaseException):
+    """Somebody asked us to end, by Ctrl-C or a signal.
+
+    Not an Exception: like KeyboardInterrupt it may come anywhere, also inside botocore, which catches and repeats.
+    """
 
 
 @contextmanager

@@ -219,6 +219,22 @@ def test_nothing_is_left_behind(tmp_path: Path, number: signal.Signals) -> None:
         assert dev.process.returncode == 0
 
 
+def test_asked_to_end_while_it_starts_it_leaves_nothing_behind(tmp_path: Path) -> None:
+    dev = Dev(tmp_path)
+    started = until(
+        lambda: any(any(folder.glob("oidc-gateway-ministack-*")) for folder in dev.runs()), within_s=_START_S
+    )
+    family = descendants(dev.process.pid)
+
+    dev.process.send_signal(signal.SIGINT)
+    status = dev.process.wait(_END_S)
+    dev.output.close()
+
+    assert started
+    assert status == 130
+    assert until(lambda: not any(map(lives, family)) and not dev.runs(), within_s=_END_S)
+
+
 def test_a_port_that_is_taken_is_named(dev: Dev) -> None:
     second = subprocess.run(
         command("--port", str(dev.port)),
