@@ -39,7 +39,7 @@ class CommandParser(argparse.ArgumentParser):
         self.set_defaults(parser=self)
 
 
-def build_parser(commands: Sequence[str] = COMMANDS) -> CommandParser:
+def build_parser(commands: Sequence[str] = COMMANDS) -> argparse.ArgumentParser:
     """Return the parser of these commands."""
     parser = CommandParser(
         prog="oidc-gateway",

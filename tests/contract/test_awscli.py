@@ -11,9 +11,9 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError, CredentialRetrievalError
 
-from tests.support.boto import ACCOUNT, REGION, allow, create_machine, create_role, trust_policy
-from tests.support.gateways import Gateway, running_gateway
-from tests.support.provider import OidcProvider, RunningIssuer
+from tests.support.boto import ACCOUNT, REGION
+from tests.support.installed import Installed, installed_gateway
+from tests.support.provider import OidcProvider
 
 # As a user would write it; -f makes curl fail, and say so on stderr, when the gateway refuses.
 WRAPPER = """\
@@ -21,71 +21,15 @@ WRAPPER = """\
 exec curl -sSf {gateway}/v1/credentials -H "Authorization: Bearer $(cat {token})" \\
   -H 'Content-Type: application/json' -d '{{"target": "{target}"}}'
 """
-GATEWAY = """\
-format: oidc-gateway/gateway.v1
-issuers:
-  okta: {{ preset: okta, issuer: {issuer}, audiences: ["{audience}"] }}
-aws:
-  region: eu-west-1
-  endpoints: {{ eu-west-1: {{ sts: {aws}, states: {aws} }} }}
-  emulator: true
-"""
-TARGETS = """\
-format: oidc-gateway/targets.v1
-roles:
-  agent: {{ arn: {role}, duration: 1h }}
-  sealed: {{ arn: {role}, duration: 15m }}
-workflows:
-  work: {{ state_machine: {machine}, type: standard }}
-"""
-RULES = """\
-format: oidc-gateway/mapping.v1
-rules:
-  - name: agent
-    why: a test
-    issuer: okta
-    claims: { cid: agent, sub: agent, scp: { contains: workflows.start } }
-    grants:
-      - { start: work, as: agent }
-      - { start: work, as: sealed }
-      - { obtain: agent }
-"""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Installed:
-    """A running gateway in front of ministack, with one role that may start and describe executions of one machine."""
-
-    gateway: Gateway
-    okta: RunningIssuer
-    aws: str
-
-    def start(self, key: str) -> str:
-        """Let the gateway start an execution; return its ARN."""
-        answer = self.gateway.start(self.okta.token("agent"), "work", target="agent", key=key)
-        assert answer.status_code == 201, answer.text
-        return str(answer.json()["arn"])
 
 
 @pytest.fixture(scope="module")
 def installed(
     ministack: str, oidc_provider: OidcProvider, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Installed]:
-    folder, okta = tmp_path_factory.mktemp("installed"), oidc_provider.okta
-    role = create_role(ministack, trust_policy(okta.issuer, audience=okta.audience, subject="agent"))
-    machine = create_machine(ministack, role)
-    allow(ministack, role, action="states:StartExecution", resource=machine)
-    executions = machine.replace(":stateMachine:", ":execution:") + ":*"
-    allow(ministack, role, action="states:DescribeExecution", resource=executions)
-    config = folder / "config"
-    (config / "mappings").mkdir(parents=True)
-    (config / "gateway.yaml").write_text(
-        GATEWAY.format(issuer=okta.issuer, audience=okta.audience, aws=ministack)
-    )
-    (config / "targets.yaml").write_text(TARGETS.format(role=role, machine=machine))
-    (config / "mappings" / "agents.yaml").write_text(RULES)
-    with running_gateway(config, folder / "audit") as gateway:
-        yield Installed(gateway=gateway, okta=okta, aws=ministack)
+    folder = tmp_path_factory.mktemp("installed")
+    with installed_gateway(folder, aws=ministack, okta=oidc_provider.okta) as running:
+        yield running
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

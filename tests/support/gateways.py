@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from queue import Empty, Queue
 
@@ -71,8 +71,13 @@ class Gateway(Caller):
 
 
 @contextlib.contextmanager
-def running_gateway(config: Path, audit: Path) -> Iterator[Gateway]:
-    """Start `serve --dev` on this folder and yield once it is ready; it ends with the block."""
+def running_gateway(
+    config: Path, audit: Path, *, environment: Mapping[str, str] | None = None
+) -> Iterator[Gateway]:
+    """Start `serve --dev` on this folder and yield once it is ready; it ends with the block.
+
+    environment: variables that it finds besides PATH and HOME; those of the tests are not handed down.
+    """
     command = [sys.executable, "-m", "gateway", "serve", "--dev", "--port", "0", "--log", "json"]
     command += ["--config", str(config), "--audit", str(audit)]
     with subprocess.Popen(

@@ -53,7 +53,7 @@ def test_help_is_good_names_the_exit_codes_and_fits_a_terminal(
 def test_help_says_what_each_command_and_option_is_for(words: list[str]) -> None:
     parser = build_parser()
     for word in words:
-        parser = subcommands(parser)[word]  # type: ignore[assignment]
+        parser = subcommands(parser)[word]
 
     assert [action.dest for action in parser._actions if not action.help and action.dest != "parser"] in (
         [],
