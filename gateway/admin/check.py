@@ -42,8 +42,8 @@ def render_summary(report: CheckReport) -> str:
     files = len({finding.place.file for finding in report.findings})
     if not files:
         return "No findings."
-    counted = (_count(report.errors, "error"), _count(report.warnings, "warning"))
-    return f"{', '.join(one for one in counted if one)} in {_count(files, 'file')}."
+    severities = (counted(report.errors, "error"), counted(report.warnings, "warning"))
+    return f"{', '.join(one for one in severities if one)} in {counted(files, 'file')}."
 
 
 def render_json(report: CheckReport, *, policy: str | None) -> str:
@@ -108,7 +108,8 @@ def _columns(character: str) -> int:
     return 2 if unicodedata.east_asian_width(character) in {"W", "F"} else 1
 
 
-def _count(number: int, noun: str) -> str:
+def counted(number: int, noun: str) -> str:
+    """Write a number of things; nothing for none."""
     return "" if number == 0 else f"{number} {noun}{'' if number == 1 else 's'}"
 
 

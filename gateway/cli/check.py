@@ -5,7 +5,7 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from gateway.admin.check import render_github, render_json, render_summary, render_text, report_on
+from gateway.admin.check import counted, render_github, render_json, render_summary, render_text, report_on
 from gateway.cli.options import COULD_NOT_RUN, default_config
 from gateway.files.editor import editor_schemas
 from gateway.files.folder import load_sources
@@ -74,7 +74,8 @@ def _print(compiled: Compiled, folder: Path, form: str) -> None:
         summary = render_summary(report)
         held = [name for name, team in compiled.teams.items() if team.state == "held"]
         if policy is not None:
-            summary += f" {len(policy.rules)} rules, {len(policy.targets)} targets, {len(policy.workflows)} workflows."
+            amounts = ((policy.rules, "rule"), (policy.targets, "target"), (policy.workflows, "workflow"))
+            summary += f" {', '.join(counted(len(one), noun) for one, noun in amounts if one)}."
         if held:
             summary += f" Held back: {', '.join(name or 'all rules' for name in held)}."
         print(summary)

@@ -10,7 +10,7 @@ from gateway.files.document import read_document
 from gateway.files.schema import GatewayShape, RoleShape, TargetsShape, WorkflowShape, duration_s
 from gateway.files.shapes import Shaped
 from gateway.files.source import FindingCode, Source, show
-from gateway.policy.compile_issuers import url_fault
+from gateway.policy.compile_keys import url_fault
 from gateway.policy.input_schema import InputSchema
 from gateway.policy.input_walk import SchemaInvalid
 from gateway.policy.report import Report, Spot, unknown_reference

@@ -13,7 +13,7 @@ def test_a_good_folder_is_said_to_be_good(tmp_path: Path, capsys: pytest.Capture
     code = main(["check", str(tmp_path)])
 
     assert code == 0
-    assert capsys.readouterr().out == "No findings. 2 rules, 2 targets, 1 workflows.\n"
+    assert capsys.readouterr().out == "No findings. 2 rules, 2 targets, 1 workflow.\n"
 
 
 @pytest.mark.parametrize(
