@@ -21,6 +21,7 @@ from tests.support.caller import Caller, problem, until
 from tests.support.gateways import Gateway, edit, fresh, replace, running_gateway, write_config
 from tests.support.peer import Reply, answers, cuts_the_connection, stays_silent
 from tests.support.scripted_aws import (
+    ScriptedAws,
     by_operation,
     in_turn,
     issues_credentials,
@@ -456,6 +457,7 @@ def assert_failed(scripted: Scripted, answer: httpx2.Response, status: int, code
     records = until(lambda: two_of(scripted.gateway, answer))
     assert records == [("intent", None), ("outcome", code)]
     assert "arn:aws" not in answer.text
+    assert not document["retryable"] or "retry-after" in answer.headers
     assert_serves(scripted.gateway, fresh())
     return document
 
@@ -583,25 +585,25 @@ def test_after_a_fault_the_same_request_succeeds(scripted: Scripted) -> None:
 
 
 @pytest.mark.requirement("AU-01")
-def test_with_a_full_disk_nothing_is_granted_and_afterwards_everything_is_well(own_gateway: Gateway) -> None:
-    calls = own_gateway.metric("oidc_gateway_credentials_total")
+def test_with_a_full_disk_nothing_is_granted_and_afterwards_everything_is_well(
+    own_gateway: Gateway, scripted_aws: ScriptedAws
+) -> None:
     full = sum(path.stat().st_size for path in own_gateway.audit.rglob("*") if path.is_file())
-    unlimited = resource.prlimit(
-        own_gateway.process.pid, resource.RLIMIT_FSIZE, (full, resource.RLIM_INFINITY)
-    )
+    limits = resource.prlimit(own_gateway.process.pid, resource.RLIMIT_FSIZE, (full, resource.RLIM_INFINITY))
 
     refused = own_gateway.start(fresh(), DEPLOY, key="full", input=GOOD)
-    seen = own_gateway.get("/v1/whoami", fresh())
-    resource.prlimit(own_gateway.process.pid, resource.RLIMIT_FSIZE, unlimited)
+    kept = own_gateway.exchange(fresh(), audience="payments-prod")
+    denied = own_gateway.start(fresh(), "no-such-workflow", key="full", input=GOOD)
+    asked = len(scripted_aws.peer.received)
+    resource.prlimit(own_gateway.process.pid, resource.RLIMIT_FSIZE, limits)
     granted = until(lambda: started(own_gateway))
 
     document = problem(refused)
-    assert (refused.status_code, document["code"]) == (503, "audit_unavailable")
-    assert document["stage"] == "audit"
-    assert seen.status_code == 200
-    assert granted.status_code == 201
+    assert (refused.status_code, document["code"], document["stage"]) == (503, "audit_unavailable", "audit")
+    assert (kept.status_code, kept.json()["error"]) == (503, "temporarily_unavailable")
+    assert denied.status_code == 404  # a refusal grants nothing and does not wait for the disk
+    assert asked == 0
     assert [record.kind for record in own_gateway.records(granted)] == ["intent", "outcome"]
-    assert calls == 0
 
 
 def started(gateway: Gateway) -> httpx2.Response | None:
