@@ -10,7 +10,7 @@ from typing import TypeVar
 from gateway.audit.record import Act, Journal
 from gateway.audit.story import Story, internal_error
 from gateway.clock import Clock
-from gateway.credentials.session import AwsCredentials, CredentialSource, session_for
+from gateway.credentials.session import AwsCredentials, CredentialSource, VaultToken, session_for
 from gateway.errors import ErrorCode, GatewayError, RequestRejected, UpstreamFailed
 from gateway.executions.execution import CredentialsExpired, Event, Execution, Executions, owns, plan_start
 from gateway.executions.follow import Ended, Follower
@@ -18,7 +18,7 @@ from gateway.identity.token import Identify, VerifiedToken
 from gateway.metrics import Metrics
 from gateway.policy.decide import Allowed, Denied, decide, grants_of
 from gateway.policy.refuse import refusal
-from gateway.policy.rule import Grant, Issued, Obtain, Start, Stop, Target, View, Wish, Workflow
+from gateway.policy.rule import Grant, Obtain, Start, Stop, Target, VaultRole, View, Wish, Workflow
 from gateway.policy.snapshot import PolicySource
 from gateway.secret import Secret
 
@@ -77,6 +77,14 @@ class Obtained:
 
     target: Target
     credentials: AwsCredentials
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObtainedVaultToken:
+    """A Vault token that leaves the gateway."""
+
+    target: VaultRole
+    token: VaultToken
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,26 +174,41 @@ class Exchange:
             ),
         )
 
-    async def obtain(
-        self, call: Call, target: str, form: Issued, *, duration_s: int | None = None
-    ) -> Obtained:
-        """Hand out credentials of a target, named by its name or by its role's ARN.
+    async def obtain(self, call: Call, target: str, *, duration_s: int | None = None) -> Obtained:
+        """Hand out AWS credentials of a target, named by its name or by its role's ARN.
 
         duration_s: a shorter session than the target's own; see `session_for` for its limits.
         """
         story = self._story(call, "obtain", target)
         with self._refusals(story):
-            allowed, token = await self._decide(story, call, Obtain(target=target, form=form))
+            allowed, token = await self._decide(story, call, Obtain(target=target, form="aws-credentials"))
             session = session_for(token, allowed.target, workflow=None, duration_s=duration_s)
         region = story.policy.aws.region
 
         async def hand_out() -> AwsCredentials:
-            story.issued = await self._credentials.aws(
+            story.issued = issued = await self._credentials.aws(
                 token, allowed.target, session, region=region, deadline=call.deadline
             )
-            return story.issued
+            return issued
 
         return Obtained(target=allowed.target, credentials=await self._commit(story, call, hand_out))
+
+    async def obtain_vault_token(self, call: Call, target: str) -> ObtainedVaultToken:
+        """Hand out a token of a Vault role, response-wrapped where the target says so."""
+        story = self._story(call, "obtain", target)
+        with self._refusals(story):
+            allowed, token = await self._decide(story, call, Obtain(target=target, form="vault-token"))
+        match allowed.target:
+            case VaultRole() as role:
+                pass
+            case _:
+                raise TypeError("A grant of a Vault token is for another kind of target.")
+
+        async def hand_out() -> VaultToken:
+            story.issued = issued = await self._credentials.vault_token(token, role, deadline=call.deadline)
+            return issued
+
+        return ObtainedVaultToken(target=role, token=await self._commit(story, call, hand_out))
 
     async def whoami(self, call: Call) -> Identity:
         """Return who the token speaks for; every token that verifies gets an answer, even when it holds nothing."""
@@ -276,7 +299,7 @@ class Exchange:
                 admitted.workflow, request.name, held, deadline=call.deadline
             ),
         )
-        if story.issued is None:
+        if not isinstance(story.issued, AwsCredentials):
             raise TypeError("An execution was described without credentials.")
         return shown, story.issued
 
@@ -304,17 +327,18 @@ class Exchange:
         """Use credentials scoped to one workflow; renew them once when AWS calls them expired."""
         session = session_for(admitted.token, admitted.target, workflow=admitted.workflow)
         region = admitted.workflow.state_machine.region
+        held: AwsCredentials | None = None
         for _ in range(2):
-            story.issued = await self._credentials.aws(
+            story.issued = held = await self._credentials.aws(
                 admitted.token,
                 admitted.target,
                 session,
                 region=region,
                 deadline=call.deadline,
-                instead_of=story.issued,
+                instead_of=held,
             )
             try:
-                return await use(story.issued)
+                return await use(held)
             except CredentialsExpired:
                 continue
         raise UpstreamFailed(

@@ -98,6 +98,7 @@ def as_json(explanation: Explanation) -> dict[str, object]:
         "target": told.target,
         "upstream": told.upstream,
         "session": told.issued,
+        "lease": told.lease,
         "execution": told.execution,
         "existed": told.existed,
         "expires_at": None if told.expires_at is None else moment(told.expires_at),
@@ -188,6 +189,8 @@ def _aws(told: Record) -> Iterator[tuple[str, str]]:
     if told.issued is not None:
         until = f", until {moment(told.expires_at)}" if told.expires_at is not None else ""
         yield "session", f"{_plain(told.issued)}{until}"
+    if told.lease is not None:
+        yield "lease", _plain(told.lease)
     planned = told.execution is not None and ":" not in told.execution
     if told.execution is not None and not (planned and told.kind == "refused" and told.act == "start"):
         known = " (its planned name)" if planned and told.act == "start" else ""

@@ -80,6 +80,7 @@ def to_document(record: Record, limits: Limits = USUAL) -> Document:
         "object": _maybe(record.object),
         "target": _maybe(record.target),
         "issued": _maybe(record.issued),
+        "lease": _maybe(record.lease),
         "execution": _maybe(record.execution),
         "existed": record.existed,
         "expires_at": None if record.expires_at is None else moment(record.expires_at),

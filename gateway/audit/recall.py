@@ -47,6 +47,7 @@ def to_record(document: Mapping[str, object]) -> Record:
             object=_read(document, "object"),
             target=_read(document, "target"),
             issued=_read(document, "issued"),
+            lease=_read(document, "lease"),
             execution=_read(document, "execution"),
             existed=_flag(document, "existed"),
             expires_at=_seconds(_need(document, "expires_at")) if document.get("expires_at") else None,

@@ -23,7 +23,8 @@ class Record:
     claims:     the verified claims; empty before the signature is verified.
     rules:      ids of all rules that matched; for a refusal the nearest one, if any.
     object:     the workflow or target the caller asked for.
-    issued:     AWS identity (assumed-role ARN) that acted or was handed out.
+    issued:     identity that acted or was handed out: an assumed-role ARN, or mount, role and accessor digest of Vault.
+    lease:      id of the lease under which Vault issued AWS credentials.
     execution:  execution ARN, or the planned name while it is only an intent.
     existed:    a start found its execution there already.
     upstream:   `service:code:request id` of an AWS refusal.
@@ -47,6 +48,7 @@ class Record:
     object: str | None = None
     target: str | None = None
     issued: str | None = None
+    lease: str | None = None
     execution: str | None = None
     existed: bool | None = None
     expires_at: float | None = None

@@ -4,7 +4,7 @@ import hashlib
 from dataclasses import dataclass
 
 from gateway.audit.record import Act, Record, RecordKind
-from gateway.credentials.session import AwsCredentials
+from gateway.credentials.session import AwsCredentials, VaultToken
 from gateway.errors import ErrorCode, GatewayError
 from gateway.executions.execution import Execution
 from gateway.identity.token import VerifiedToken
@@ -32,7 +32,7 @@ class Story:
     token: VerifiedToken | None = None
     decision: Allowed | Denied | None = None
     planned: str | None = None
-    issued: AwsCredentials | None = None
+    issued: AwsCredentials | VaultToken | None = None
     execution: Execution | None = None
 
     def record(self, kind: RecordKind, failure: GatewayError | None = None) -> Record:
@@ -58,6 +58,7 @@ class Story:
             object=self.object,
             target=allowed.target.name if allowed else None,
             issued=self.issued.identity if self.issued else None,
+            lease=self.issued.lease if isinstance(self.issued, AwsCredentials) else None,
             execution=self.execution.arn if self.execution else self.planned,
             existed=self.execution.existed if self.execution and self.act == "start" else None,
             expires_at=self.issued.expires_at if self.issued else None,

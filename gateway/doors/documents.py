@@ -8,7 +8,7 @@ from starlette.responses import Response
 from gateway.arn import parse_assumed_role
 from gateway.credentials.session import AwsCredentials
 from gateway.doors.times import rfc3339_ms, rfc3339_s
-from gateway.exchange import Identity, Shown
+from gateway.exchange import Identity, ObtainedVaultToken, Shown
 from gateway.executions.execution import execution_url
 from gateway.policy.rule import Grant
 
@@ -65,6 +65,22 @@ def credentials_document(credentials: AwsCredentials) -> dict[str, object]:
         "Expiration": rfc3339_s(credentials.expires_at),
         "AccountId": parse_assumed_role(credentials.identity).account,
     }
+
+
+def vault_token_document(obtained: ObtainedVaultToken) -> dict[str, object]:
+    """Return what a caller needs to use a Vault token: the token, where, and whether it must be unwrapped first.
+
+    `creation_path` lets the receiver of a wrapping token find out that somebody else has wrapped another one
+    (Vault documentation, "Response wrapping").
+    """
+    token, vault = obtained.token, obtained.target.vault
+    document: dict[str, object] = {
+        "access_token": token.token.reveal(),
+        "vault_address": vault.address,
+        "vault_namespace": vault.namespace,
+        "wrapped": token.wrapped,
+    }
+    return {**document, "creation_path": token.creation_path} if token.wrapped else document
 
 
 def identity_document(identity: Identity) -> dict[str, object]:

@@ -117,9 +117,7 @@ class RestDoor:
         duration_s = members.optional_integer("duration_s")
         members.end()
         call = make_call(request, token, self._clock)
-        obtained = await while_present(
-            request, self._exchange.obtain(call, target, "aws-credentials", duration_s=duration_s)
-        )
+        obtained = await while_present(request, self._exchange.obtain(call, target, duration_s=duration_s))
         return json_response(credentials_document(obtained.credentials))
 
 

@@ -6,14 +6,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway.clock import Clock
-from gateway.doors.documents import credentials_document, json_bytes, json_response
+from gateway.doors.documents import credentials_document, json_bytes, json_response, vault_token_document
 from gateway.doors.inbound import form_fields, json_members, make_call, media_type, no_query, one_token
 from gateway.doors.leaving import while_present
 from gateway.errors import ErrorCode, RequestRejected
-from gateway.exchange import Exchange
+from gateway.exchange import Call, Exchange
 
 GRANT_TYPE = "urn:ietf:params:oauth:grant-type:token-exchange"
 AWS_CREDENTIALS = "urn:oidc-gateway:token-type:aws-credentials"
+VAULT_TOKEN = "urn:oidc-gateway:token-type:vault-token"
+ISSUED_TOKEN_TYPES = (AWS_CREDENTIALS, VAULT_TOKEN)
 SUBJECT_TOKEN_TYPES = (
     "urn:ietf:params:oauth:token-type:jwt",
     "urn:ietf:params:oauth:token-type:id_token",
@@ -48,17 +50,27 @@ class TokenDoor:
         token = one_token(request, fields.get("subject_token", ()), place="the parameter subject_token")
         target = _one_target(fields)
         call = make_call(request, token, self._clock)
-        obtained = await while_present(request, self._exchange.obtain(call, target, "aws-credentials"))
-        return json_response(
-            {
-                "access_token": json_bytes(credentials_document(obtained.credentials)).decode("ascii"),
-                "issued_token_type": AWS_CREDENTIALS,
-                "token_type": "N_A",
-                "expires_in": max(0, int(obtained.credentials.expires_at - self._clock.wall())),
-                "target": obtained.target.name,
-                "request_id": call.request_id,
-            }
-        )
+        if _value(fields, "requested_token_type") == VAULT_TOKEN:
+            return await self._vault_token(request, call, target)
+        obtained = await while_present(request, self._exchange.obtain(call, target))
+        document = json_bytes(credentials_document(obtained.credentials)).decode("ascii")
+        issued = self._issued(AWS_CREDENTIALS, obtained.target.name, obtained.credentials.expires_at, call)
+        return json_response({"access_token": document, **issued})
+
+    async def _vault_token(self, request: Request, call: Call, target: str) -> Response:
+        obtained = await while_present(request, self._exchange.obtain_vault_token(call, target))
+        issued = self._issued(VAULT_TOKEN, obtained.target.name, obtained.token.expires_at, call)
+        return json_response({**vault_token_document(obtained), **issued})
+
+    def _issued(self, kind: str, target: str, expires_at: float, call: Call) -> dict[str, object]:
+        return {
+            "issued_token_type": kind,
+            # It is no OAuth access token (RFC 8693 section 2.2.1).
+            "token_type": "N_A",
+            "expires_in": max(0, int(expires_at - self._clock.wall())),
+            "target": target,
+            "request_id": call.request_id,
+        }
 
 
 async def _fields(request: Request) -> Mapping[str, Sequence[str]]:
@@ -113,9 +125,10 @@ def _check_kind(fields: Mapping[str, Sequence[str]]) -> None:
         raise _malformed(
             "This endpoint knows no scopes.", "What credentials may do is decided by the target's role."
         )
-    if _value(fields, "requested_token_type") not in (None, AWS_CREDENTIALS):
+    if _value(fields, "requested_token_type") not in (None, *ISSUED_TOKEN_TYPES):
         raise _malformed(
-            "This requested_token_type cannot be issued.", f"Leave it out, or send {AWS_CREDENTIALS}."
+            "This requested_token_type cannot be issued.",
+            f"Leave it out for AWS credentials, or send one of {', '.join(ISSUED_TOKEN_TYPES)}.",
         )
 
 
