@@ -14,9 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.gateways import CONFIG, ROOT, Gateway, edit, running_gateway, write_config
+from tests.support.gateways import CONFIG, ROOT, Gateway, edit, fresh, running_gateway, write_config
 from tests.support.installed import installed_gateway
 from tests.support.provider import OidcProvider
+from tests.support.scripted_aws import issues_credentials, running_scripted_aws
 from tests.support.world import World
 
 _LIMIT_S = 60
@@ -199,9 +200,18 @@ class Trap:
         self.url = url
         self.visits = 0
 
-    @property
-    def environment(self) -> dict[str, str]:
-        """Variables that would lead boto3, curl, requests or aiohttp here, or lend them somebody's identity."""
+    def environment(self, home: Path) -> dict[str, str]:
+        """Return what would lead boto3, curl, requests or aiohttp here, or lend them somebody's identity.
+
+        home: where the files of that sort are written.
+        """
+        profile = f"region = us-west-2\nendpoint_url = {self.url}\nca_bundle = /nonexistent\n"
+        process = f"credential_process = curl {self.url}\n"
+        (home / ".aws").mkdir(parents=True)
+        (home / ".aws" / "config").write_text(
+            f"[default]\n{profile}{process}[profile trap]\n{profile}{process}"
+        )
+        (home / ".netrc").write_text("default login trap password not-a-secret\n")
         there = dict.fromkeys(
             (
                 "AWS_ENDPOINT_URL",
@@ -216,6 +226,7 @@ class Trap:
             self.url,
         )
         return there | {
+            "HOME": str(home),
             "AWS_ACCESS_KEY_ID": "AKIATRAPTRAPTRAPTRAP",
             "AWS_SECRET_ACCESS_KEY": "not-a-secret",
             "AWS_SESSION_TOKEN": "not-a-token",
@@ -261,7 +272,10 @@ def test_neither_keys_nor_sts_nor_step_functions_are_asked_where_the_environment
     with (
         trap() as caught,
         installed_gateway(
-            tmp_path, aws=ministack, okta=oidc_provider.okta, environment=caught.environment
+            tmp_path,
+            aws=ministack,
+            okta=oidc_provider.okta,
+            environment=caught.environment(tmp_path / "home"),
         ) as installed,
     ):
         execution = installed.start("trap-1")
@@ -272,6 +286,20 @@ def test_neither_keys_nor_sts_nor_step_functions_are_asked_where_the_environment
     assert ":eu-west-1:111122223333:execution:" in execution
     assert obtained.status_code == 200
     assert not obtained.json()["AccessKeyId"].startswith("AKIATRAP")
+    assert caught.visits == 0
+
+
+@pytest.mark.requirement("ST-05")
+def test_credentials_that_are_not_complete_are_not_completed_from_the_environment(tmp_path: Path) -> None:
+    with trap() as caught, running_scripted_aws() as aws:
+        aws.sts = issues_credentials(without="SessionToken")
+        config = write_config(tmp_path / "config", aws=aws.url)
+        environment = caught.environment(tmp_path / "home")
+        with running_gateway(config, tmp_path / "audit", environment=environment) as gateway:
+            refused = gateway.start(fresh(), "deploy-payments", key="trap-2", input={"version": "1.4.2"})
+
+    assert (refused.status_code, refused.json()["code"]) == (502, "aws_answer_mismatch")
+    assert aws.states_calls() == []
     assert caught.visits == 0
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import re
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -77,11 +78,14 @@ def form_of(request: Received) -> dict[str, str]:
     return dict(parse_qsl(request.body.decode()))
 
 
-def issues_credentials() -> Reply:
-    """Answer as STS does: credentials for the role, session and token of the request."""
+def issues_credentials(*, without: str = "") -> Reply:
+    """Answer as STS does: credentials for the role, session and token of the request. without: an element left out."""
 
     async def reply(request: Received, writer: asyncio.StreamWriter) -> None:
-        await answers(_issued(form_of(request)), content_type="text/xml")(request, writer)
+        answer = _issued(form_of(request))
+        if without:
+            answer = re.sub(f"<{without}>.*?</{without}>", "", answer)
+        await answers(answer, content_type="text/xml")(request, writer)
 
     return reply
 
@@ -102,6 +106,25 @@ def starts() -> Reply:
         asked = json.loads(request.body)
         machine = asked["stateMachineArn"].replace(":stateMachine:", ":execution:")
         body = {"executionArn": f"{machine}:{asked['name']}", "startDate": time.time()}
+        await answers(json.dumps(body))(request, writer)
+
+    return reply
+
+
+def describes(**members: object) -> Reply:
+    """Answer DescribeExecution: the execution that was asked for, running since 2023, changed by members."""
+
+    async def reply(request: Received, writer: asyncio.StreamWriter) -> None:
+        arn = json.loads(request.body)["executionArn"]
+        machine, _, name = arn.replace(":execution:", ":stateMachine:").rpartition(":")
+        body = {
+            "executionArn": arn,
+            "stateMachineArn": machine,
+            "name": name,
+            "status": "RUNNING",
+            "startDate": 1_700_000_000.5,
+            **members,
+        }
         await answers(json.dumps(body))(request, writer)
 
     return reply
