@@ -21,9 +21,7 @@ _ROLE = "arn:aws:iam::111122223333:role/"
 _MACHINE = "arn:aws:states:eu-west-1:111122223333:stateMachine:"
 _INPUT = {"deploy-payments": {"version": "1.4.2"}, "triage-incident": {"incident": "INC-1"}}
 
-pytestmark = pytest.mark.skipif(
-    components.missing("ministack") is not None, reason="ministack is not installed; run scripts/components"
-)
+pytestmark = components.skip_without("ministack")
 
 
 @pytest.fixture(scope="module")

@@ -14,9 +14,7 @@ import pytest
 from tests.support import components
 
 REPOSITORY = Path(__file__).parents[2]
-pytestmark = pytest.mark.skipif(
-    components.missing("ministack") is not None, reason="ministack is not installed; run scripts/components"
-)
+pytestmark = components.skip_without("ministack")
 _LIMIT_S = 120
 
 

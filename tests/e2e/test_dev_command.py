@@ -19,9 +19,7 @@ from tests.support import components
 from tests.support.processes import descendants, listening_addresses
 
 REPOSITORY = Path(__file__).parents[2]
-pytestmark = pytest.mark.skipif(
-    components.missing("ministack") is not None, reason="ministack is not installed; run scripts/components"
-)
+pytestmark = components.skip_without("ministack")
 _START_S = 60.0
 _END_S = 20.0
 

@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pytest
+
 from gateway.dev.environments import (
     EnvironmentNotBuilt,
     build_environment,
@@ -19,6 +21,8 @@ from gateway.dev.environments import (
     is_built,
     run_build_step,
 )
+from gateway.dev.vault import HOW_TO_GET_ONE, find_vault
+from tests.support.vault_program import provide
 
 _ROOT = Path(__file__).parents[2]
 _LOCKS = _ROOT / "tests" / "locks"
@@ -36,15 +40,32 @@ ENVIRONMENTS: Mapping[str, Path] = {
 def build_all(log: Callable[[str], None]) -> None:
     """Build what is missing, side by side. Raises EnvironmentNotBuilt."""
     with ThreadPoolExecutor() as pool:
+        # The longest by far, so it begins first and the others come beside it.
+        vault = pool.submit(_provide_vault, log)
         builds = [pool.submit(build_environment, name, lock, log=log) for name, lock in ENVIRONMENTS.items()]
+    vault.result()
     for build in builds:
         build.result()
     build_once(node_packages(), _install_packages, log=log)
 
 
+def _provide_vault(log: Callable[[str], None]) -> None:
+    try:
+        provide(log)
+    except EnvironmentNotBuilt as failure:
+        # It needs a compiler that not every machine has; where every component has to be there, that is no excuse.
+        if os.environ.get("REQUIRE_REAL") == "1":
+            raise
+        log(f"{failure}\nTests that need Vault will be skipped.")
+
+
 def missing(*names: str) -> str | None:
-    """Say what to do when one of these environments (or `oidc-provider`) is not there, None when all are."""
+    """Say what to do when one of these environments (or `oidc-provider`, or `vault`) is not there, None when all are."""
     for name in names:
+        if name == "vault":
+            if find_vault() is None:
+                return HOW_TO_GET_ONE
+            continue
         folder = node_packages() if name == "oidc-provider" else environment_path(name, ENVIRONMENTS[name])
         if not is_built(folder):
             return f"{name} is not installed; run scripts/components"
@@ -121,3 +142,9 @@ def main(arguments: Sequence[str]) -> int:
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))
+
+
+def skip_without(name: str) -> pytest.MarkDecorator:
+    """Mark tests that start a component by themselves: skipped without it, run and failed under REQUIRE_REAL=1."""
+    why = None if os.environ.get("REQUIRE_REAL") == "1" else missing(name)
+    return pytest.mark.skipif(why is not None, reason=why or "")
