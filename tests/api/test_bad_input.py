@@ -23,6 +23,7 @@ from tests.support.peer import Reply, answers, cuts_the_connection, stays_silent
 from tests.support.scripted_aws import (
     ScriptedAws,
     by_operation,
+    describes,
     in_turn,
     issues_credentials,
     refuses_operation,
@@ -531,17 +532,9 @@ def test_an_execution_that_exists_already_is_found_and_answered_as_itself(script
     token = fresh()
     started = scripted.gateway.start(token, DEPLOY, key="exists", input=GOOD).json()
     caller = {"issuer": parts(token)[1]["iss"], "subject": parts(token)[1]["sub"]}
-    described = {
-        "executionArn": started["arn"],
-        "stateMachineArn": "arn:aws:states:eu-west-1:111122223333:stateMachine:deploy-payments",
-        "name": started["name"],
-        "status": "RUNNING",
-        "startDate": 1_700_000_000.5,
-        "input": json.dumps({"_caller": caller, **GOOD}),
-    }
     scripted.aws.states = by_operation(
         StartExecution=refuses_operation("ExecutionAlreadyExists"),
-        DescribeExecution=answers(json.dumps(described)),
+        DescribeExecution=describes(input=json.dumps({"_caller": caller, **GOOD})),
     )
 
     answer = scripted.gateway.start(token, DEPLOY, key="exists", input=GOOD)

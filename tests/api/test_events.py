@@ -2,12 +2,24 @@
 
 import json
 import re
+import signal
 import uuid
 from collections.abc import Iterator, Mapping
 
 import pytest
 
-from tests.support.caller import problem
+from tests.api.conftest import Scripted
+from tests.support.caller import Caller, problem
+from tests.support.gateways import Gateway, fresh
+from tests.support.peer import answers
+from tests.support.scripted_aws import (
+    ScriptedAws,
+    by_operation,
+    describes,
+    in_turn,
+    refuses_operation,
+    starts,
+)
 from tests.support.world import World
 
 MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
@@ -110,3 +122,56 @@ def test_a_refusal_comes_before_the_stream_as_a_problem(world: World) -> None:
     answer = world.get(f"{started(world, 'lab-wait')}/events", "not-a-token")
 
     assert (answer.status_code, problem(answer)["stage"]) == (401, "token")
+
+
+# --- Why a stream ends before the execution does ---
+
+
+def runs_for_ever(aws: ScriptedAws) -> None:
+    history = {"events": [{"id": 1, "timestamp": 1_700_000_000.5, "type": "ExecutionStarted"}]}
+    aws.states = by_operation(
+        StartExecution=starts(),
+        DescribeExecution=describes(),
+        GetExecutionHistory=answers(json.dumps(history)),
+    )
+
+
+def start_deployment(gateway: Caller, token: str) -> str:
+    answer = gateway.start(token, "deploy-payments", key=uuid.uuid4().hex, input={"version": "1.4.2"})
+    return str(answer.json()["url"])
+
+
+@pytest.mark.requirement("HT-14")
+def test_a_gateway_that_leaves_ends_its_streams_and_says_so(
+    own_gateway: Gateway, scripted_aws: ScriptedAws
+) -> None:
+    runs_for_ever(scripted_aws)
+    token = fresh()
+    url = start_deployment(own_gateway, token)
+
+    with own_gateway.client.stream(
+        "GET", f"{url}/events", headers={"Authorization": f"Bearer {token}"}
+    ) as answer:
+        found = read(answer.iter_lines())
+        first = next(found)
+        own_gateway.process.send_signal(signal.SIGTERM)
+        rest = list(found)
+
+    assert (first["id"], data(first)["at"]) == ("1", "2023-11-14T22:13:20.500Z")
+    assert rest == [{"event": "end", "data": '{"reason":"draining","status":"RUNNING"}'}]
+    assert own_gateway.process.wait(30) == 0
+
+
+def test_credentials_that_run_out_end_the_stream_so_that_a_fresh_token_resumes(scripted: Scripted) -> None:
+    token = fresh()
+    url = start_deployment(scripted.gateway, token)
+    scripted.aws.states = by_operation(
+        DescribeExecution=in_turn(describes(), refuses_operation("ExpiredTokenException")),
+        GetExecutionHistory=answers('{"events": []}'),
+    )
+
+    answer = scripted.gateway.get(f"{url}/events", token)
+
+    assert list(read(iter(answer.text.splitlines()))) == [
+        {"event": "end", "data": '{"reason":"credentials_expired","status":null}'}
+    ]
