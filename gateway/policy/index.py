@@ -11,6 +11,7 @@ from gateway.policy.rule import AwsRole, Condition, Grant, Operator, Rule, Vault
 #: How a token's claim is taken apart before it is looked up.
 Shape = Literal["scalar", "items", "scopes"]
 Key = tuple[type, Hashable]
+Place = tuple[str, Shape, Key]
 
 _SHAPES: Mapping[Operator, Shape] = {
     Operator.EQUALS: "scalar",
@@ -24,10 +25,11 @@ _SHAPES: Mapping[Operator, Shape] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Filed:
-    """One grant of one rule."""
+    """One grant of one rule. places: where it is filed: under the rule's most selective condition; empty: nowhere."""
 
     rule: Rule
     grant: Grant
+    places: "tuple[Place, ...]"
 
 
 class Drawer:
@@ -40,22 +42,14 @@ class Drawer:
 
     def __init__(self, entries: Iterable[Filed]) -> None:
         kept = tuple(entries)
-        frequency = Counter(
-            place for entry in kept for condition in entry.rule.conditions for place in _places(condition)
-        )
         by_claim: dict[tuple[str, Shape], dict[Key, list[Filed]]] = defaultdict(lambda: defaultdict(list))
-        loose: list[Filed] = []
         for entry in kept:
-            chosen = _most_selective(entry.rule.conditions, frequency)
-            if chosen is None:
-                loose.append(entry)
-                continue
-            for claim, shape, key in _filing_places(chosen, frequency):
+            for claim, shape, key in entry.places:
                 by_claim[claim, shape][key].append(entry)
         self._by_claim = {
             where: {key: tuple(found) for key, found in keys.items()} for where, keys in by_claim.items()
         }
-        self._loose = tuple(loose)
+        self._loose = tuple(entry for entry in kept if not entry.places)
         self.claims = tuple(dict.fromkeys(claim for claim, _ in self._by_claim))
         self.targets = frozenset(entry.grant.target.name for entry in kept)
         self.forms = frozenset(entry.grant.form for entry in kept)
@@ -95,9 +89,12 @@ class GrantIndex:
         """File the grants of all rules."""
         by_object: dict[tuple[str, Verb, str], list[Filed]] = defaultdict(list)
         by_issuer: dict[str, list[Filed]] = defaultdict(list)
-        for rule in rules:
+        written = [(rule, [tuple(_places(one)) for one in rule.conditions]) for rule in rules]
+        frequency = Counter(place for _, found in written for places in found for place in places)
+        for rule, found in written:
+            places = _filing_places(rule, found, frequency)
             for grant in rule.grants:
-                entry = Filed(rule=rule, grant=grant)
+                entry = Filed(rule=rule, grant=grant, places=places)
                 for issuer in rule.issuers:
                     by_issuer[issuer].append(entry)
                     for name in _objects(grant):
@@ -128,31 +125,25 @@ def _objects(grant: Grant) -> tuple[str, ...]:
             return (name,)
 
 
-def _places(condition: Condition) -> Iterator[tuple[str, Shape, Key]]:
+def _places(condition: Condition) -> Iterator[Place]:
     shape = _SHAPES.get(condition.operator)
     if shape is not None:
-        for value in condition.wanted:
-            yield condition.claim, shape, (type(value), value)
-
-
-def _most_selective(
-    conditions: tuple[Condition, ...], frequency: Mapping[tuple[str, Shape, Key], int]
-) -> Condition | None:
-    """Return the condition whose values the fewest other grants share; the first one written where several do."""
-    fitting = [condition for condition in conditions if condition.operator in _SHAPES and condition.wanted]
-    return min(
-        fitting, key=lambda condition: max(frequency[place] for place in _places(condition)), default=None
-    )
+        for value in dict.fromkeys((type(value), value) for value in condition.wanted):
+            yield condition.claim, shape, value
 
 
 def _filing_places(
-    condition: Condition, frequency: Mapping[tuple[str, Shape, Key], int]
-) -> list[tuple[str, Shape, Key]]:
-    places = list(_places(condition))
+    rule: Rule, found: list[tuple[Place, ...]], frequency: Mapping[Place, int]
+) -> tuple[Place, ...]:
+    """Return the places of the condition whose values the fewest other rules share; the first one where several do."""
+    usable = [(condition, places) for condition, places in zip(rule.conditions, found, strict=True) if places]
+    if not usable:
+        return ()
+    condition, places = min(usable, key=lambda one: max(map(frequency.__getitem__, one[1])))
     if condition.operator is Operator.CONTAINS_ALL:
         # All must be there, so one suffices to find the rule again: the rarest.
-        return [min(places, key=lambda place: frequency[place])]
-    return list(dict.fromkeys(places))
+        return (min(places, key=frequency.__getitem__),)
+    return places
 
 
 def _keys_of(presented: object, shape: Shape) -> Iterator[Key]:
