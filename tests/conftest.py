@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from gateway.dev.ministack import running_ministack
+from gateway.dev.vault import VaultServer, running_vault
 from tests.support import components, requirements, sockets
 from tests.support.envoy import JudgedIssuer, running_envoy
 from tests.support.moto import running_moto
@@ -51,6 +52,17 @@ def ministack() -> Iterator[str]:
     _need("ministack")
     with running_ministack() as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def vault() -> Iterator[VaultServer]:
+    """A real Vault, unsealed and empty but for what tests put there: give mounts, roles and policies names of your own.
+
+    One for all tests: never seal it, and never revoke what is not yours; `running_vault` starts another in a moment.
+    """
+    _need("vault")
+    with running_vault() as server:
+        yield server
 
 
 @pytest.fixture(scope="session")
