@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, TypeVar
 
-from gateway.files.document import MAX_FINDINGS, read_document
+from gateway.files.document import MAX_FINDINGS, Document, read_document
 from gateway.files.schema import AuditShape, GatewayShape, MappingShape, ServerShape, TargetsShape
 from gateway.files.shapes import Shaped, shape_document
 from gateway.files.source import SECRET_FIX, Finding, FindingCode, Place, Source, read_source
@@ -109,13 +109,14 @@ class _Loading:
             self._missing("gateway.yaml", "Without it no issuer is trusted.")
         targets = tuple(self._read(file, TargetsShape) for file in self._target_files())
         mappings = tuple(self._read(file, MappingShape) for file in self._yaml_files("mappings"))
-        named = [*_named_by_gateway(gateway), *(name for one in targets for name in _named_by_targets(one))]
+        named = [*_named_by_gateway(gateway), *(one for file in targets for one in _named_by_targets(file))]
+        first = {one.file: one for one in reversed(named)}
         return Sources(
             folder=self._folder,
             gateway=gateway,
             targets=targets,
             mappings=mappings,
-            attachments={name: self._attachment(name) for name in dict.fromkeys(named)},
+            attachments={file: self._attachment(one) for file, one in first.items()},
             findings=tuple(self._findings),
         )
 
@@ -150,17 +151,23 @@ class _Loading:
             return known
         return shape_document(read_document(source), shape)
 
-    def _attachment(self, name: str) -> Source:
+    def _attachment(self, named: "_Named") -> Source:
+        name = named.file
         if name.startswith("/") or ".." in name.split("/"):
-            finding = Finding(
-                code=FindingCode.FILE_OUTSIDE,
-                severity="error",
-                place=Place(file=name, line=1, column=1),
-                message=f"{name} leads outside the configuration folder.",
-                fix="Move the file into the folder and name it from there, such as schemas/deploy.json.",
+            finding = named.finding(
+                FindingCode.FILE_OUTSIDE,
+                f"{name} leads outside the configuration folder.",
+                "Move the file into the folder and name it from there, such as schemas/deploy.json.",
             )
             return Source(file=name, digest="", text="", findings=(finding,))
-        return _without_secrets(read_source(self._folder, name, lenient=self._lenient))
+        source = _without_secrets(read_source(self._folder, name, lenient=self._lenient))
+        if any(finding.code is FindingCode.FILE_MISSING for finding in source.findings):
+            # What is not there has no place of its own; its name has one.
+            finding = named.finding(
+                FindingCode.FILE_MISSING, f"{name} does not exist.", "Create it, or mend the name."
+            )
+            return replace(source, findings=(finding,))
+        return source
 
     def _yaml_files(self, below: str) -> list[str]:
         found: list[str] = []
@@ -234,14 +241,28 @@ def _without_secrets(source: Source) -> Source:
     return replace(source, findings=(*source.findings, *found)) if found else source
 
 
-def _named_by_gateway(gateway: Shaped[GatewayShape] | None) -> Iterator[str]:
+@dataclass(frozen=True, slots=True)
+class _Named:
+    """A file and the place that names it."""
+
+    file: str
+    document: Document
+    path: tuple[str, ...]
+
+    def finding(self, code: FindingCode, message: str, fix: str) -> Finding:
+        return self.document.finding(code, self.path, message, fix)
+
+
+def _named_by_gateway(gateway: Shaped[GatewayShape] | None) -> Iterator[_Named]:
     if gateway is not None and gateway.shape is not None:
-        for issuer in gateway.shape.issuers.values():
-            yield from (name for name in (issuer.jwks_file, issuer.ca_file) if name is not None)
+        for name, issuer in gateway.shape.issuers.items():
+            for key, file in (("jwks_file", issuer.jwks_file), ("ca_file", issuer.ca_file)):
+                if file is not None:
+                    yield _Named(file, gateway.document, ("issuers", name, key))
 
 
-def _named_by_targets(targets: Shaped[TargetsShape]) -> Iterator[str]:
+def _named_by_targets(targets: Shaped[TargetsShape]) -> Iterator[_Named]:
     if targets.shape is not None:
-        for workflow in targets.shape.workflows.values():
+        for name, workflow in targets.shape.workflows.items():
             if workflow.input_schema is not None and workflow.input_schema != "any":
-                yield workflow.input_schema
+                yield _Named(workflow.input_schema, targets.document, ("workflows", name, "input_schema"))

@@ -167,7 +167,7 @@ def test_requests_under_a_storm_of_changes_all_succeed(gateway: Gateway) -> None
             "targets.yaml",
             "schemas/deploy.json",
             "schemas/none.json",
-            "schemas/none.json:",
+            "targets.yaml:",
             id="targets: no such file",
         ),
         pytest.param(
