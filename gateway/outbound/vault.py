@@ -1,4 +1,4 @@
-"""Calls to Vault: one address, one path, one token or none; measured, and repeated only where a replica was behind."""
+"""Calls to Vault: one address, one path, one token or none; measured, and repeated only where nothing was done."""
 
 import asyncio
 import json
@@ -73,14 +73,17 @@ class VaultCalls:
     async def make(self, call: VaultCall, *, deadline: float) -> dict[str, object]:
         """Return the object that Vault answered; empty for 204.
 
-        A 412 (the replica has not caught up) is asked once more; nothing else is, because a login whose answer was lost
-        may have made a token. deadline: the event loop's time.
+        A 412 (the replica has not caught up) and a connection that was never made are tried once more; nothing else is,
+        because a login whose answer was lost may have made a token. deadline: the event loop's time.
         Raises VaultFault for an error answer, OutboundFailure when none came, CaInvalid, and AnswerUnreadable.
         """
         try:
             return await self._attempt(call, deadline)
         except VaultFault as fault:
             if fault.status != _REPLICA_BEHIND:
+                raise
+        except OutboundFailure as failure:
+            if failure.kind != "connect" or failure.sent:
                 raise
         self._metrics.upstream_retries.labels("vault", call.operation).inc()
         await asyncio.sleep(_PAUSE_S * (1 + self._jitter()))

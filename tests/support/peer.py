@@ -46,7 +46,7 @@ class Peer:
         return f"{'http' if self._tls is None else 'https'}://{LOOPBACK}:{self.port}"
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._accept, LOOPBACK, 0, ssl=self._tls)
+        self._server = await asyncio.start_server(self._accept, LOOPBACK, 0, ssl=self._tls, backlog=1000)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
