@@ -69,7 +69,7 @@ def stage(*names: str) -> frozenset[ErrorCode]:
 
 
 WHO = OF_A_CALL | stage("token") | {ErrorCode.INTERNAL_ERROR}
-EFFECT = WHO | stage("rule", "aws", "audit") | {ErrorCode.DEADLINE_EXCEEDED}
+EFFECT = WHO | stage("rule", "aws", "vault", "audit") | {ErrorCode.DEADLINE_EXCEEDED}
 LOOK = EFFECT | OF_AN_EXECUTION | {ErrorCode.WORKFLOW_THROTTLED}
 OBTAIN = (EFFECT | WITH_A_BODY) - {ErrorCode.WORKFLOW_UNKNOWN}
 
