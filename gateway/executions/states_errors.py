@@ -84,17 +84,25 @@ def no_answer(*, late: bool) -> GatewayError:
     )
 
 
+_AGAIN: Final = "Send the same request with the same Idempotency-Key again."
+_LOOK_FIRST: Final = "Look for this name in the workflow's log before you start it again."
+
+
 def start_unknown(workflow: Workflow, name: str) -> UpstreamFailed:
     """Return what callers learn when a start was sent and nobody knows whether it happened."""
     standard = workflow.type == "standard"
     return UpstreamFailed(
         ErrorCode.START_UNKNOWN,
         f"Whether {workflow.name} was started as {name} is not known.",
-        hint="Send the same request with the same Idempotency-Key again."
-        if standard
-        else "It was not repeated. Look for this name in the workflow's log before you start it again.",
+        hint=_AGAIN if standard else f"It was not repeated. {_LOOK_FIRST}",
         retry_after_s=_RETRY_AFTER_S if standard else None,
     )
+
+
+def perhaps_started(wrong: UpstreamFailed, workflow: Workflow, name: str) -> UpstreamFailed:
+    """Return an answer that cannot be used as the one to a start: something answered, so it may have happened."""
+    hint = _AGAIN if workflow.type == "standard" else _LOOK_FIRST
+    return UpstreamFailed(wrong.code, wrong.message, hint=f"It may have been started as {name}. {hint}")
 
 
 def answer_wrong(what: str) -> UpstreamFailed:

@@ -15,6 +15,7 @@ from gateway.executions.states_answers import execution_from, history_from, numb
 from gateway.executions.states_calls import Operation, Reply, StatesCalls, StatesFailed
 from gateway.executions.states_errors import (
     answer_wrong,
+    perhaps_started,
     repeatable,
     repeatable_unless_done,
     start_unknown,
@@ -43,15 +44,12 @@ class StepFunctions:
         A STANDARD start whose answer is lost is repeated: its name makes that safe. Others are not: whether they
         happened is then not known. Also raises UpstreamFailed (`start_unknown`).
         """
-        match plan.workflow.type:
-            case "standard":
-                return await self._start_once(plan, held, deadline)
-            case "express":
-                reply = await self._start_unnamed("StartExecution", plan, held, deadline)
-                return running_from(reply.body, plan.workflow, plan.name, existed=False)
-            case "express-sync":
-                reply = await self._start_unnamed("StartSyncExecution", plan, held, deadline)
-                return execution_from(reply.body, plan.workflow, plan.name)
+        try:
+            return await self._start_by_type(plan, held, deadline)
+        except UpstreamFailed as fault:
+            if fault.code is ErrorCode.AWS_ANSWER_MISMATCH:
+                raise perhaps_started(fault, plan.workflow, plan.name) from None
+            raise
 
     async def describe(
         self, workflow: Workflow, name: str, held: AwsCredentials, *, deadline: float
@@ -104,6 +102,17 @@ class StepFunctions:
             body["nextToken"] = token
         for event in sorted(newer, key=lambda found: found.id):
             yield event
+
+    async def _start_by_type(self, plan: StartPlan, held: AwsCredentials, deadline: float) -> Execution:
+        match plan.workflow.type:
+            case "standard":
+                return await self._start_once(plan, held, deadline)
+            case "express":
+                reply = await self._start_unnamed("StartExecution", plan, held, deadline)
+                return running_from(reply.body, plan.workflow, plan.name, existed=False)
+            case "express-sync":
+                reply = await self._start_unnamed("StartSyncExecution", plan, held, deadline)
+                return execution_from(reply.body, plan.workflow, plan.name)
 
     async def _start_once(self, plan: StartPlan, held: AwsCredentials, deadline: float) -> Execution:
         loop = asyncio.get_running_loop()

@@ -528,6 +528,36 @@ def test_whatever_step_functions_refuses_has_a_code_and_leaves_intent_and_outcom
     assert scripted.aws.states_calls() == ["StartExecution"] * calls
 
 
+@pytest.mark.requirement("SF-05")
+@pytest.mark.parametrize(
+    ("reply", "status", "code"),
+    [
+        pytest.param(cuts_the_connection(), 504, "start_unknown", id="hangs up"),
+        pytest.param(refuses_operation("InternalFailure", status=500), 503, "aws_unavailable", id="fails"),
+        pytest.param(answers("<html>welcome</html>"), 502, "aws_answer_mismatch", id="nonsense"),
+        pytest.param(
+            answers('{"executionArn": "arn:aws:states:x", "startDate": 1}'),
+            502,
+            "aws_answer_mismatch",
+            id="another execution",
+        ),
+    ],
+)
+def test_a_start_that_may_have_happened_says_so_and_the_same_request_finds_out(
+    scripted: Scripted, reply: Reply, status: int, code: str
+) -> None:
+    token = fresh()
+    scripted.aws.states = reply
+
+    answer = scripted.gateway.start(token, DEPLOY, key=code, input=GOOD)
+    scripted.aws.states = starts()
+    again = scripted.gateway.start(token, DEPLOY, key=code, input=GOOD)
+
+    assert_failed(scripted, answer, status, code)
+    assert status == 503 or "Send the same request with the same Idempotency-Key again." in answer.text
+    assert again.status_code == 201
+
+
 def test_an_execution_that_exists_already_is_found_and_answered_as_itself(scripted: Scripted) -> None:
     token = fresh()
     started = scripted.gateway.start(token, DEPLOY, key="exists", input=GOOD).json()

@@ -611,6 +611,24 @@ async def test_an_express_start_that_is_answered_with_another_execution_is_not_b
     assert heard.code is ErrorCode.AWS_ANSWER_MISMATCH
 
 
+@pytest.mark.parametrize(
+    ("workflow", "advice"),
+    [
+        pytest.param(STANDARD, "with the same Idempotency-Key again", id="standard"),
+        pytest.param(EXPRESS, "before you start it again", id="express"),
+    ],
+)
+async def test_an_unusable_answer_to_a_start_says_that_it_may_have_happened(
+    workflow: Workflow, advice: str
+) -> None:
+    heard, _ = await refused(lambda aws: start(aws, workflow), answers("<html>"))
+
+    assert isinstance(heard, UpstreamFailed)
+    assert heard.code is ErrorCode.AWS_ANSWER_MISMATCH
+    assert str(heard.hint).startswith("It may have been started as ")
+    assert advice in str(heard.hint)
+
+
 def _entry(number: int, **members: object) -> dict[str, object]:
     return {"id": number, "timestamp": START_S + number, "type": "PassStateEntered", **members}
 
