@@ -12,7 +12,14 @@ _MASKS: Final = (
         ),
         "[masked token]",
     ),
-    (re.compile(r"eyJ[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_.-]*"), "[masked token]"),
+    # In the middle of a run too (`Bearer%20eyJ…`). The look-ahead goes over each run once and asks whether a full stop
+    # ends it; without it every `eyJ` of a run would be tried to the run's end.
+    (
+        re.compile(
+            r"(?<![A-Za-z0-9_-])(?=[A-Za-z0-9_-]++\.)([A-Za-z0-9_-]*?)eyJ[A-Za-z0-9_-]{5,}+\.[A-Za-z0-9_.-]*"
+        ),
+        r"\1[masked token]",
+    ),
     (re.compile(r"(?:AKIA|ASIA)[A-Z0-9]{12,}"), "[masked access key]"),
     (re.compile(r"(?:IQoJ|FwoG|FQoG)[A-Za-z0-9+/=_-]{40,}"), "[masked session token]"),
     (re.compile(r"hv[sbr]\.[A-Za-z0-9_-]{8,}"), "[masked Vault token]"),

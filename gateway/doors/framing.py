@@ -41,7 +41,7 @@ _REQUEST_LINE: Final = re.compile(
     rb"(?:GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS|TRACE) /[!\"$-~]* HTTP/1\.([01])"
 )
 # RFC 9110 sections 5.1 and 5.5: no blank before the colon, no control characters, no folding.
-_FIELD: Final = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):([\t -~\x80-\xff]*)\r\n")
+_FIELD: Final = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):([\t -~\x80-\xff]*)")
 _HOST: Final = re.compile(rb"[A-Za-z0-9._:\[\]-]{1,255}")
 _LENGTH: Final = re.compile(rb"[0-9]{1,15}")
 _CHUNK_SIZE: Final = re.compile(rb"[0-9A-Fa-f]{1,8}")
@@ -122,11 +122,11 @@ def judge_head(text: bytes, limits: FramingLimits) -> Head:
 def _fields(block: bytes, limits: FramingLimits) -> list[tuple[bytes, bytes]]:
     if block.count(_LINE_END) > limits.max_fields:
         raise _headers_too_large()
-    found = _FIELD.findall(block)
-    # `findall` steps over what it cannot match; then the lengths do not add up.
-    if sum(len(name) + len(value) + 3 for name, value in found) != len(block):
+    # Line by line: a search over the whole block would begin anew at every byte of what it cannot match.
+    found = [_FIELD.fullmatch(line) for line in block.split(_LINE_END)[:-1]]
+    if None in found:
         raise malformed("A header field is malformed or folded.")
-    return [(name.lower(), value) for name, value in found]
+    return [(field[1].lower(), field[2]) for field in found if field is not None]
 
 
 def _body_length(fields: list[tuple[bytes, bytes]], *, http_1_0: bool) -> int | None:

@@ -22,6 +22,9 @@ SUBJECT_TOKEN_TYPES = (
     "urn:ietf:params:oauth:token-type:access_token",
 )
 
+# The longest role ARN that IAM makes has 20 + 512 + 64 characters and more for its partition.
+_LONGEST_TARGET = 1_024
+
 # Unknown parameters are ignored (RFC 6749 section 3.2); these are the ones that mean something here.
 _REPEATABLE = ("audience", "resource")
 _SINGLE = (
@@ -141,6 +144,10 @@ def _one_target(fields: Mapping[str, Sequence[str]]) -> str:
             ErrorCode.TARGET_UNKNOWN,
             "Several targets are named.",
             hint="One exchange yields credentials of one target: send one audience or one resource.",
+        )
+    if len(named[0]) > _LONGEST_TARGET:
+        raise _malformed(
+            "This is no target's name or role ARN.", "GET /v1/whoami lists what may be obtained."
         )
     return named[0]
 

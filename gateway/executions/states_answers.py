@@ -7,6 +7,7 @@ from gateway.executions.execution import Event, Execution, Status
 from gateway.executions.states_errors import answer_wrong
 from gateway.policy.rule import Workflow
 
+_END_OF_TIME: Final = 253_402_300_800  # 10000-01-01T00:00:00Z
 _STATUSES: Final = frozenset(get_args(Status))
 # AWS's own limit for outputs; causes and errors are shorter.
 _MAX_DATA: Final = 262_144
@@ -57,6 +58,9 @@ def number(body: Body, member: str) -> float:
     """Return a time in seconds since the epoch."""
     found = body.get(member)
     if isinstance(found, bool) or not isinstance(found, int | float):
+        raise answer_wrong(f"{member} is not a time")
+    # What lies outside no calendar can write, and NaN lies nowhere; compared as it is, for 10^400 is no float.
+    if not 0 <= found < _END_OF_TIME:
         raise answer_wrong(f"{member} is not a time")
     return float(found)
 

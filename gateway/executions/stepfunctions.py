@@ -224,5 +224,5 @@ def _same_input(body: Mapping[str, object], plan: StartPlan) -> bool:
     try:
         # The same value in another writing, by an older release or an emulator, is the same input.
         return canonical(json.loads(found)) == plan.input
-    except ValueError:
+    except (ValueError, RecursionError):
         return False

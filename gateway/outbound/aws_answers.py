@@ -101,7 +101,7 @@ def xml_texts(body: bytes) -> Mapping[str, str]:
     reader = _XmlReader()
     try:
         reader.parser.Parse(body, True)  # noqa: FBT003  the C function takes no keyword
-    except expat.ExpatError:
+    except (expat.ExpatError, LookupError, ValueError):  # the latter two: an encoding nobody knows
         raise AnswerInvalid("the answer is not well-formed XML") from None
     return reader.texts
 

@@ -188,9 +188,10 @@ def _check_actors(rule: Rule, members: Mapping[str, object]) -> ClaimCheck | Non
         return None
     chain = 0
     found: object = members.get("act", MISSING)
-    while isinstance(found, Mapping) and chain <= LONGEST_ACTOR_CHAIN:
+    while found is not MISSING and chain <= LONGEST_ACTOR_CHAIN:
         chain += 1
-        found = found.get("act", MISSING)
+        # An actor that is no object is one all the same: it must not hide behind its shape.
+        found = found.get("act", MISSING) if isinstance(found, Mapping) else MISSING
     if chain <= min(described, LONGEST_ACTOR_CHAIN):
         return None
     return ClaimCheck(

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from gateway.doors.framing import ChunkedBody, FramingLimits, HeadReader, PlainBody, judge_head
 from gateway.errors import GatewayError, RequestRejected
+from tests.support.hang import no_hang
 
 LIMITS = FramingLimits()
 HEAD = b"POST /v1/executions HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nUpgrade: h2c\r\n\r\n"
@@ -100,3 +101,19 @@ def test_a_line_end_cut_in_two_is_still_one() -> None:
     reader.add(b"GET / HTTP/1.1\r")
 
     assert reader.add(b"\nHost: a\r\n\r\n") is not None
+
+
+@pytest.mark.requirement("HT-01")
+@pytest.mark.parametrize(
+    "field",
+    [
+        pytest.param(b"a" * 500_000 + b":" + b"b" * 500_000 + b"\0", id="control-character-at-the-end"),
+        pytest.param(b"a" * 1_000_000, id="no-colon"),
+        pytest.param(b"a:" * 500_000 + b"\0", id="many-colons"),
+    ],
+)
+def test_a_malformed_field_costs_no_square_of_its_length(field: bytes) -> None:
+    head = b"GET / HTTP/1.1\r\nHost: a\r\n" + field + b"\r\n\r\n"
+
+    with no_hang(), pytest.raises(RequestRejected):
+        judge_head(head, FramingLimits())

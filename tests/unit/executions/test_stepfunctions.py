@@ -459,6 +459,10 @@ async def test_a_peer_that_does_not_answer_is_given_up_at_the_deadline() -> None
         pytest.param(described(executionArn=ARN[:-1] + "c"), id="another execution"),
         pytest.param(described(startDate="yesterday"), id="no date"),
         pytest.param(described(startDate=True), id="a boolean for a date"),
+        pytest.param(described(startDate=1e300), id="a date beyond all calendars"),
+        pytest.param(described(startDate=10**400), id="a date beyond all floats"),
+        pytest.param(described(startDate=float("nan")), id="a date that is no number"),
+        pytest.param(described(startDate=-1e12), id="a date before all calendars"),
     ],
 )
 async def test_an_answer_about_something_else_is_not_used(reply: Reply) -> None:

@@ -223,6 +223,7 @@ def test_the_words_of_aws_are_no_part_of_the_exception_text() -> None:
 @pytest.mark.parametrize(
     "body",
     [
+        pytest.param('<?xml version="1.0" encoding="foo"?><a/>', id="an encoding nobody knows"),
         pytest.param('<!DOCTYPE a [<!ENTITY e "x">]><a>&e;</a>', id="entities"),
         pytest.param('<!DOCTYPE a SYSTEM "file:///etc/passwd"><a/>', id="external document type"),
         pytest.param("<a><b>1</b><b>2</b></a>", id="one element twice"),

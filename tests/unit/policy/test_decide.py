@@ -275,6 +275,11 @@ def test_a_distributed_claim_fails_with_its_own_reason_and_is_never_followed() -
             {"sub": "agent", "act": {"sub": "earlier"}}, ErrorCode.ACTOR_MISMATCH, id="longer-chain"
         ),
         pytest.param(None, ErrorCode.ACTOR_MISMATCH, id="none"),
+        pytest.param({"sub": "agent", "act": "evil"}, ErrorCode.ACTOR_MISMATCH, id="hidden-as-text"),
+        pytest.param(
+            {"sub": "agent", "act": [{"sub": "evil"}]}, ErrorCode.ACTOR_MISMATCH, id="hidden-in-a-list"
+        ),
+        pytest.param({"sub": "agent", "act": None}, ErrorCode.ACTOR_MISMATCH, id="hidden-as-null"),
     ],
 )
 def test_a_rule_that_names_an_actor_matches_the_whole_chain(chain: object, code: ErrorCode | None) -> None:
