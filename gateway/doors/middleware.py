@@ -87,25 +87,26 @@ class Front:
             await self._app(scope, receive, send)
             return
         begun = self._clock.monotonic()
-        answer = _Answer(send, new_request_id(), closes=self._draining.leaving)
+        style = self._styles.get(scope["path"], _DEFAULT_STYLE)
+        body = _Body(scope, receive, style.max_body_bytes)
+        answer = _Answer(send, new_request_id(), body, closes=self._draining.leaving)
         scope.setdefault("state", {}).update(request_id=answer.request_id, arrived=begun)
         # Without it Starlette's router writes its own 404 and 405 instead of raising them.
         scope["app"] = self
         self._in_flight += 1
         self._metrics.http_in_flight.inc()
         try:
-            await self._serve(scope, receive, answer)
+            await self._serve(scope, body, style, answer)
         finally:
             self._in_flight -= 1
             self._metrics.http_in_flight.dec()
             self._conclude(scope, answer, self._clock.monotonic() - begun)
 
-    async def _serve(self, scope: Scope, receive: Receive, answer: "_Answer") -> None:
-        style = self._styles.get(scope["path"], _DEFAULT_STYLE)
+    async def _serve(self, scope: Scope, body: "_Body", style: Style, answer: "_Answer") -> None:
         headers: Mapping[str, str] = {}
         try:
             self._admit(scope, style)
-            await self._app(scope, _counted(receive, style.max_body_bytes), answer.send)
+            await self._app(scope, body.receive, answer.send)
             return
         except (ClientDisconnect, CallerLeft):
             return
@@ -122,9 +123,7 @@ class Front:
             _log_fault(fault, answer.request_id)
             error = GatewayError(ErrorCode.INTERNAL_ERROR, "The gateway failed; its log has the request id.")
         if not answer.begun:
-            # A body that was not read would follow the answer on the connection.
-            answer.closes |= error.code is ErrorCode.BODY_TOO_LARGE
-            await style.say(error, answer.request_id, headers)(scope, receive, answer.send)
+            await style.say(error, answer.request_id, headers)(scope, body.receive, answer.send)
 
     def _admit(self, scope: Scope, style: Style) -> None:
         if scope["path"] in _ALWAYS_OPEN:
@@ -168,9 +167,10 @@ class Front:
 class _Answer:
     """Passes an answer on, with our header fields, and remembers how it went."""
 
-    def __init__(self, send: Send, request_id: str, *, closes: bool) -> None:
+    def __init__(self, send: Send, request_id: str, body: "_Body", *, closes: bool) -> None:
         self.request_id = request_id
-        self.closes = closes
+        self._body = body
+        self._closes = closes
         self.status = 0
         self.sent_bytes = 0
         self._send = send
@@ -190,25 +190,33 @@ class _Answer:
     def _headers(self, set_by_door: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
         headers = [(name, value) for name, value in set_by_door if name.lower() not in _OURS]
         headers += [*SECURITY_HEADERS, (b"x-request-id", self.request_id.encode("ascii"))]
-        if self.closes:
+        # A body that was not read would follow the answer on the connection; who sends it must not send more there.
+        if self._closes or self._body.unread:
             headers.append((b"connection", b"close"))
         return headers
 
 
-def _counted(receive: Receive, max_body_bytes: int) -> Receive:
-    """Return `receive` with a limit for bodies that declare no length."""
-    received = 0
+class _Body:
+    """Passes a request's body on, with a limit for bodies that declare no length. unread: there is more of it."""
 
-    async def counted() -> Message:
-        nonlocal received
-        message = await receive()
+    def __init__(self, scope: Scope, receive: Receive, max_bytes: int) -> None:
+        self._receive = receive
+        self._max_bytes = max_bytes
+        self._received = 0
+        self.unread = any(
+            name == b"transfer-encoding" or (name == b"content-length" and value != b"0")
+            for name, value in scope["headers"]
+        )
+
+    async def receive(self) -> Message:
+        message = await self._receive()
         if message["type"] == "http.request":
-            received += len(message.get("body", b""))
-            if received > max_body_bytes:
-                raise _body_too_large(max_body_bytes)
+            self._received += len(message.get("body", b""))
+            self.unread = message.get("more_body", False)
+            if self._received > self._max_bytes:
+                self.unread = True
+                raise _body_too_large(self._max_bytes)
         return message
-
-    return counted
 
 
 def _framework_error(refusal: HTTPException, scope: Scope) -> tuple[GatewayError, Mapping[str, str]]:

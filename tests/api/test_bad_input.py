@@ -296,6 +296,29 @@ def test_a_body_that_is_only_half_sent_starts_nothing_and_harms_nobody(scripted:
     assert_serves(scripted.gateway, fresh())
 
 
+@pytest.mark.parametrize(
+    ("line", "kind"),
+    [
+        pytest.param("POST /token?jwt=x", "application/json", id="token in the URL"),
+        pytest.param("POST /v1/executions", "text/plain", id="media type"),
+        pytest.param("POST /nothing/here", "application/json", id="no such address"),
+        pytest.param("PUT /token", "application/json", id="another method"),
+    ],
+)
+def test_an_answer_that_does_not_wait_for_the_body_says_that_the_connection_ends(
+    world: World, line: str, kind: str
+) -> None:
+    port = int(world.url.rsplit(":", 1)[1])
+
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as sock:
+        head = f"{line} HTTP/1.1\r\nHost: x\r\nContent-Type: {kind}\r\nContent-Length: 10\r\n\r\n"
+        sock.sendall(head.encode())
+        answer = read_all(sock).decode().lower()
+
+    # Otherwise the client would send its next request into a connection that is closing.
+    assert "\r\nconnection: close\r\n" in answer
+
+
 @pytest.mark.parametrize("kind", ["text/plain", "application/json; charset=latin-1", ""])
 def test_a_body_of_another_media_type_is_not_guessed_at(world: World, kind: str) -> None:
     headers = {"Authorization": f"Bearer {world.mint()}", "Idempotency-Key": "kind", "Content-Type": kind}

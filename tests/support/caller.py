@@ -22,7 +22,8 @@ class Caller:
     def __init__(self, url: str, audit: Path) -> None:
         self.url = url
         self.audit = audit
-        limits = httpx2.Limits(max_connections=None)  # a test may well hold more than the usual hundred
+        # A test may hold more than the usual hundred; and the gateway closes after 5 s what this one must not use then.
+        limits = httpx2.Limits(max_connections=None, keepalive_expiry=2)
         self.client = httpx2.Client(base_url=url, trust_env=False, timeout=60, limits=limits)
 
     def ask(
