@@ -492,6 +492,25 @@ async def test_vaults_own_words_stay_in_our_log(caplog: pytest.LogCaptureFixture
     assert error.__suppress_context__
 
 
+@pytest.mark.requirement("VA-07")
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "value a-claims-value in groups claim could not be parsed as string",
+        "error validating claims: received claim is not a string, bool, int or list: a-claims-value",
+        "error validating claims: received claim is not a glob string: a-claims-value",
+    ],
+)
+async def test_a_sentence_of_vault_that_repeats_a_claims_value_is_logged_without_it(
+    sentence: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    error, _ = await refused(refuses(sentence))
+
+    assert error.message == "A claim of this token has a type that Vault cannot use."
+    assert "(not shown)" in caplog.text
+    assert "a-claims-value" not in caplog.text
+
+
 @pytest.mark.requirement("VA-06")
 @pytest.mark.parametrize(
     ("reply", "code"),
