@@ -31,9 +31,9 @@ def write_config(folder: Path, *, aws: str, account: str = "111122223333", emula
     (folder / "keys.json").write_bytes(jwks())
     gateway = folder / "gateway.yaml"
     text = re.sub(r"(?m)^    preset: .*$", r"\g<0>" + "\n    jwks_file: keys.json", gateway.read_text())
-    emulated = "  emulator: true\n" if emulator else ""
-    endpoints = f"  endpoints: {{ eu-west-1: {{ sts: {aws}, states: {aws} }} }}\n"
-    replace(gateway, f"{text.rstrip()}\n{endpoints}{emulated}".encode())
+    emulated = "\n  emulator: true" if emulator else ""
+    endpoints = f"\n  endpoints: {{ eu-west-1: {{ sts: {aws}, states: {aws} }} }}{emulated}"
+    replace(gateway, re.sub(r"(?m)^  region: .*$", r"\g<0>" + endpoints, text).encode())
     return folder
 
 
