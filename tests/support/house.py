@@ -54,6 +54,9 @@ EDGES = frozenset(
         "gateway.audit.ledger",
         "gateway.audit.reading",
         "gateway.audit.writer",
+        "gateway.admin.vault_apply",
+        "gateway.admin.vault_login",
+        "gateway.admin.vault_session",
         "gateway.doors.server",
     }
 )
@@ -67,14 +70,16 @@ OWNERS: Mapping[str, tuple[str, ...]] = {
     "aiohttp": ("gateway.outbound", "gateway.dev"),
     "authlib": ("gateway.doors",),
     "boto3": ("gateway.dev",),
-    "botocore": ("gateway.outbound", "gateway.dev"),
+    "botocore": ("gateway.outbound", "gateway.admin.vault_login", "gateway.dev"),
     "cryptography": ("gateway.identity", "gateway.dev"),
     "httptools": ("gateway.doors",),
+    "hvac": ("gateway.admin.vault_login", "gateway.admin.vault_session", "gateway.dev"),
     "jsonschema": ("gateway.policy",),
     "jwt": ("gateway.identity", "gateway.dev"),
     "prometheus_client": ("gateway.metrics",),
     "pydantic": ("gateway.files", "gateway.policy", "gateway.settings"),
     "referencing": ("gateway.policy",),
+    "requests": ("gateway.admin.vault_session",),
     "starlette": ("gateway.doors", *COMPOSITION),
     "uvicorn": ("gateway.doors.protocol", *_SERVES),
     "uvloop": _SERVES,
@@ -91,7 +96,7 @@ OWNERS: Mapping[str, tuple[str, ...]] = {
     "socket": ("gateway.outbound", *_SERVES),
     "ssl": ("gateway.outbound", "gateway.doors.server"),
     "subprocess": COMPOSITION,
-    "tempfile": _FILES,
+    "tempfile": ("gateway.admin.vault_session", *_FILES),
     "urllib.request": (),
 }
 

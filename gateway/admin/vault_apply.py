@@ -1,0 +1,121 @@
+"""Reads what a Vault holds of what the files want, and writes what is missing: the administrator's side, with their token."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from gateway.admin.vault_effects import normal
+from gateway.admin.vault_plan import Change, Held, engine_roles_of, is_ours
+from gateway.admin.vault_refusals import refusal
+from gateway.admin.vault_session import VaultSession
+from gateway.admin.vault_wanted import WantedVault
+from gateway.errors import ConfigurationInvalid, ErrorCode
+from gateway.outbound.vault_answers import VaultFault
+
+# What an administrator may have set to narrow a role, and the files do not describe.
+_KEPT = ("token_bound_cidrs", "external_id", "mfa_serial_number")
+
+
+def read_held(session: VaultSession, wanted: WantedVault) -> Held:
+    """Return what is there. Raises GatewayError: what could not be read, and what to do."""
+    mounts = _types(session, "sys/auth")
+    ours = tuple(mount for mount in wanted.mounts if mount in mounts)
+    items = {
+        item.path: found
+        for item in wanted.items
+        if item.kind != "auth mount" and (found := _fields(session, item.path)) is not None
+    }
+    marked = dict(_marked_policies(session, wanted.mounts))
+    paths = {item.path for item in wanted.items}
+    reached = {role for text in marked.values() for role in engine_roles_of(text)}
+    return Held(
+        items=items,
+        mounts=mounts,
+        engines=_types(session, "sys/mounts"),
+        other_roles=tuple(
+            path
+            for mount in ours
+            if mounts[mount] in ("jwt", "oidc")
+            for name in _names(session, f"auth/{mount}/role")
+            if (path := f"auth/{mount}/role/{name}") not in paths
+        ),
+        policies={path: text for path, text in marked.items() if path not in paths},
+        engine_roles=tuple(path for path in sorted(reached - paths) if _fields(session, path) is not None),
+    )
+
+
+def make(session: VaultSession, change: Change) -> None:
+    """Make one change. Raises GatewayError: what was refused, and what to do.
+
+    A role or policy is written with every field in one call, so that it is never gone in between; where Vault keeps what
+    should go all the same, it is deleted and written anew.
+    """
+    if change.write is None:
+        _delete(session, change.path)
+        return
+    if change.kind == "auth mount":
+        _write(session, change.path, {**change.write, "description": "Logins through oidc-gateway"})
+        return
+    fields = dict(change.write)
+    before = _fields(session, change.path) or {}
+    fields |= {name: before[name] for name in _KEPT if before.get(name)}
+    _write(session, change.path, fields)
+    if _differs(session, change.path, change.write) and change.kind in ("auth role", "engine role"):
+        _delete(session, change.path)
+        _write(session, change.path, fields)
+    if still := _differs(session, change.path, change.write):
+        raise ConfigurationInvalid(
+            ErrorCode.MAPPING_INVALID_FOR_VAULT,
+            f"Vault holds other values at {change.path} than were written: {', '.join(still)}.",
+            hint="Is somebody else changing it, or is this another release of Vault? Run the plan again.",
+        )
+
+
+def _differs(session: VaultSession, path: str, wanted: Mapping[str, object]) -> list[str]:
+    found = _fields(session, path) or {}
+    return [name for name, value in wanted.items() if normal(name, found.get(name)) != normal(name, value)]
+
+
+def _marked_policies(session: VaultSession, mounts: tuple[str, ...]) -> Iterable[tuple[str, str]]:
+    for name in _names(session, "sys/policies/acl"):
+        if name in ("root", "default"):
+            continue
+        path = f"sys/policies/acl/{name}"
+        text = (_fields(session, path) or {}).get("policy")
+        if isinstance(text, str) and is_ours(text, mounts):
+            yield path, text
+
+
+def _types(session: VaultSession, path: str) -> dict[str, str]:
+    found = _fields(session, path) or {}
+    return {
+        mount.rstrip("/"): str(about.get("type")) for mount, about in found.items() if isinstance(about, dict)
+    }
+
+
+def _fields(session: VaultSession, path: str) -> Mapping[str, Any] | None:
+    try:
+        answer = session.read(path)
+    except VaultFault as fault:
+        raise refusal(fault, f"read {path}") from None
+    return None if answer is None else answer.get("data")
+
+
+def _names(session: VaultSession, path: str) -> tuple[str, ...]:
+    try:
+        return session.names(path)
+    except VaultFault as fault:
+        raise refusal(fault, f"list {path}") from None
+
+
+def _write(session: VaultSession, path: str, fields: Mapping[str, object]) -> None:
+    try:
+        session.write(path, fields)
+    except VaultFault as fault:
+        raise refusal(fault, f"write {path}") from None
+
+
+def _delete(session: VaultSession, path: str) -> None:
+    try:
+        session.delete(path)
+    except VaultFault as fault:
+        raise refusal(fault, f"delete {path}") from None

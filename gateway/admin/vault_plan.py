@@ -1,0 +1,178 @@
+"""The difference between what Vault holds and what the files want, as changes that can be shown and made. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from gateway.admin.vault_effects import Effect, effect_of, normal
+from gateway.admin.vault_fields import POLICY_MARK
+from gateway.admin.vault_wanted import Item, Kind, WantedVault
+
+Action = Literal["create", "update", "delete"]
+
+_NOTHING: Mapping[str, object] = {}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """What was found in Vault.
+
+    items:       by path, those that are wanted and there.
+    mounts:      types of auth methods by mount; engines: types of secrets engines by mount. Without slashes.
+    other_roles: paths of roles on the files' mounts that the files do not want.
+    policies:    texts of policies that bear our mark and that the files do not want, by path.
+    engine_roles: paths of engine roles that policies with our mark lead to, that are there and that the files do not want.
+    """
+
+    items: Mapping[str, Mapping[str, object]]
+    mounts: Mapping[str, str]
+    engines: Mapping[str, str]
+    other_roles: tuple[str, ...] = ()
+    policies: Mapping[str, str]
+    engine_roles: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FieldChange:
+    """One field that differs; both values as they mean, see `normal`."""
+
+    field: str
+    held: object
+    wanted: object
+    effect: Effect
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """One thing to create, to correct or to delete.
+
+    write: all fields to write; None for a deletion.
+    """
+
+    action: Action
+    kind: Kind
+    path: str
+    fields: tuple[FieldChange, ...] = ()
+    write: Mapping[str, object] | None = None
+
+    @property
+    def wider(self) -> bool:
+        """Say whether Vault allows here what the files do not."""
+        return self.action == "delete" or any(one.effect == "wider" for one in self.fields)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VaultPlan:
+    """What has to happen in one Vault.
+
+    changes:  to create and to correct, in the order in which they can be made.
+    prune:    to delete, which only happens when asked for.
+    problems: what stands in the way; one sentence each. remarks: what to know.
+    """
+
+    name: str
+    changes: tuple[Change, ...]
+    prune: tuple[Change, ...]
+    problems: tuple[str, ...]
+    remarks: tuple[str, ...]
+
+    @property
+    def in_step(self) -> bool:
+        """Say whether Vault is just what the files want."""
+        return not (self.changes or self.prune or self.problems)
+
+
+def plan(wanted: WantedVault, held: Held) -> VaultPlan:
+    """Compare."""
+    problems = [*wanted.problems, *_wrong_mounts(wanted, held)]
+    blocked = {mount for mount, kind in held.mounts.items() if mount in wanted.mounts and kind not in _JWT}
+    changes = [
+        change
+        for item in wanted.items
+        if not _is_blocked(item, wanted, held, blocked) and (change := _compare(item, held)) is not None
+    ]
+    prune = [
+        *(Change(action="delete", kind="auth role", path=path) for path in held.other_roles),
+        *(Change(action="delete", kind="policy", path=path) for path in sorted(held.policies)),
+        *(Change(action="delete", kind="engine role", path=path) for path in held.engine_roles),
+    ]
+    return VaultPlan(
+        name=wanted.vault.name,
+        changes=tuple(changes),
+        prune=tuple(prune),
+        problems=tuple(problems),
+        remarks=wanted.remarks,
+    )
+
+
+# One plugin under two names.
+_JWT = frozenset({"jwt", "oidc"})
+
+
+def _wrong_mounts(wanted: WantedVault, held: Held) -> list[str]:
+    faults = [
+        f"auth/{mount} is there and of the type {held.mounts[mount]}, not jwt. Name another mount in the files."
+        for mount in wanted.mounts
+        if mount in held.mounts and held.mounts[mount] not in _JWT
+    ]
+    for engine in wanted.engines:
+        if engine not in held.engines:
+            faults.append(
+                f"The AWS secrets engine {engine} is not there. Enable it (vault secrets enable -path={engine} aws) and give it "
+                f"credentials that may assume the roles ({engine}/config/root); its roles are written then."
+            )
+        elif held.engines[engine] != "aws":
+            faults.append(
+                f"{engine} is there and of the type {held.engines[engine]}, not aws. Name another mount."
+            )
+    return faults
+
+
+def _is_blocked(item: Item, wanted: WantedVault, held: Held, blocked: set[str]) -> bool:
+    if item.kind == "engine role":
+        return held.engines.get(item.path.rpartition("/roles/")[0]) != "aws"
+    return any(
+        item.path == f"sys/auth/{mount}"
+        or item.path.startswith((f"auth/{mount}/config", f"auth/{mount}/role/"))
+        for mount in blocked
+    )
+
+
+def _compare(item: Item, held: Held) -> Change | None:
+    if item.kind == "auth mount":
+        there = item.path.removeprefix("sys/auth/") in held.mounts
+        return None if there else Change(action="create", kind=item.kind, path=item.path, write=item.fields)
+    present = held.items.get(item.path)
+    if present is None:
+        fields = tuple(
+            _change(name, None, value) for name, value in item.fields.items() if normal(name, value)
+        )
+        return Change(action="create", kind=item.kind, path=item.path, fields=fields, write=item.fields)
+    fields = tuple(
+        _change(name, present.get(name), value)
+        for name, value in item.fields.items()
+        if normal(name, present.get(name)) != normal(name, value)
+    )
+    if not fields:
+        return None
+    return Change(action="update", kind=item.kind, path=item.path, fields=fields, write=item.fields)
+
+
+def _change(name: str, held: object, wanted: object) -> FieldChange:
+    before, after = normal(name, held), normal(name, wanted)
+    return FieldChange(field=name, held=before, wanted=after, effect=effect_of(name, before, after))
+
+
+def is_ours(policy: str, mounts: tuple[str, ...]) -> bool:
+    """Say whether a policy was written here, for roles of these mounts alone."""
+    first = policy.partition("\n")[0]
+    if not first.startswith(POLICY_MARK):
+        return False
+    users = first.removeprefix(POLICY_MARK).rstrip(".").split(", ")
+    return all(any(user.startswith(f"auth/{mount}/role/") for mount in mounts) for user in users)
+
+
+def engine_roles_of(policy: str) -> tuple[str, ...]:
+    """Return the paths of the engine roles that a policy with our mark leads to."""
+    paths = [line.split('"')[1] for line in policy.splitlines() if line.startswith('path "')]
+    return tuple(path.replace("/sts/", "/roles/", 1) for path in paths if "/sts/" in path)

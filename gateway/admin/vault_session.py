@@ -1,0 +1,151 @@
+"""Calls to Vault for commands: one server, one token or none, nothing from the environment but what the caller passes in."""
+
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import hvac
+import requests
+
+from gateway.errors import ConfigurationInvalid, ErrorCode, Unavailable, UpstreamFailed
+from gateway.outbound.vault_answers import VaultFault
+from gateway.secret import Secret
+
+_CONNECT_S: Final = 3.0
+_ANSWER_S: Final = 20.0
+_LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
+_TEXT_CHARS: Final = 2_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VaultAccess:
+    """How a Vault is reached.
+
+    address: base URL; https, or http on loopback.
+    ca_pem:  PEM text of the only CAs that may have signed its certificate; None: the usual public ones.
+    token:   None for logins.
+    """
+
+    address: str
+    namespace: str | None = None
+    ca_pem: str | None = None
+    token: Secret | None = field(default=None, repr=False)
+
+
+class VaultSession:
+    """Calls to one Vault. Made by `opened`. Every method raises VaultFault for an error answer, and GatewayError when
+    none came that can be believed.
+    """
+
+    def __init__(self, client: Any, address: str) -> None:
+        self._client = client
+        self._address = address
+
+    def read(self, path: str) -> Mapping[str, Any] | None:
+        """Return the whole answer to a read; None where nothing is."""
+        try:
+            return self._call("get", path)
+        except VaultFault as fault:
+            if fault.status == 404:
+                return None
+            raise
+
+    def names(self, path: str) -> tuple[str, ...]:
+        """Return the names below a path, sorted; none where there is no such path."""
+        try:
+            answer = self._call("list", path)
+        except VaultFault as fault:
+            if fault.status == 404:
+                return ()
+            raise
+        return tuple(sorted(answer.get("data", {}).get("keys", ())))
+
+    def write(self, path: str, fields: Mapping[str, object]) -> Mapping[str, Any]:
+        """Write and return the whole answer, empty for none."""
+        return self._call("post", path, json=dict(fields))
+
+    def delete(self, path: str) -> None:
+        """Delete; what is not there is no error."""
+        self._call("delete", path)
+
+    def aws_login(self, mount: str, request: Mapping[str, object]) -> Mapping[str, Any]:
+        """Log in with a signed request. The token is in the answer alone: this session does not take it on."""
+        return self._call("post", f"auth/{mount}/login", json=dict(request))
+
+    def _call(self, method: str, path: str, **body: object) -> Mapping[str, Any]:
+        try:
+            # Without exceptions of hvac: their text repeats Vault's body and the URL.
+            answer = self._client.adapter.request(method, f"/v1/{path}", raise_exception=False, **body)
+        except requests.exceptions.SSLError:
+            raise self._fault(
+                "TLS to {} failed: its certificate is not signed by a CA that is trusted here, or is for another name.",
+                "Give the CA with VAULT_CACERT, or with ca_file of the vault in gateway.yaml.",
+            ) from None
+        except requests.exceptions.Timeout:
+            raise self._fault(
+                "{} did not answer in time.", "Is it the right address, and is Vault up?"
+            ) from None
+        except requests.exceptions.RequestException:
+            raise self._fault("{} cannot be reached.", "Is it the right address, and is Vault up?") from None
+        if isinstance(answer, dict):
+            return answer
+        if answer.status_code == 204:
+            return {}
+        if answer.status_code >= 400:
+            raise VaultFault(answer.status_code, text=_sentences(answer))
+        # Redirects are not followed: they would carry token and identity to another host.
+        raise UpstreamFailed(
+            ErrorCode.VAULT_ERROR,
+            f"{self._address} answers as no Vault does (status {answer.status_code}).",
+            hint="Use the address of Vault itself, of its active node.",
+        )
+
+    def _fault(self, message: str, hint: str) -> Unavailable:
+        return Unavailable(ErrorCode.VAULT_ERROR, message.format(self._address), hint=hint)
+
+
+@contextmanager
+def opened(access: VaultAccess) -> Iterator[VaultSession]:
+    """Yield a session. Raises ConfigurationInvalid for an address that would carry tokens in the clear."""
+    url = urlsplit(access.address)
+    if url.scheme != "https" and not (url.scheme == "http" and url.hostname in _LOOPBACK):
+        raise ConfigurationInvalid(
+            ErrorCode.MAPPING_INVALID_FOR_VAULT,
+            "The address of Vault is not https://HOST:PORT.",
+            hint="Tokens would travel in the clear; http is for loopback alone.",
+        )
+    with requests.Session() as http, _ca_file(access.ca_pem) as ca:
+        http.trust_env = False  # no proxy, no netrc, no other CA than ours
+        http.verify = ca
+        client = hvac.Client(
+            url=access.address,
+            token=access.token.reveal() if access.token else "",
+            verify=ca,
+            timeout=(_CONNECT_S, _ANSWER_S),
+            allow_redirects=False,
+            session=http,
+            namespace=access.namespace,
+        )
+        yield VaultSession(client, access.address)
+
+
+@contextmanager
+def _ca_file(pem: str | None) -> Iterator[str | bool]:
+    if pem is None:
+        yield True
+        return
+    with tempfile.NamedTemporaryFile("w", prefix="oidc-gateway-ca-", suffix=".pem") as file:
+        file.write(pem)
+        file.flush()
+        yield file.name
+
+
+def _sentences(answer: requests.Response) -> str:
+    try:
+        errors = answer.json().get("errors", ())
+    except (ValueError, AttributeError):
+        return ""
+    return " | ".join(one for one in errors if isinstance(one, str))[:_TEXT_CHARS]
