@@ -30,6 +30,8 @@ class Revoke(Protocol):
 class Revocations:
     """Revokes each token it is given, once more after a pause when that failed; open inside `async with`.
 
+    The log names tokens by the first 16 hex digits of the SHA-256 of their accessor.
+
     Leaving ends every pause at once and waits for the last attempts, so that an orderly end leaves no token behind.
     """
 
@@ -52,34 +54,36 @@ class Revocations:
             task.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
 
-    def soon(self, vault: Vault, token: Secret) -> None:
-        """Revoke a token beside whatever the caller does next."""
-        self._take(vault, token)
+    def soon(self, vault: Vault, token: Secret, *, accessor: str) -> None:
+        """Revoke a token beside whatever the caller does next. accessor: its digest, for the log."""
+        self._take(vault, token, accessor)
 
     async def now(self, vault: Vault, token: Secret) -> None:
-        """Revoke a token and wait for the first attempt, two seconds at most."""
-        task = self._take(vault, token)
+        """Revoke a token of which nothing else is believed, and wait for the first attempt, two seconds at most."""
+        task = self._take(vault, token, "unknown")
         if task is not None:
             await asyncio.wait({task}, timeout=ATTEMPT_S)
 
-    def _take(self, vault: Vault, token: Secret) -> asyncio.Task[None] | None:
+    def _take(self, vault: Vault, token: Secret, accessor: str) -> asyncio.Task[None] | None:
         if len(self._running) >= _MOST:
-            _log.error("vault revoke: too many are waiting; a token %s ends by its lease", _name(token))
+            _log.error("vault revoke: too many wait; the token of accessor %s ends by its lease", accessor)
             return None
-        task = asyncio.create_task(self._work(vault, token), name="vault revocation")
+        task = asyncio.create_task(self._work(vault, token, accessor), name="vault revocation")
         self._running.add(task)
         task.add_done_callback(self._running.discard)
         return task
 
-    async def _work(self, vault: Vault, token: Secret) -> None:
+    async def _work(self, vault: Vault, token: Secret, accessor: str) -> None:
         if await self._attempt(vault, token):
             return
-        _log.warning("vault revoke: a token %s could not be revoked; it is tried once more", _name(token))
+        _log.warning("vault revoke: the token of accessor %s is not revoked; it is tried once more", accessor)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._pause_s):
                 await self._closing.wait()
         if not await self._attempt(vault, token):
-            _log.error("vault revoke: a token %s could not be revoked and ends by its lease", _name(token))
+            _log.error(
+                "vault revoke: the token of accessor %s is not revoked and ends by its lease", accessor
+            )
 
     async def _attempt(self, vault: Vault, token: Secret) -> bool:
         deadline = asyncio.get_running_loop().time() + ATTEMPT_S
@@ -88,7 +92,3 @@ class Revocations:
         except (VaultFault, OutboundFailure, AnswerUnreadable):
             return False
         return True
-
-
-def _name(token: Secret) -> str:
-    return f"(digest {token.digest()[:16]})"

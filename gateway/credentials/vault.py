@@ -83,7 +83,7 @@ class VaultCredentials:
             return await self._issue(login, role, engine, session, deadline=deadline)
         finally:
             if login.revocable:
-                self._revocations.soon(role.vault, login.token)
+                self._revocations.soon(role.vault, login.token, accessor=login.accessor)
 
     async def _login(
         self, token: VerifiedToken, role: VaultRole, *, wrap_s: int | None, deadline: float

@@ -17,6 +17,7 @@ from gateway.errors import (
     Unavailable,
     UpstreamFailed,
 )
+from gateway.secret import Secret
 from tests.support.aws import within
 from tests.support.certificates import Authority
 from tests.support.clocks import START_S, SettableClock
@@ -576,7 +577,9 @@ async def test_a_revocation_that_fails_is_tried_once_more_and_the_answer_given_a
 
     assert credentials.access_key_id == "ASIATESTTESTTEST0001"
     assert paths(peer) == [LOGIN, ENGINE, REVOKE, REVOKE]
-    assert "it is tried once more" in caplog.text
+    assert (
+        f"accessor {Secret('an-accessor').digest()[:16]} is not revoked; it is tried once more" in caplog.text
+    )
     assert SERVICE_TOKEN not in caplog.text
 
 
@@ -604,6 +607,18 @@ async def test_the_answer_does_not_wait_for_a_revocation_that_hangs() -> None:
             await edge.vault.aws(TOKEN, vault_role(peer.url, aws=engine()), OWN, deadline=within(5))
 
     assert paths(peer)[:2] == [LOGIN, ENGINE]
+
+
+@pytest.mark.requirement("VA-05")
+async def test_an_orderly_end_does_not_wait_for_the_pause_and_still_tries_again() -> None:
+    async with (
+        Peer(says(login_answer()), says(engine_answer(OWN.name)), refuses(status=500), REVOKED) as peer,
+        asyncio.timeout(5),
+        vault_edge(pause_s=3600) as edge,
+    ):
+        await edge.vault.aws(TOKEN, vault_role(peer.url, aws=engine()), OWN, deadline=within(5))
+
+    assert paths(peer) == [LOGIN, ENGINE, REVOKE, REVOKE]
 
 
 # Many at once.
