@@ -164,9 +164,10 @@ def check_subject(members: Members, issuer: TrustedIssuer) -> str:
         or outer_blanks
         or (blanks and not issuer.blank_subjects)
     ):
+        spaces = "with blanks only inside" if issuer.blank_subjects else "without white space"
         raise rejected(
             ErrorCode.CLAIM_VALUE_INVALID,
-            f"The token's sub is not 1 to {_MAX_SUBJECT_CHARS} printable ASCII characters without white space.",
+            f"The token's sub is not 1 to {_MAX_SUBJECT_CHARS} printable ASCII characters {spaces}.",
             "sub",
             "value",
             subject,
