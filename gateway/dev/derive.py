@@ -20,6 +20,8 @@ _ROLE_ARN = re.compile(r"arn:aws[a-z-]*:iam::([0-9]{12}):role/")
 _KEY_LOCATIONS = ("jwks_uri", "jwks_file", "discovery_url", "jwks_hosts", "ca_file", "allow_addresses")
 # How the gateway is reached in earnest; here it listens on loopback without TLS.
 _NOT_ON_LOOPBACK = ("tls", "behind_tls_proxy", "public_url")
+# The embedded Vault has neither a certificate nor namespaces, which only Vault Enterprise knows.
+_NOT_OF_EMBEDDED_VAULT = ("ca_file", "namespace")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,12 +44,14 @@ class DerivedFolder:
 
     stand_ins: by issuer name; an issuer without one stays as it is written.
     aws_url:   where STS and Step Functions answer, for every Region.
+    vault_url: where the embedded Vault answers, for every Vault of the files; None: they stay as they are written.
     """
 
     source: Path
     destination: Path
     stand_ins: Mapping[str, StandIn]
     aws_url: str
+    vault_url: str | None = None
     _seen: dict[Path, tuple[int, int]] = field(default_factory=dict)
 
     def is_stale(self) -> bool:
@@ -55,7 +59,7 @@ class DerivedFolder:
         return self._state() != self._seen
 
     def update(self) -> None:
-        """Make the copy equal to the source, but for issuers and endpoints. Writes only what differs; reads no other folder."""
+        """Make the copy equal to the source, but for issuers, endpoints and Vaults. Writes only what differs; reads no other folder."""
         state = self._state()
         self._seen.clear()
         self._seen.update(state)
@@ -99,6 +103,8 @@ class DerivedFolder:
             aws["emulator"] = True
             for key in _NOT_ON_LOOPBACK:
                 document.get("server", {}).pop(key, None)
+            if self.vault_url is not None:
+                _replace_vaults(document.get("vaults", {}), self.vault_url)
         except (ValueError, KeyError, TypeError, AttributeError):
             # Not a file we can change. The gateway gets it as it is and says what is wrong, with the right line.
             return content
@@ -144,6 +150,13 @@ def _replace_issuers(issuers: dict[str, dict[str, object]], stand_ins: Mapping[s
             entry["jwks_uri"] = stand_in.jwks_uri
         if stand_in.clients:
             entry["clients"] = list(stand_in.clients)
+
+
+def _replace_vaults(vaults: dict[str, dict[str, object]], url: str) -> None:
+    for vault in vaults.values():
+        for key in _NOT_OF_EMBEDDED_VAULT:
+            vault.pop(key, None)
+        vault["address"] = url
 
 
 def _write_if_different(path: Path, content: bytes) -> None:

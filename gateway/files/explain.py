@@ -24,6 +24,9 @@ from gateway.files.schema import (
     TargetsShape,
     TeamShape,
     TlsShape,
+    VaultAwsShape,
+    VaultRoleShape,
+    VaultShape,
     WorkflowShape,
 )
 from gateway.files.source import Finding, FindingCode, show
@@ -37,10 +40,13 @@ _SHAPES: Final[tuple[tuple[str, type[BaseModel]], ...]] = (
     ("teams/*", TeamShape),
     ("aws", AwsShape),
     ("aws/endpoints/*", EndpointShape),
+    ("vaults/*", VaultShape),
     ("server", ServerShape),
     ("server/tls", TlsShape),
     ("audit", AuditShape),
     ("roles/*", RoleShape),
+    ("vault_roles/*", VaultRoleShape),
+    ("vault_roles/*/aws", VaultAwsShape),
     ("workflows/*", WorkflowShape),
     ("rules/*", RuleShape),
     ("rules/*/claims/*", ConditionShape),
@@ -51,8 +57,7 @@ _TOP: Final[Mapping[str, type[BaseModel]]] = {
     "targets": TargetsShape,
     "mapping": MappingShape,
 }
-_DURATIONS: Final = frozenset({"duration", "timeout", "max_age", "drain", "serve_on"})
-_VAULT: Final = frozenset({"vaults", "vault_roles"})
+_DURATIONS: Final = frozenset({"duration", "timeout", "max_age", "drain", "serve_on", "ttl", "wrap"})
 _TYPES: Final = {
     "string_type": ("text", 'Write it in quotes: "{}".'),
     "int_type": ("a whole number", "Write the number without quotes."),
@@ -116,14 +121,6 @@ def explain(document: Document, path: Path, mistake: ErrorDetails, indices: Sequ
 
 def _unknown(document: Document, path: Path) -> Finding:
     name = str(path[-1])
-    if len(path) == 1 and name in _VAULT:
-        return document.finding(
-            FindingCode.VAULT_UNSUPPORTED,
-            path,
-            f"{name} is not supported by this version: it exchanges tokens with AWS only, not with Vault.",
-            "Remove it, or keep it for a version that supports Vault.",
-            key=True,
-        )
     fields = _fields(document, path[:-1])
     near = get_close_matches(name, fields, n=1, cutoff=0.6)
     fix = f"Did you mean {near[0]}?" if near else f"Known here: {', '.join(fields)}."
@@ -166,13 +163,6 @@ def _missing(document: Document, path: Path, name: str) -> Finding:
 
 
 def _not_one_of(document: Document, path: Path, given: str, mistake: ErrorDetails) -> Finding:
-    if path and path[-1] == "form" and given == "vault-token":
-        return document.finding(
-            FindingCode.VAULT_UNSUPPORTED,
-            path,
-            "form: vault-token is not supported by this version: it hands out AWS credentials only.",
-            "Remove the grant, or keep it for a version that supports Vault.",
-        )
     expected = str(mistake.get("ctx", {}).get("expected", "")).replace("'", "").replace(" or ", ", ")
     expected = "true" if expected == "True" else expected
     choices = expected.split(", ")

@@ -259,6 +259,9 @@ def _named_by_gateway(gateway: Shaped[GatewayShape] | None) -> Iterator[_Named]:
             for key, file in (("jwks_file", issuer.jwks_file), ("ca_file", issuer.ca_file)):
                 if file is not None:
                     yield _Named(file, gateway.document, ("issuers", name, key))
+        for name, vault in (gateway.shape.vaults or {}).items():
+            if vault.ca_file is not None:
+                yield _Named(vault.ca_file, gateway.document, ("vaults", name, "ca_file"))
 
 
 def _named_by_targets(targets: Shaped[TargetsShape]) -> Iterator[_Named]:

@@ -31,6 +31,7 @@ Name = Annotated[str, Field(pattern=NAME.pattern)]
 Duration = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,6}[smh]$", examples=["30s", "15m", "1h"])]
 Url = Annotated[str, Field(min_length=1, max_length=255)]
 File = Annotated[str, Field(min_length=1, max_length=255)]
+VaultName = Annotated[str, Field(min_length=1, max_length=128)]
 Day = Annotated[str, Field(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$", examples=["2027-01-31"])]
 
 
@@ -207,6 +208,19 @@ class AwsShape(_Shape):
     )
 
 
+class VaultShape(_Shape):
+    """A HashiCorp Vault (or OpenBao) server. No token: the gateway holds none."""
+
+    address: Url = Field(description="https://HOST:PORT, without a path.")
+    namespace: Annotated[str, Field(min_length=1, max_length=255)] | None = Field(
+        default=None, description="Its namespace, such as acme/ci; the root namespace unless given."
+    )
+    ca_file: File | None = Field(
+        default=None,
+        description="PEM file in this folder: the only CAs that may have signed the server's certificate.",
+    )
+
+
 class TlsShape(_Shape):
     """The certificate that the gateway presents."""
 
@@ -276,6 +290,9 @@ class GatewayShape(_Shape):
         description="Who may write rules. Without it everything belongs to one team.",
     )
     aws: AwsShape = Field(description="Where AWS answers.")
+    vaults: dict[Name, VaultShape] | None = Field(
+        default=None, description="Vault servers, by our name for each."
+    )
     server: ServerShape = Field(default_factory=ServerShape, description="How the gateway listens.")
     audit: AuditShape = Field(default_factory=AuditShape, description="Where the audit record is written.")
 
@@ -289,6 +306,46 @@ class RoleShape(_Shape):
     arn: str = Field(description="arn:aws:iam::ACCOUNT:role/NAME, complete.")
     duration: Duration = Field(
         default="1h", description="Session length, 15m to 12h, at most the role's own maximum."
+    )
+    teams: Teams | None = Field(
+        default=None, description="Teams whose rules may name it; compulsory where gateway.yaml has teams."
+    )
+
+
+class VaultAwsShape(_Shape):
+    """A role of Vault's AWS secrets engine, which assumes an IAM role."""
+
+    mount: VaultName = Field(description="Where the AWS secrets engine is mounted, such as aws.")
+    role: VaultName = Field(description="The engine's role, of type assumed_role.")
+    role_arn: str = Field(
+        description="arn:aws:iam::ACCOUNT:role/NAME that the engine's role assumes; Vault's answer must name it."
+    )
+
+
+class VaultRoleShape(_Shape):
+    """A role of a Vault JWT auth mount that callers' tokens log in to."""
+
+    vault: Name = Field(description="Name of a Vault in gateway.yaml.")
+    mount: VaultName = Field(
+        description="Where the JWT auth method is mounted, without auth/. One mount serves one issuer."
+    )
+    role: VaultName = Field(description="The role there, in lower case, as Vault makes it.")
+    user_claim: Annotated[str, Field(min_length=1, max_length=256)] = Field(
+        description="Claim that names the caller's entity in Vault: a text in every token, the same in all its runs."
+    )
+    policies: Annotated[list[VaultName], Field(min_length=1, max_length=64)] = Field(
+        description="Exactly these policies the token may have, and Vault's own `default`."
+    )
+    ttl: Duration = Field(
+        description="Longest life of its tokens and of AWS credentials behind it, 30s to 12h; at least 15m for AWS."
+    )
+    wrap: Duration | None = Field(
+        default=None,
+        description="Hand tokens out response-wrapped; for how long they can be unwrapped.",
+    )
+    aws: VaultAwsShape | None = Field(
+        default=None,
+        description="The AWS secrets engine behind it; compulsory for AWS credentials and for workflows.",
     )
     teams: Teams | None = Field(
         default=None, description="Teams whose rules may name it; compulsory where gateway.yaml has teams."
@@ -324,6 +381,9 @@ class TargetsShape(_Shape):
 
     format: Literal["oidc-gateway/targets.v1"] = Field(description="The first key of the file.")
     roles: dict[Name, RoleShape] = Field(default_factory=dict, description="IAM roles, by our name for each.")
+    vault_roles: dict[Name, VaultRoleShape] = Field(
+        default_factory=dict, description="Roles of Vault's JWT auth, by our name for each."
+    )
     workflows: dict[Name, WorkflowShape] = Field(
         default_factory=dict, description="State machines, by the name callers use."
     )
@@ -354,8 +414,8 @@ class GrantShape(_Shape):
     as_: Name | None = Field(
         default=None, alias="as", description="Target under whose authority this happens."
     )
-    form: Literal["aws-credentials"] | None = Field(
-        default=None, description="What is handed out by `obtain`."
+    form: Literal["aws-credentials", "vault-token"] | None = Field(
+        default=None, description="What is handed out by `obtain`; AWS credentials unless given."
     )
 
     @model_validator(mode="after")

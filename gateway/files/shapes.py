@@ -22,7 +22,7 @@ from gateway.files.source import Finding, FindingCode, show
 Shape = TypeVar("Shape", GatewayShape, TargetsShape, MappingShape)
 
 #: Sections whose entries stand or fall by themselves.
-_SECTIONS: Final = frozenset({"issuers", "teams", "roles", "workflows", "rules"})
+_SECTIONS: Final = frozenset({"issuers", "teams", "vaults", "roles", "vault_roles", "workflows", "rules"})
 _FORMATS: Final = {
     GatewayShape: GATEWAY_FORMAT,
     TargetsShape: TARGETS_FORMAT,
@@ -31,7 +31,7 @@ _FORMATS: Final = {
 # Stand in for compulsory parts that are wrong, so that the rest is still judged; the findings remain.
 _STAND_INS: Final[dict[str, object]] = {"aws": {"region": "us-east-1"}, "rules": []}
 # Members whose default can stand in for a wrong value while the rest of the entry is judged.
-_SIMPLE: Final = frozenset({"duration", "timeout", "output", "leeway_s", "max_age", "last_day"})
+_SIMPLE: Final = frozenset({"duration", "timeout", "output", "leeway_s", "max_age", "last_day", "wrap"})
 _ROUNDS: Final = 8
 _MOST_MISTAKES: Final = 2_000
 _NOWHERE: Final = object()

@@ -55,7 +55,6 @@ class FindingCode(StrEnum):
     VALUE_INVALID = "value_invalid"
     VALUE_UNSAFE_TEXT = "value_unsafe_text"
     VALUE_LOOKALIKE = "value_lookalike"
-    VAULT_UNSUPPORTED = "vault_unsupported"
     # What it means together with the others.
     REFERENCE_UNKNOWN = "reference_unknown"
     NAME_TAKEN = "name_taken"
@@ -68,6 +67,10 @@ class FindingCode(StrEnum):
     SCHEMA_UNUSABLE = "schema_unusable"
     AWS_MISMATCH = "aws_mismatch"
     AWS_TOKEN_UNUSABLE = "aws_token_unusable"
+    VAULT_MISMATCH = "vault_mismatch"
+    VAULT_CLAIM_UNUSABLE = "vault_claim_unusable"
+    VAULT_WIDER = "vault_wider"
+    TTL_MISMATCH = "ttl_mismatch"
     TEAM_MISPLACED = "team_misplaced"
     RULE_UNBOUND = "rule_unbound"
     RULE_UNSATISFIABLE = "rule_unsatisfiable"

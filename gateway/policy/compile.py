@@ -3,7 +3,7 @@
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from types import MappingProxyType
 from typing import Final, Literal
@@ -13,14 +13,18 @@ from gateway.files.folder import Sources, collector_paused
 from gateway.files.schema import GatewayShape
 from gateway.files.shapes import Shaped
 from gateway.files.source import Finding, FindingCode, Place
+from gateway.policy.compile_aws import compile_endpoints
+from gateway.policy.compile_grants import Around
 from gateway.policy.compile_issuers import compile_issuers
-from gateway.policy.compile_rules import Around, Mappings, TeamRules, compile_team, team_of
-from gateway.policy.compile_targets import compile_endpoints, compile_targets
+from gateway.policy.compile_rules import Mappings, TeamRules, compile_team, team_of
+from gateway.policy.compile_targets import compile_targets
+from gateway.policy.compile_vaults import compile_vaults
 from gateway.policy.index import GrantIndex
 from gateway.policy.overlap_findings import overlap_findings
 from gateway.policy.report import Report, Spot, unknown_reference
 from gateway.policy.rule import Rule
 from gateway.policy.snapshot import AwsEndpoints, Policy
+from gateway.policy.vault_findings import vault_findings
 
 MAX_RULES: Final = 100_000
 
@@ -72,15 +76,33 @@ class _Team:
     compiled: TeamRules
 
 
-def compile_policy(sources: Sources, *, dev: bool, today: date, previous: Compiled | None = None) -> Compiled:
+def compile_policy(
+    sources: Sources, *, dev: bool, today: date, previous: Compiled | None = None, overlaps: bool = True
+) -> Compiled:
     """Compile what was read; pure.
 
     dev:      accept plain http to loopback addresses and AWS emulators.
     today:    UTC; only a warning depends on it.
     previous: the last result, whose good files stand in for those that a team has broken since.
+    overlaps: look for rules that one token satisfies together, too. They are findings and never keep a policy from
+              coming into force, so `serve` looks for them afterwards, with `overlaps_of`.
     """
     with collector_paused():
-        return _compile(sources, previous.kept if previous is not None else {}, dev=dev, today=today)
+        kept = previous.kept if previous is not None else {}
+        compiled = _compile(sources, kept, dev=dev, today=today)
+    if not overlaps:
+        return compiled
+    findings = (*compiled.findings, *overlaps_of(compiled))
+    return replace(compiled, findings=tuple(sorted(dict.fromkeys(findings), key=_order)))
+
+
+def overlaps_of(compiled: Compiled) -> tuple[Finding, ...]:
+    """Look for rules in force that one token satisfies together, with different targets; takes a second at most."""
+    policy = compiled.policy
+    if policy is None:
+        return ()
+    documents = {file.file: file.document for files in compiled.kept.values() for file in files}
+    return overlap_findings(policy.rules.values(), policy.requirements, documents)
 
 
 def _compile(sources: Sources, kept: Mapping[str, Mappings], *, dev: bool, today: date) -> Compiled:
@@ -92,7 +114,8 @@ def _compile(sources: Sources, kept: Mapping[str, Mappings], *, dev: bool, today
     empty = not any(team.compiled.written for team in teams)
     _judge_amount(teams, rules, central, empty=empty)
     if around is not None:
-        others.add(*overlap_findings(rules, around.issuers.requirements, _documents(teams)))
+        sound = not (central.errors or others.errors)
+        others.add(*vault_findings(rules, around.targets, around.issuers, _documents(teams), complete=sound))
     findings = tuple(sorted(dict.fromkeys((*central.findings, *others.findings)), key=_order))
     if around is None or endpoints is None or central.errors or empty:
         return Compiled(policy=None, findings=findings, teams={}, inert=0, kept=kept)
@@ -132,7 +155,8 @@ def _central(
         return None, None
     issuers = compile_issuers(gateway, sources.attachments, report, dev=dev)
     teams = None if shape.teams is None else gateway.written("teams")
-    targets = compile_targets(sources.targets, sources.attachments, teams, report)
+    vaults = compile_vaults(gateway, sources.attachments, report, dev=dev)
+    targets = compile_targets(sources.targets, sources.attachments, teams, vaults, report)
     _judge_team_list(gateway, report)
     around = Around(
         issuers=issuers,
@@ -143,6 +167,7 @@ def _central(
         written_issuers=gateway.written("issuers"),
         written_teams=gateway.written("teams"),
         region=shape.aws.region,
+        vaults=bool(shape.vaults),
         today=today,
     )
     return around, compile_endpoints(gateway, report, dev=dev)

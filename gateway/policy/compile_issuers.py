@@ -35,9 +35,11 @@ def compile_issuers(
     requirements: dict[str, tuple[Condition, ...]] = {}
     by_url: dict[str, str] = {}
     shapes = gateway.shape.issuers if gateway.shape is not None else {}
+    # Where there are Vaults, an issuer may be meant for them alone: then its grants are judged one by one.
+    aws_alone = gateway.shape is not None and not gateway.shape.vaults
     for name, shape in shapes.items():
         spot = Spot(gateway.document, ("issuers", name), report)
-        made = _Issuer(name, shape, spot, attachments, dev=dev).compile()
+        made = _Issuer(name, shape, spot, attachments, dev=dev, aws_alone=aws_alone).compile()
         if made is None:
             continue
         first = by_url.setdefault(made.issuer, name)
@@ -79,9 +81,17 @@ def _requirements(shape: IssuerShape, issuer: TrustedIssuer, spot: Spot) -> tupl
 
 class _Issuer:
     def __init__(
-        self, name: str, shape: IssuerShape, spot: Spot, attachments: Mapping[str, Source], *, dev: bool
+        self,
+        name: str,
+        shape: IssuerShape,
+        spot: Spot,
+        attachments: Mapping[str, Source],
+        *,
+        dev: bool,
+        aws_alone: bool,
     ) -> None:
         self._name = name
+        self._aws_alone = aws_alone
         self._shape = shape
         self._spot = spot
         self._attachments = attachments
@@ -173,7 +183,7 @@ class _Issuer:
                 "Add clients: [app client ids].",
                 key=True,
             )
-        if kinds and "id" not in accepted:
+        if self._aws_alone and kinds and "id" not in accepted:
             (self._spot / "tokens").warning(
                 FindingCode.AWS_TOKEN_UNUSABLE,
                 "AWS STS refuses Cognito's access tokens, which have no `aud` unless the app uses resource binding.",
@@ -207,6 +217,8 @@ class _Issuer:
                     f"Choose: {', '.join(sorted(SUPPORTED_ALGORITHMS))}.",
                 )
         useless = [name for name in algorithms if name in SUPPORTED_ALGORITHMS - AWS_ALGORITHMS]
+        if not self._aws_alone:
+            return algorithms
         if useless and not AWS_ALGORITHMS.intersection(algorithms):
             spot.error(
                 FindingCode.AWS_TOKEN_UNUSABLE,

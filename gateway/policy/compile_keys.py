@@ -55,7 +55,7 @@ class KeysOfIssuer:
                 )
         self._networks()
         static = self._static_keys()
-        ca = self._ca()
+        ca = ca_certificates(shape.ca_file, self._attachments, spot / "ca_file")
         derived = issuer.removesuffix("/") + _WELL_KNOWN
         uses_discovery = shape.jwks_uri is None and shape.jwks_file is None
         urls = (issuer, shape.discovery_url or "", shape.jwks_uri or "")
@@ -97,7 +97,7 @@ class KeysOfIssuer:
 
     def _static_keys(self) -> str | None:
         name = self._shape.jwks_file
-        source = self._attachment(name)
+        source = _readable(name, self._attachments)
         if name is None or source is None:
             return None
         spot = self._spot / "jwks_file"
@@ -130,24 +130,26 @@ class KeysOfIssuer:
             return None
         return source.text
 
-    def _ca(self) -> str | None:
-        name = self._shape.ca_file
-        source = self._attachment(name)
-        if name is None or source is None:
-            return None
-        if not holds_certificates(source.text):
-            (self._spot / "ca_file").error(
-                FindingCode.VALUE_INVALID,
-                f"{name} holds no certificate.",
-                "Put PEM certificates there: -----BEGIN CERTIFICATE-----.",
-            )
-            return None
-        return source.text
 
-    def _attachment(self, name: str | None) -> Source | None:
-        """Return a readable file; what is wrong with it is reported with all attachments."""
-        source = self._attachments.get(name) if name is not None else None
-        return source if source is not None and source.readable else None
+def ca_certificates(name: str | None, attachments: Mapping[str, Source], spot: Spot) -> str | None:
+    """Return the PEM text of a `ca_file`; None when none is named or it cannot be used."""
+    source = _readable(name, attachments)
+    if name is None or source is None:
+        return None
+    if not holds_certificates(source.text):
+        spot.error(
+            FindingCode.VALUE_INVALID,
+            f"{name} holds no certificate.",
+            "Put PEM certificates there: -----BEGIN CERTIFICATE-----.",
+        )
+        return None
+    return source.text
+
+
+def _readable(name: str | None, attachments: Mapping[str, Source]) -> Source | None:
+    """Return a readable file; what is wrong with it is reported with all attachments."""
+    source = attachments.get(name) if name is not None else None
+    return source if source is not None and source.readable else None
 
 
 def judge_url(url: str, spot: Spot, *, dev: bool, of_issuer: bool) -> bool:

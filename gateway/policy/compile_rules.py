@@ -1,45 +1,26 @@
 """Rules of mapping files, judged by themselves and against the issuers and targets they name."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from difflib import get_close_matches
-from typing import Literal
 
-from gateway.files.schema import GrantShape, MappingShape, RuleShape
+from gateway.files.schema import MappingShape, RuleShape
 from gateway.files.shapes import Shaped
 from gateway.files.source import FindingCode, Place
 from gateway.identity.issuer import TrustedIssuer
 from gateway.identity.presets import PRESETS
-from gateway.policy.compile_issuers import Issuers
-from gateway.policy.compile_targets import Targets, region_partition
+from gateway.policy.compile_grants import Around, GrantReader
 from gateway.policy.conditions import judge_email, read_conditions
 from gateway.policy.overlap import satisfiable
 from gateway.policy.report import Report, Spot, unknown_reference
-from gateway.policy.rule import AwsRole, Condition, Grant, Operator, Rule, Verb, Workflow
+from gateway.policy.rule import Condition, Operator, Rule
+from gateway.policy.vault_findings import judge_towards_vault
 
 Mappings = tuple[Shaped[MappingShape], ...]
 Path = tuple[str | int, ...]
 
 _CLIENT_OR_SUBJECT = frozenset({"sub", "azp", "cid", "client_id"})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Around:
-    """What rules are judged against.
-
-    teams:  issuers that each team may name; None when the installation has no teams.
-    written_*: names that stand in gateway.yaml, those of faulty entries included.
-    region: whose STS hands out credentials.
-    """
-
-    issuers: Issuers
-    targets: Targets
-    teams: Mapping[str, frozenset[str]] | None
-    written_issuers: frozenset[str]
-    written_teams: frozenset[str]
-    region: str
-    today: date
 
 
 @dataclass(slots=True)
@@ -127,7 +108,9 @@ class _Rule:
         last_day = self._last_day()
         issuers = self._issuers()
         conditions = self._conditions(issuers) if issuers else ()
-        grants = [grant for index, one in enumerate(shape.grants) if (grant := self._grant(one, index))]
+        reader = GrantReader(self._team, issuers, self._against, self._outer_spot)
+        grants = [grant for index, one in enumerate(shape.grants) if (grant := reader.read(one, index))]
+        judge_towards_vault(conditions, grants, issuers, self._against.issuers.requirements, self._own_spot)
         self._into.own.add(*self._own.findings)
         if self._own.errors or not issuers:
             self._into.inert += len(shape.grants)
@@ -240,92 +223,6 @@ class _Rule:
                 "Compare them with require of the issuer.",
                 key=True,
             )
-
-    def _grant(self, shape: GrantShape, index: int) -> Grant | None:
-        verb, name = _verb(shape)
-        at = ("grants", index)
-        if verb == "obtain":
-            target = self._target(name, (*at, verb))
-            if target is None or not self._in_partition(target, at):
-                return None
-            return Grant(verb=verb, workflow=None, target=target, form="aws-credentials")
-        workflow = self._workflow(name, (*at, verb))
-        target = self._target(shape.as_ or "", (*at, "as"))
-        if workflow is None or target is None or not self._agree(workflow, target, at):
-            return None
-        if verb != "start" and workflow.type != "standard":
-            self._outer_spot.down(*at, verb).warning(
-                FindingCode.AWS_MISMATCH,
-                f"AWS cannot show or stop executions of EXPRESS workflows such as {workflow.name}.",
-                "Remove this grant.",
-            )
-        return Grant(verb=verb, workflow=workflow, target=target)
-
-    def _workflow(self, name: str, at: Path) -> Workflow | None:
-        targets = self._against.targets
-        workflow = targets.workflows.get(name)
-        if workflow is None:
-            if name not in targets.written_workflows:
-                unknown_reference(self._outer_spot.down(*at), "workflow", name, targets.workflows)
-            return None
-        return workflow if self._owned(workflow.teams, "workflow", name, at) else None
-
-    def _target(self, name: str, at: Path) -> AwsRole | None:
-        targets = self._against.targets
-        target = targets.roles.get(name)
-        if target is None:
-            if name not in targets.written_roles:
-                unknown_reference(self._outer_spot.down(*at), "target", name, targets.roles)
-            return None
-        return target if self._owned(target.teams, "target", name, at) else None
-
-    def _owned(
-        self, teams: tuple[str, ...], kind: Literal["workflow", "target"], name: str, at: Path
-    ) -> bool:
-        if self._against.teams is None or self._team in teams:
-            return True
-        self._outer_spot.down(*at).error(
-            FindingCode.GRANT_NOT_OWNED,
-            f"The {kind} {name} does not belong to team {self._team}; this grant is inert.",
-            f"The platform team can add {self._team} to its teams.",
-        )
-        return False
-
-    def _in_partition(self, target: AwsRole, at: Path) -> bool:
-        partition = region_partition(self._against.region)
-        if target.arn.partition == partition:
-            return True
-        self._outer_spot.down(*at, "obtain").error(
-            FindingCode.AWS_MISMATCH,
-            f"{target.name} is in the partition {target.arn.partition}, but STS of {self._against.region} is in {partition}.",
-            "Credentials are handed out by STS of aws.region in gateway.yaml.",
-        )
-        return False
-
-    def _agree(self, workflow: Workflow, target: AwsRole, at: Path) -> bool:
-        machine, role = workflow.state_machine, target.arn
-        for what, ours, theirs in (
-            ("partition", role.partition, machine.partition),
-            ("account", role.account, machine.account),
-        ):
-            if ours != theirs:
-                self._outer_spot.down(*at, "as").error(
-                    FindingCode.AWS_MISMATCH,
-                    f"{target.name} is in {what} {ours}, the state machine of {workflow.name} in {theirs}; AWS refuses that.",
-                    "Name a role of the same account.",
-                )
-                return False
-        return True
-
-
-def _verb(shape: GrantShape) -> tuple[Verb, str]:
-    if shape.start is not None:
-        return "start", shape.start
-    if shape.view is not None:
-        return "view", shape.view
-    if shape.stop is not None:
-        return "stop", shape.stop
-    return "obtain", shape.obtain or ""
 
 
 def _judge_clients(conditions: Iterable[Condition], issuer: TrustedIssuer, spot: Spot) -> None:

@@ -1,100 +1,50 @@
-"""Roles, workflows and AWS endpoints: complete literals that agree with each other, and input schemas that work."""
+"""Roles, Vault roles and workflows: complete literals that agree with each other."""
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from gateway.arn import ArnInvalid, RoleArn, StateMachineArn, parse_role, parse_state_machine
-from gateway.files.document import read_document
-from gateway.files.schema import GatewayShape, RoleShape, TargetsShape, WorkflowShape, duration_s
+from gateway.arn import ArnInvalid, StateMachineArn, parse_state_machine
+from gateway.files.schema import RoleShape, TargetsShape, VaultRoleShape, WorkflowShape, duration_s
 from gateway.files.shapes import Shaped
 from gateway.files.source import FindingCode, Source, show
-from gateway.policy.compile_keys import url_fault
+from gateway.policy.compile_aws import compile_role_arn, region_partition
+from gateway.policy.compile_schemas import read_schema
+from gateway.policy.compile_vaults import Vaults, compile_engine, judge_vault_role, twins
 from gateway.policy.input_schema import InputSchema
-from gateway.policy.input_walk import SchemaInvalid
 from gateway.policy.report import Report, Spot, unknown_reference
-from gateway.policy.rule import AwsRole, Workflow
-from gateway.policy.snapshot import AwsEndpoints
-from gateway.strict_json import JsonLimits, StrictJsonError, parse_json_object
+from gateway.policy.rule import AwsRole, Target, VaultRole, Workflow
 
-_SCHEMA_LIMITS: Final = JsonLimits(depth=100, members=50_000, array_length=10_000, string_length=8_192)
 _SHORTEST_S: Final = 900
 _LONGEST_S: Final = 43_200
 _LONGEST_SYNC_S: Final = 300
 
-# A Region's prefix says to which partition it belongs; all others are `aws`.
-_PARTITIONS: Final = (
-    ("cn-", "aws-cn"),
-    ("us-gov-", "aws-us-gov"),
-    ("us-iso-", "aws-iso"),
-    ("us-isob-", "aws-iso-b"),
-    ("eu-isoe-", "aws-iso-e"),
-    ("us-isof-", "aws-iso-f"),
-    ("eusc-", "aws-eusc"),
-)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Targets:
-    """What rules may name. written_*: names that stand in the files, those of faulty entries included."""
+    """What rules may name.
 
-    roles: Mapping[str, AwsRole]
+    roles:     IAM roles and Vault roles, which share one space of names.
+    written_*: names that stand in the files, those of faulty entries included.
+    spots:     where each of `roles` stands.
+    """
+
+    roles: Mapping[str, Target]
     workflows: Mapping[str, Workflow]
     written_roles: frozenset[str]
     written_workflows: frozenset[str]
-
-
-def region_partition(region: str) -> str:
-    """Return the partition that a Region belongs to."""
-    return next((partition for prefix, partition in _PARTITIONS if region.startswith(prefix)), "aws")
-
-
-def compile_endpoints(gateway: Shaped[GatewayShape], report: Report, *, dev: bool) -> AwsEndpoints | None:
-    """Return where AWS answers; None when gateway.yaml cannot be used."""
-    if gateway.shape is None:
-        return None
-    aws = gateway.shape.aws
-    spot = Spot(gateway.document, ("aws",), report)
-    for region, endpoints in (aws.endpoints or {}).items():
-        for name, url in (("sts", endpoints.sts), ("states", endpoints.states)):
-            if url is not None:
-                _judge_endpoint(url, spot / "endpoints" / region / name, dev=dev)
-    if aws.emulator and not dev:
-        (spot / "emulator").error(
-            FindingCode.DEV_ONLY,
-            "emulator: true leaves two checks of STS's answers out; it is accepted only with --dev.",
-            "Remove it.",
-        )
-    given = (aws.endpoints or {}).items()
-    return AwsEndpoints(
-        region=aws.region,
-        sts={region: one.sts for region, one in given if one.sts is not None},
-        states={region: one.states for region, one in given if one.states is not None},
-        emulator=aws.emulator,
-    )
-
-
-def _judge_endpoint(url: str, spot: Spot, *, dev: bool) -> None:
-    fault = url_fault(url, of_issuer=True)
-    if fault is not None:
-        spot.error(FindingCode.VALUE_INVALID, f"{show(url)} {fault}.", "Write it as https://HOST.")
-    elif url.startswith("http://") and not dev:
-        spot.error(
-            FindingCode.DEV_ONLY,
-            f"{show(url)} is not encrypted; http is accepted for loopback addresses and only with --dev.",
-            "Write https://.",
-        )
+    spots: Mapping[str, Spot]
 
 
 def compile_targets(
     files: Iterable[Shaped[TargetsShape]],
     attachments: Mapping[str, Source],
     teams: frozenset[str] | None,
+    vaults: Vaults,
     report: Report,
 ) -> Targets:
-    """Return roles and workflows of all files. teams: None when the installation has none."""
-    compiled = _Targets(attachments, teams, report)
+    """Return roles, Vault roles and workflows of all files. teams: None when the installation has none."""
+    compiled = _Targets(attachments, teams, vaults, report)
     for file in files:
         compiled.take(file)
     return Targets(
@@ -102,20 +52,27 @@ def compile_targets(
         workflows=compiled.workflows,
         written_roles=frozenset(compiled.written_roles),
         written_workflows=frozenset(compiled.written_workflows),
+        spots=compiled.spots,
     )
 
 
 class _Targets:
     def __init__(
-        self, attachments: Mapping[str, Source], teams: frozenset[str] | None, report: Report
+        self,
+        attachments: Mapping[str, Source],
+        teams: frozenset[str] | None,
+        vaults: Vaults,
+        report: Report,
     ) -> None:
         self._attachments = attachments
         self._teams = teams
+        self._vaults = vaults
         self._report = report
         self._schemas: dict[str, InputSchema | None] = {}
         self._places: dict[str, Spot] = {}
         self._arns: dict[str, str] = {}
-        self.roles: dict[str, AwsRole] = {}
+        self.roles: dict[str, Target] = {}
+        self.spots: dict[str, Spot] = {}
         self.workflows: dict[str, Workflow] = {}
         self.written_roles: set[str] = set()
         self.written_workflows: set[str] = set()
@@ -127,14 +84,24 @@ class _Targets:
             return
         for name, role in file.shape.roles.items():
             spot = Spot(file.document, ("roles", name), self._report)
-            if self._is_new("role", name, spot) and (made := self._role(name, role, spot)) is not None:
-                self.roles[name] = made
+            if self._is_new("role", name, spot):
+                self._keep(self._role(name, role, spot), spot)
+        for name, vault_role in file.shape.vault_roles.items():
+            spot = Spot(file.document, ("vault_roles", name), self._report)
+            # Grants name both kinds alike, so they share their names.
+            if self._is_new("role", name, spot):
+                self._keep(self._vault_role(name, vault_role, spot), spot)
         for name, workflow in file.shape.workflows.items():
             spot = Spot(file.document, ("workflows", name), self._report)
             if self._is_new("workflow", name, spot):
                 found = self._workflow(name, workflow, spot)
                 if found is not None:
                     self.workflows[name] = found
+
+    def _keep(self, role: Target | None, spot: Spot) -> None:
+        if role is not None:
+            self.roles[role.name] = role
+            self.spots[role.name] = spot
 
     def _is_new(self, kind: str, name: str, spot: Spot) -> bool:
         first = self._places.setdefault(f"{kind} {name}", spot)
@@ -150,7 +117,7 @@ class _Targets:
         return False
 
     def _role(self, name: str, shape: RoleShape, spot: Spot) -> AwsRole | None:
-        arn = self._role_arn(shape.arn, spot / "arn")
+        arn = compile_role_arn(shape.arn, spot / "arn")
         duration_s_ = duration_s(shape.duration)
         if not _SHORTEST_S <= duration_s_ <= _LONGEST_S:
             (spot / "duration").error(
@@ -170,16 +137,31 @@ class _Targets:
             )
         return AwsRole(name=name, arn=arn, duration_s=duration_s_, teams=teams)
 
-    def _role_arn(self, text: str, spot: Spot) -> RoleArn | None:
-        try:
-            return parse_role(text)
-        except ArnInvalid as error:
-            spot.error(
-                FindingCode.VALUE_INVALID,
-                f"{show(text)} is no role: {error}.",
-                "Write the complete ARN; there are no patterns and no templates.",
-            )
+    def _vault_role(self, name: str, shape: VaultRoleShape, spot: Spot) -> VaultRole | None:
+        before = self._report.errors
+        judge_vault_role(shape, spot)
+        vault = self._vaults.known.get(shape.vault)
+        if vault is None and shape.vault not in self._vaults.written:
+            unknown_reference(spot / "vault", "vault", shape.vault, self._vaults.known)
+        engine = None if shape.aws is None else compile_engine(shape.aws, spot / "aws")
+        teams = self._owners(shape.teams, spot)
+        # What is wrong by itself is not held against the rules a second time.
+        if vault is None or self._report.errors > before:
             return None
+        made = VaultRole(
+            name=name,
+            vault=vault,
+            mount=shape.mount,
+            role=shape.role,
+            user_claim=shape.user_claim,
+            policies=tuple(dict.fromkeys(shape.policies)),
+            ttl_s=duration_s(shape.ttl),
+            wrap_s=None if shape.wrap is None else duration_s(shape.wrap),
+            aws=engine,
+            teams=teams,
+        )
+        twins(made, (one for one in self.roles.values() if isinstance(one, VaultRole)), spot)
+        return made
 
     def _workflow(self, name: str, shape: WorkflowShape, spot: Spot) -> Workflow | None:
         machine = self._machine(shape.state_machine, spot / "state_machine")
@@ -256,56 +238,3 @@ class _Targets:
                 read_schema(source, self._report) if source is not None and source.readable else None
             )
         return self._schemas[name]
-
-
-def read_schema(source: Source, report: Report) -> InputSchema | None:
-    """Compile an input schema; what is wrong with it is reported at its place in its own file."""
-    # JSON is read as JSON; the YAML reader is asked for places alone.
-    spot = Spot(read_document(source), (), report)
-    try:
-        document = parse_json_object(source.text.encode(), _SCHEMA_LIMITS)
-    except StrictJsonError as error:
-        at = _syntax_error(source.text)
-        spot.error(
-            FindingCode.SCHEMA_UNUSABLE,
-            f"{source.file} is no JSON Schema: {error.message}{at}",
-            "Write one JSON object, each member once.",
-        )
-        return None
-    try:
-        return InputSchema.compile(document)
-    except SchemaInvalid as error:
-        for part in _path_of(error.pointer, document):
-            spot = spot / part
-        spot.error(
-            FindingCode.SCHEMA_UNUSABLE,
-            f"{error.pointer or 'The schema'}: {error.message}.".replace("..", "."),
-            "JSON Schema 2020-12 or draft-07, complete in one file.",
-        )
-        return None
-
-
-def _syntax_error(text: str) -> str:
-    try:
-        json.loads(text)
-    except json.JSONDecodeError as error:
-        return f" Line {error.lineno}, column {error.colno}: {error.msg}."
-    except RecursionError:
-        return ""
-    return ""
-
-
-def _path_of(pointer: str, document: object) -> list[str | int]:
-    path: list[str | int] = []
-    here = document
-    for part in pointer.split("/")[1:]:
-        name = part.replace("~1", "/").replace("~0", "~")
-        if isinstance(here, list) and name.isdecimal() and int(name) < len(here):
-            path.append(int(name))
-            here = here[int(name)]
-        elif isinstance(here, dict) and name in here:
-            path.append(name)
-            here = here[name]
-        else:
-            break
-    return path

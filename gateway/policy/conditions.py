@@ -81,7 +81,7 @@ def _judge_name(claim: str, spot: Spot) -> None:
         (spot / claim).error(
             FindingCode.CLAIM_FORBIDDEN, f"{member} is not a claim for rules.", _FORBIDDEN[member], key=True
         )
-    if not claim or len(claim) > 256 or (claim.startswith("/") and not _is_pointer(claim)):
+    if not claim or len(claim) > 256 or (claim.startswith("/") and not is_pointer(claim)):
         (spot / claim).error(
             FindingCode.VALUE_INVALID,
             f"{show(claim)} is no claim name.",
@@ -97,7 +97,8 @@ def _judge_name(claim: str, spot: Spot) -> None:
         )
 
 
-def _is_pointer(text: str) -> bool:
+def is_pointer(text: str) -> bool:
+    """Say whether a claim name that starts with `/` is a JSON pointer (RFC 6901) to some member."""
     return "~" not in text.replace("~0", "").replace("~1", "") and text != "/"
 
 

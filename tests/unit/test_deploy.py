@@ -87,7 +87,14 @@ def powers() -> Iterator[Power]:
                 )
 
 
-POWERS = [pytest.param(power, id=f"{power.rule}-{power.verb}-{power.target}") for power in powers()]
+def powers_of_iam_roles() -> Iterator[Power]:
+    """Those that AWS itself grants for the caller's token; behind Vault its engine's role stands in between."""
+    return (power for power in powers() if power.target in TARGETS["roles"])
+
+
+POWERS = [
+    pytest.param(power, id=f"{power.rule}-{power.verb}-{power.target}") for power in powers_of_iam_roles()
+]
 
 
 def issuer_url(name: str) -> str:
@@ -208,7 +215,7 @@ def test_a_trust_policy_binds_every_claim_of_the_rule_that_aws_can_see(power: Po
 
 
 def test_github_roles_name_the_subject_of_each_environment_they_admit() -> None:
-    for power in (power for power in powers() if power.issuer == "github"):
+    for power in (power for power in powers_of_iam_roles() if power.issuer == "github"):
         bound = trusted_values(power.target, power.issuer)
         [repository] = bound["repository"]
 

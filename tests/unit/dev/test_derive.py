@@ -1,5 +1,6 @@
 """The derived configuration folder: the person's files, with issuers and AWS on loopback."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -125,3 +126,27 @@ def test_a_folder_without_usable_issuers_is_refused_with_the_next_step(tmp_path:
 
     with pytest.raises(ValueError, match=r"`oidc-gateway check .*` says why"):
         read_issuers(tmp_path)
+
+
+VAULTS = "vaults:\n  main: { address: https://vault.example:8200, namespace: acme, ca_file: ca.pem }\n"
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        pytest.param(
+            None,
+            {"address": "https://vault.example:8200", "namespace": "acme", "ca_file": "ca.pem"},
+            id="none-runs",
+        ),
+        pytest.param("http://127.0.0.1:3", {"address": "http://127.0.0.1:3"}, id="one-runs"),
+    ],
+)
+def test_a_vault_of_the_files_is_replaced_when_one_is_embedded(
+    derived: DerivedFolder, url: str | None, expected: dict[str, str]
+) -> None:
+    (derived.source / "gateway.yaml").write_text(_GATEWAY + VAULTS)
+
+    replace(derived, vault_url=url).update()
+
+    assert gateway_yaml(derived)["vaults"] == {"main": expected}

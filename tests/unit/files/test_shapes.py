@@ -85,11 +85,11 @@ def targets(text: str) -> Shaped[TargetsShape]:
             id="list-as-value",
         ),
         pytest.param(
-            "rules:\n  - {name: a, why: w, issuer: i, claims: {a: b}, grants: [{obtain: t, form: vault-token}]}",
+            "rules:\n  - {name: a, why: w, issuer: i, claims: {a: b}, grants: [{obtain: t, form: vault-tokens}]}",
             "m.yaml:3:77",
-            "form: vault-token is not supported by this version: it hands out AWS credentials only.",
-            "Remove the grant, or keep it for a version that supports Vault.",
-            id="vault-token",
+            'form cannot be "vault-tokens".',
+            "Did you mean vault-token?",
+            id="form",
         ),
         pytest.param(
             f"rules:\n  - {{name: a, {RULE}, last_day: soon}}",
@@ -144,18 +144,58 @@ def test_a_wrong_default_of_an_entry_does_not_hide_its_other_mistakes() -> None:
     assert [finding.message for finding in shaped.findings] == ["duration is not a duration."]
 
 
-@pytest.mark.parametrize(
-    ("text", "key"),
-    [("vaults: {main: {}}", "vaults"), ("state: {redis: x}", "state")],
-    ids=["vault", "state"],
-)
-def test_what_a_later_version_will_know_is_refused_in_plain_words(text: str, key: str) -> None:
-    shaped = gateway(f"issuers: {{a: {{preset: generic}}}}\naws: {{region: eu-west-1}}\n{text}\n")
+def test_what_a_later_version_will_know_is_refused_by_name() -> None:
+    shaped = gateway("issuers: {a: {preset: generic}}\naws: {region: eu-west-1}\nstate: {redis: x}\n")
 
     (finding,) = shaped.findings
 
-    assert finding.code == ("vault_unsupported" if key == "vaults" else "field_unknown")
-    assert key in finding.message
+    assert (finding.code, finding.message) == ("field_unknown", '"state" is not known in this file.')
+
+
+@pytest.mark.requirement("MP-01")
+@pytest.mark.parametrize(
+    ("text", "message", "fix"),
+    [
+        pytest.param(
+            "{}", "main has no address.", "Add address: https://HOST:PORT, without a path.", id="address"
+        ),
+        pytest.param(
+            "{address: https://v.example, token: x}",
+            '"token" is not known in main.',
+            "Known here: address, namespace, ca_file.",
+            id="token",
+        ),
+    ],
+)
+def test_a_vault_server_has_an_address_and_never_a_token(text: str, message: str, fix: str) -> None:
+    shaped = gateway(
+        f"issuers: {{a: {{preset: generic}}}}\naws: {{region: eu-west-1}}\nvaults: {{main: {text}}}\n"
+    )
+
+    (finding,) = shaped.findings
+
+    assert (finding.message, finding.fix) == (message, fix)
+
+
+VAULT_ROLE = "vault: main, mount: jwt, role: ci, user_claim: sub, policies: [ci], ttl: 10m"
+
+
+@pytest.mark.requirement("MP-01")
+@pytest.mark.parametrize(
+    ("members", "message"),
+    [
+        pytest.param(VAULT_ROLE.replace(", ttl: 10m", ""), "v has no ttl.", id="no-ttl"),
+        pytest.param(VAULT_ROLE.replace("10m", "600"), "ttl is not a duration.", id="ttl"),
+        pytest.param(VAULT_ROLE.replace("[ci]", "[]"), "policies is empty.", id="no-policy"),
+        pytest.param(f"{VAULT_ROLE}, wrap: soon", '"soon" is no duration.', id="wrap"),
+        pytest.param(f"{VAULT_ROLE}, aws: {{mount: aws, role: ci}}", "aws has no role_arn.", id="no-arn"),
+        pytest.param(f"{VAULT_ROLE}, token: x", '"token" is not known in v.', id="unknown-key"),
+    ],
+)
+def test_a_vault_role_says_all_that_limits_it(members: str, message: str) -> None:
+    shaped = targets(f"vault_roles: {{v: {{{members}}}}}\n")
+
+    assert [finding.message for finding in shaped.findings] == [message]
 
 
 def test_a_value_that_was_refused_as_yaml_is_not_refused_again_as_a_type() -> None:
