@@ -29,23 +29,24 @@ class _Need:
     every: bool
 
 
-def bounds_of(rules: Sequence[Sequence[Condition]]) -> Bounds | None:
+def bounds_of(rules: Sequence[Sequence[Condition]], *, lists: frozenset[str] = frozenset()) -> Bounds | None:
     """Return what every token fits that satisfies at least one rule: claims with their values, sorted.
 
-    rules: the conditions of each, those that its issuer requires included. None: no token can satisfy any of them.
+    rules: the conditions of each, those that its issuer requires included. lists: claims that the issuer always sends as
+    lists. None: no token can satisfy any of the rules.
     """
-    needs = [found for conditions in rules if (found := _needs(conditions)) is not None]
+    needs = [found for conditions in rules if (found := _needs(conditions, lists)) is not None]
     if not needs:
         return None
     shared = set.intersection(*(set(found) for found in needs))
     return {claim: _union([found[claim] for found in needs]) for claim in sorted(shared)}
 
 
-def _needs(conditions: Sequence[Condition]) -> dict[str, _Need] | None:
+def _needs(conditions: Sequence[Condition], lists: frozenset[str]) -> dict[str, _Need] | None:
     """Return what one rule demands of each claim; None when nothing can satisfy it."""
     needs: dict[str, _Need] = {}
     for condition in conditions:
-        need = _need(condition)
+        need = _need(condition, lists)
         if need is None:
             continue
         other = needs.get(condition.claim)
@@ -55,14 +56,16 @@ def _needs(conditions: Sequence[Condition]) -> dict[str, _Need] | None:
     return needs
 
 
-def _need(condition: Condition) -> _Need | None:
+def _need(condition: Condition, lists: frozenset[str]) -> _Need | None:
     """Return the demand in Vault's terms, None when Vault cannot express it."""
     if condition.operator in _SCALARS:
         # Larger numbers never match here, and differ between parsers.
         values = tuple(one for one in condition.wanted if type(one) is not int or abs(one) <= _LARGEST)
         return _Need(values=values, scalar=True, every=False)
-    if condition.operator in (Operator.ABSENT, Operator.SCOPE):
-        return None  # Vault knows no absence, and would compare `a b` with `a` as a whole
+    if condition.operator is Operator.ABSENT:
+        return None
+    if condition.operator is Operator.SCOPE and condition.claim not in lists:
+        return None  # Vault would compare `a b` with `a` as a whole
     # Inside a list Vault reads a number as a float, which then equals no number of a role.
     values = tuple(one for one in condition.wanted if type(one) is not int)
     every = condition.operator is Operator.CONTAINS_ALL

@@ -5,15 +5,21 @@ only those that can narrow and that the files do not describe: `token_bound_cidr
 """
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from gateway.admin.vault_bounds import bounds_of
 from gateway.identity.issuer import TrustedIssuer
+from gateway.identity.presets import PRESETS
 from gateway.policy.rule import Condition, Grant, Operator, Scalar, VaultRole, Workflow
 
 #: Begins every policy that is written here.
 POLICY_MARK: Final = "# Written by `oidc-gateway vault apply` for "
+_SHARED_MARK: Final = (
+    "# The block for the AWS engine is kept by `oidc-gateway vault apply`; all else is yours."
+)
+_BLOCK: Final = re.compile(r'(path "([^"]+)" \{\n[^}]*\})')
 #: AWS takes no longer session policy (AssumeRole, parameter Policy).
 LONGEST_DOCUMENT: Final = 2_048
 _SHORTEST_STS_S: Final = 900
@@ -53,7 +59,9 @@ def jwt_role(
 ) -> Mapping[str, object] | None:
     """Return the fields of a role for tokens that satisfy one of these rules; None when no token can."""
     audiences, implied = _of_issuer(issuer)
-    bounds = bounds_of([(*conditions, *implied) for conditions in rules])
+    types = PRESETS[issuer.preset].claim_types
+    lists = frozenset(claim for claim, kind in types.items() if kind == "list")
+    bounds = bounds_of([(*conditions, *implied) for conditions in rules], lists=lists)
     if bounds is None:
         return None
     claims = {claim: list(values) for claim, values in bounds.items()}
@@ -112,12 +120,34 @@ def _only_text(values: tuple[Scalar, ...]) -> str:
     return values[0] if len(values) == 1 and isinstance(values[0], str) else ""
 
 
-def policy_text(roles: Iterable[VaultRole]) -> str:
-    """Return the policy that lets tokens of these roles ask the AWS engine for credentials, and nothing else."""
+def policy_text(roles: Iterable[VaultRole], *, shared: bool) -> str:
+    """Return the policy that lets tokens of these roles ask the AWS engine for credentials, and nothing else.
+
+    shared: it will be completed by hand, so it bears no mark and is never deleted.
+    """
     users = sorted({f"auth/{role.mount}/role/{role.role}" for role in roles})
+    first = _SHARED_MARK if shared else f"{POLICY_MARK}{', '.join(users)}."
+    return "\n".join([first, *engine_blocks(roles)])
+
+
+def engine_blocks(roles: Iterable[VaultRole]) -> list[str]:
+    """Return the blocks of a policy for the engines behind these roles."""
     paths = sorted({f"{role.aws.mount}/sts/{role.aws.role}" for role in roles if role.aws is not None})
-    blocks = [f'path "{path}" {{\n  capabilities = ["update"]\n}}\n' for path in paths]
-    return "\n".join([f"{POLICY_MARK}{', '.join(users)}.", *blocks])
+    return [f'path "{path}" {{\n  capabilities = ["update"]\n}}\n' for path in paths]
+
+
+def missing_blocks(wanted: str, held: str) -> str:
+    """Return the blocks of a policy written here that another text does not have, in its own spelling or in ours."""
+    blocks = _BLOCK.findall(wanted)
+    return "\n".join(f"{whole}\n" for whole, path in blocks if not _allows_update(held, path))
+
+
+def _allows_update(policy: str, path: str) -> bool:
+    block = re.search(rf'^\s*path\s+"{re.escape(path)}"\s*\{{([^}}]*)\}}', policy, re.MULTILINE)
+    if block is None:
+        return False
+    capabilities = re.search(r"capabilities\s*=\s*\[([^\]]*)\]", block[1])
+    return capabilities is not None and '"update"' in capabilities[1] and '"deny"' not in capabilities[1]
 
 
 def engine_fields(*, arns: list[str], policy_document: str, ttl_s: int) -> Mapping[str, object]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from gateway.admin.vault_effects import Effect, effect_of, normal
-from gateway.admin.vault_fields import POLICY_MARK
+from gateway.admin.vault_fields import POLICY_MARK, missing_blocks
 from gateway.admin.vault_wanted import Item, Kind, WantedVault
 
 Action = Literal["create", "update", "delete"]
@@ -148,14 +148,21 @@ def _compare(item: Item, held: Held) -> Change | None:
             _change(name, None, value) for name, value in item.fields.items() if normal(name, value)
         )
         return Change(action="create", kind=item.kind, path=item.path, fields=fields, write=item.fields)
+    wanted = _completed(item, present) if item.shared else item.fields
     fields = tuple(
         _change(name, present.get(name), value)
-        for name, value in item.fields.items()
+        for name, value in wanted.items()
         if normal(name, present.get(name)) != normal(name, value)
     )
     if not fields:
         return None
-    return Change(action="update", kind=item.kind, path=item.path, fields=fields, write=item.fields)
+    return Change(action="update", kind=item.kind, path=item.path, fields=fields, write=wanted)
+
+
+def _completed(item: Item, present: Mapping[str, object]) -> Mapping[str, object]:
+    held = str(present.get("policy") or "")
+    missing = missing_blocks(str(item.fields["policy"]), held)
+    return {"policy": f"{held.rstrip()}\n\n{missing}" if missing else held}
 
 
 def _change(name: str, held: object, wanted: object) -> FieldChange:

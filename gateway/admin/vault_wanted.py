@@ -29,11 +29,14 @@ class Item:
 
     path:   below `/v1/`, as `vault read` takes it.
     fields: all that are compared and written; no secret among them.
+    shared: of a policy, when tokens with it are handed out: what else they may read is the administrator's to say, so more may
+            stand in it.
     """
 
     kind: Kind
     path: str
     fields: Mapping[str, object]
+    shared: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,7 +180,7 @@ class _Wanted:
 
     def _policies(self, held: Iterable[Granted]) -> list[Item]:
         """Return the policies that let tokens ask the AWS engine: the first of each role that has an engine behind it."""
-        wanted: dict[str, list[VaultRole]] = defaultdict(list)
+        wanted: dict[str, list[Granted]] = defaultdict(list)
         for granted in held:
             role = granted.role
             if role.aws is None:
@@ -188,11 +191,8 @@ class _Wanted:
                     f"{role.name} has an AWS engine and no policy of its own. Name one in `policies`; it is written for it."
                 )
             else:
-                wanted[own].append(role)
-        return [
-            Item(kind="policy", path=f"sys/policies/acl/{name}", fields={"policy": policy_text(roles)})
-            for name, roles in sorted(wanted.items())
-        ]
+                wanted[own].append(granted)
+        return [_policy(name, users) for name, users in sorted(wanted.items())]
 
     def _engine_roles(self, held: Iterable[Granted]) -> list[Item]:
         shared: dict[tuple[str, str], list[tuple[VaultAws, Granted]]] = defaultdict(list)
@@ -229,3 +229,13 @@ class _Wanted:
                 ttl_s=max(granted.role.ttl_s for _, granted in users),
             ),
         )
+
+
+def _policy(name: str, users: Sequence[Granted]) -> Item:
+    shared = any(grant.form == "vault-token" for granted in users for grant in granted.grants)
+    return Item(
+        kind="policy",
+        path=f"sys/policies/acl/{name}",
+        fields={"policy": policy_text([granted.role for granted in users], shared=shared)},
+        shared=shared,
+    )
