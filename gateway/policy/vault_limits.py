@@ -5,6 +5,7 @@ Vault holds each bound claim against any of several values, takes a list for its
 holds a token that Vault trusts can log in without us.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -57,13 +58,17 @@ def blurred_claims(several: Sequence[Sight]) -> tuple[str, ...]:
     The role can demand the claims that all of them name, each of any of their values. Empty where this lets nothing
     through that no rule does: they differ in one claim alone, or one of them is as wide as all together.
     """
-    names = dict.fromkeys(claim for one in several for claim in one.claims)
-    differing = [claim for claim in names if len({one.claims.get(claim) for one in several}) > 1]
+    held: dict[str, list[Values]] = defaultdict(list)
+    for one in several:
+        for claim, values in one.claims.items():
+            held[claim].append(values)
+    # In one pass: a hundred thousand rules may name as many claims.
     shared = {
-        claim: frozenset[str | bool]().union(*(one.claims[claim] for one in several))
-        for claim in names
-        if all(claim in one.claims for one in several)
+        claim: frozenset[str | bool]().union(*values)
+        for claim, values in held.items()
+        if len(values) == len(several)
     }
+    differing = [claim for claim, values in held.items() if claim not in shared or len(set(values)) > 1]
     exact = len(differing) <= 1 or any(one.claims == shared for one in several)
     return () if exact else tuple(differing)
 
