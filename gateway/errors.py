@@ -1,5 +1,6 @@
 """Error codes and the exceptions that carry them, named by who must act. Nothing here knows HTTP."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
@@ -185,7 +186,14 @@ class RequestRejected(GatewayError):
 
 
 class TokenRejected(GatewayError):
-    """The caller must present another token."""
+    """The caller must present another token.
+
+    issuer, members: the trusted issuer's name and the claims, once the signature has been verified; for the record
+    and the administrator. None before: then nothing in the token is believed.
+    """
+
+    issuer: str | None = None
+    members: Mapping[str, object] | None = None
 
 
 class AccessDenied(GatewayError):

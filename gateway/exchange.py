@@ -33,6 +33,7 @@ class Call:
     now:        the call's only reading of the wall clock, seconds since the epoch.
     deadline:   monotonic seconds by which the call must be answered (a wait that was asked for comes on top).
     source:     the peer's address; user_agent: as sent, cut. Both for the record only.
+    notes:      filled with what the request's one log line should say of it.
     """
 
     request_id: str
@@ -41,6 +42,7 @@ class Call:
     deadline: float
     source: str | None = None
     user_agent: str | None = None
+    notes: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -240,6 +242,7 @@ class Exchange:
             object=name,
             source=call.source,
             user_agent=call.user_agent,
+            notes=call.notes,
         )
 
     async def _recognise(self, story: Story, call: Call) -> VerifiedToken:
@@ -388,10 +391,9 @@ class Exchange:
             raise failure from None
 
     def _count(self, story: Story, failure: GatewayError | None) -> None:
-        labels = self._metrics.decisions.labels(
-            act=story.act, code=story.result(failure), issuer=story.issuer_label
-        )
-        labels.inc()
+        labels = story.labels(failure)
+        self._metrics.decisions.labels(**labels).inc()
+        story.notes.update(labels)
 
 
 def _as_failure(story: Story, fault: Exception) -> GatewayError:

@@ -1,13 +1,14 @@
 """What is known of one call so far; every record of that call is made from it."""
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from gateway.audit.record import Act, Record, RecordKind
 from gateway.credentials.session import AwsCredentials, VaultToken
-from gateway.errors import ErrorCode, GatewayError
+from gateway.errors import ErrorCode, GatewayError, TokenRejected
 from gateway.executions.execution import Execution
-from gateway.identity.token import VerifiedToken
+from gateway.identity.token import Principal, VerifiedToken
 from gateway.policy.decide import Allowed, Denied
 from gateway.policy.snapshot import Policy
 from gateway.secret import Secret
@@ -17,6 +18,7 @@ from gateway.secret import Secret
 class Story:
     """Filled step by step by `exchange`, which alone writes it.
 
+    notes:   for the log line of the request.
     object:  the workflow or target the caller asked for.
     planned: the execution's name, known before AWS is asked.
     """
@@ -29,6 +31,7 @@ class Story:
     object: str | None
     source: str | None
     user_agent: str | None
+    notes: dict[str, str]
     token: VerifiedToken | None = None
     decision: Allowed | Denied | None = None
     planned: str | None = None
@@ -38,6 +41,7 @@ class Story:
     def record(self, kind: RecordKind, failure: GatewayError | None = None) -> Record:
         """Return the record of what is known now."""
         token, decision = self.token, self.decision
+        members = _members(token, failure)
         allowed = decision if isinstance(decision, Allowed) else None
         return Record(
             kind=kind,
@@ -50,9 +54,9 @@ class Story:
             token_alias=token.replay_id if token else None,
             token_bytes=len(self.presented),
             key_id_digest=_digest(token.key_id) if token and token.key_id else None,
-            issuer=token.issuer.name if token else None,
-            principal=token.principal if token else None,
-            claims=tuple(token.claims.members.items()) if token else (),
+            issuer=self._issuer(failure),
+            principal=token.principal if token else _principal(members),
+            claims=tuple(members.items()),
             rules=_rules(decision),
             checks=decision.checks if decision else (),
             object=self.object,
@@ -67,14 +71,16 @@ class Story:
             user_agent=self.user_agent,
         )
 
-    def result(self, failure: GatewayError | None = None) -> str:
-        """Return the label of the decision: `allowed` or the code of its failure."""
-        return failure.code if failure else "allowed"
+    def labels(self, failure: GatewayError | None) -> dict[str, str]:
+        """Return what metrics and the log say of the decision: words of ours only, never the caller's."""
+        code = failure.code if failure else "allowed"
+        return {"act": self.act, "code": code, "issuer": self._issuer(failure) or "unknown"}
 
-    @property
-    def issuer_label(self) -> str:
-        """Return the issuer's configured name, `unknown` before one is found."""
-        return self.token.issuer.name if self.token else "unknown"
+    def _issuer(self, failure: GatewayError | None) -> str | None:
+        """Return the issuer's configured name once a signature of its has been verified."""
+        if self.token is not None:
+            return self.token.issuer.name
+        return failure.issuer if isinstance(failure, TokenRejected) else None
 
 
 def internal_error() -> GatewayError:
@@ -84,6 +90,20 @@ def internal_error() -> GatewayError:
         "The gateway failed while it worked on this request.",
         hint="Give its operators the request id.",
     )
+
+
+def _members(token: VerifiedToken | None, failure: GatewayError | None) -> Mapping[str, object]:
+    """Return the verified claims, also those of a token that was refused after its signature had been verified."""
+    if token is not None:
+        return token.claims.members
+    return (failure.members or {}) if isinstance(failure, TokenRejected) else {}
+
+
+def _principal(members: Mapping[str, object]) -> Principal | None:
+    issuer, subject = members.get("iss"), members.get("sub")
+    if isinstance(issuer, str) and isinstance(subject, str):
+        return Principal(issuer=issuer, subject=subject)
+    return None
 
 
 def _rules(decision: Allowed | Denied | None) -> tuple[str, ...]:

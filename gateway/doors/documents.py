@@ -15,7 +15,8 @@ from gateway.policy.rule import Grant
 
 def json_response(document: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """Return a JSON answer."""
-    return Response(json_bytes(document), status, headers, "application/json")
+    # With a line end: people read answers in terminals and build logs.
+    return Response(json_bytes(document) + b"\n", status, headers, "application/json")
 
 
 def json_bytes(document: object) -> bytes:

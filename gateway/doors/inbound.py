@@ -178,6 +178,7 @@ def make_call(request: Request, token: Secret, clock: Clock, *, seconds: float =
         deadline=request.scope["state"]["arrived"] + seconds,
         source=request.client.host if request.client else None,
         user_agent=agent[:_LONGEST_USER_AGENT] if agent else None,
+        notes=request.scope["state"]["notes"],
     )
 
 

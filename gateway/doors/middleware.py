@@ -59,7 +59,8 @@ _CALLER_LEFT: Final = 499
 class Front:
     """Stands before the routes. `app` is a Starlette Router: the errors of a Starlette would be its own.
 
-    Sets `scope["state"]["request_id"]`, and `["arrived"]` to the monotonic seconds at which the request came.
+    Sets `scope["state"]["request_id"]`, `["arrived"]` to the monotonic seconds at which the request came, and
+    `["notes"]`, into which others put what the log line should say: words of ours, never the caller's.
     max_in_flight: requests served at once; one more is `overloaded`.
     """
 
@@ -90,7 +91,8 @@ class Front:
         style = self._styles.get(scope["path"], _DEFAULT_STYLE)
         body = _Body(scope, receive, style.max_body_bytes)
         answer = _Answer(send, new_request_id(), body, closes=self._draining.leaving)
-        scope.setdefault("state", {}).update(request_id=answer.request_id, arrived=begun)
+        notes: dict[str, str] = {}
+        scope.setdefault("state", {}).update(request_id=answer.request_id, arrived=begun, notes=notes)
         # Without it Starlette's router writes its own 404 and 405 instead of raising them.
         scope["app"] = self
         self._in_flight += 1
@@ -100,7 +102,7 @@ class Front:
         finally:
             self._in_flight -= 1
             self._metrics.http_in_flight.dec()
-            self._conclude(scope, answer, self._clock.monotonic() - begun)
+            self._conclude(scope, answer, notes, self._clock.monotonic() - begun)
 
     async def _serve(self, scope: Scope, body: "_Body", style: Style, answer: "_Answer") -> None:
         headers: Mapping[str, str] = {}
@@ -122,6 +124,7 @@ class Front:
         except Exception as fault:  # noqa: BLE001  # nothing of ours may end in the server's own text
             _log_fault(fault, answer.request_id)
             error = GatewayError(ErrorCode.INTERNAL_ERROR, "The gateway failed; its log has the request id.")
+        scope["state"]["notes"]["code"] = str(error.code)
         if not answer.begun:
             await style.say(error, answer.request_id, headers)(scope, body.receive, answer.send)
 
@@ -138,7 +141,7 @@ class Front:
             ):
                 raise _body_too_large(style.max_body_bytes)
 
-    def _conclude(self, scope: Scope, answer: "_Answer", seconds: float) -> None:
+    def _conclude(self, scope: Scope, answer: "_Answer", notes: Mapping[str, str], seconds: float) -> None:
         route = self._route(scope)
         method = scope["method"] if scope["method"] in _METHODS else "OTHER"
         status = answer.status or _CALLER_LEFT
@@ -153,6 +156,7 @@ class Front:
                 "status": status,
                 "ms": round(seconds * 1000, 1),
                 "bytes": answer.sent_bytes,
+                **notes,
             },
         )
 

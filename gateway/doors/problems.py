@@ -263,4 +263,4 @@ def _retry_after(error: GatewayError) -> dict[str, str]:
 
 def _json(document: dict[str, object]) -> bytes:
     # ASCII only: whatever a claim holds, the answer is one line that no terminal or log interprets.
-    return json.dumps(document, separators=(",", ":")).encode("ascii")
+    return json.dumps(document, separators=(",", ":")).encode("ascii") + b"\n"

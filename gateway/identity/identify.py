@@ -12,6 +12,7 @@ from gateway.identity.issuer import TrustedIssuer
 from gateway.identity.jwk import VerificationKey
 from gateway.identity.keys import Keys
 from gateway.identity.reading import LONGEST_FOR_STS_CHARS, MAX_TOKEN_CHARS, read_token
+from gateway.identity.refusals import signed_by
 from gateway.identity.times import check_times
 from gateway.identity.token import Identify, UnverifiedToken, VerifiedToken
 from gateway.identity.verify import check_acceptable, issuer_unknown, verify_token
@@ -103,7 +104,8 @@ class CachingIdentify:
         entry = self._entries.get(digest)
         if entry is not None:
             if self._still_holds(entry, issuers):
-                check_times(entry.token.claims.members, entry.token.issuer, now=now)
+                with signed_by(entry.token.issuer, entry.token.claims.members):
+                    check_times(entry.token.claims.members, entry.token.issuer, now=now)
                 return entry.token
             del self._entries[digest]
         token = await self._inner(text, issuers, now=now, deadline=deadline)

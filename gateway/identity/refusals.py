@@ -1,8 +1,11 @@
 """How the refusal of a verified token is worded: the claim's name and the caller's own value, never the expected one."""
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Literal
 
 from gateway.errors import ErrorCode, FailedClaim, TokenRejected
+from gateway.identity.issuer import TrustedIssuer
 
 Problem = Literal["missing", "present", "type", "value"]
 
@@ -19,6 +22,16 @@ def rejected(
     """Make the refusal that names one failed claim."""
     failed = FailedClaim(name=claim, problem=problem, value=value)
     return TokenRejected(code, message, hint=hint, claims=(failed,))
+
+
+@contextmanager
+def signed_by(issuer: TrustedIssuer, members: Mapping[str, object]) -> Iterator[None]:
+    """Let every refusal of the block carry whose token it is; only for tokens whose signature has been verified."""
+    try:
+        yield
+    except TokenRejected as refusal:
+        refusal.issuer, refusal.members = issuer.name, members
+        raise
 
 
 def missing(name: str) -> TokenRejected:

@@ -217,4 +217,5 @@ def test_an_answer_is_one_line_of_ascii_whatever_a_claim_holds() -> None:
     body = bytes(problem_response(AccessDenied(ErrorCode.CLAIM_MISMATCH, "No.", claims=(claim,)), "r1").body)
 
     assert body.isascii()
-    assert not any(byte < 0x20 for byte in body)
+    assert body.endswith(b"\n")
+    assert not any(byte < 0x20 for byte in body[:-1])
