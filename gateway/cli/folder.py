@@ -26,7 +26,7 @@ class Loaded:
 def load_folder(folder: Path, *, dev: bool, lenient: bool) -> Loaded:
     """Read and compile a folder. lenient: as `load_sources` says. Raises NotADirectoryError."""
     sources = load_sources(folder, lenient=lenient)
-    compiled = compile_policy(sources, dev=dev, today=datetime.now(tz=UTC).date())
+    compiled = compile_policy(sources, dev=dev, today=datetime.now(tz=UTC).date(), overlaps=False)
     shape = sources.gateway.shape if sources.gateway else None
     return Loaded(
         policy=compiled.policy,

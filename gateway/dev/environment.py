@@ -75,7 +75,7 @@ class Environment:
 
 def _compile(folder: Path) -> Policy | None:
     sources = load_sources(folder, lenient=True)
-    return compile_policy(sources, dev=True, today=datetime.now(tz=UTC).date()).policy
+    return compile_policy(sources, dev=True, today=datetime.now(tz=UTC).date(), overlaps=False).policy
 
 
 def _templates(config: Path) -> Path:

@@ -22,7 +22,7 @@ from gateway.policy.compile_vaults import compile_vaults
 from gateway.policy.index import GrantIndex
 from gateway.policy.overlap_findings import overlap_findings
 from gateway.policy.report import Report, Spot, unknown_reference
-from gateway.policy.rule import Rule
+from gateway.policy.rule import Condition, Rule
 from gateway.policy.snapshot import AwsEndpoints, Policy
 from gateway.policy.vault_findings import vault_findings
 
@@ -44,6 +44,15 @@ class TeamState:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Ruling:
+    """The rules, whether or not they come into force, with what is needed to compare them and to say where they stand."""
+
+    rules: tuple[Rule, ...] = ()
+    requirements: Mapping[str, tuple[Condition, ...]] = field(default_factory=dict)
+    documents: Mapping[str, Document] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Compiled:
     """What a set of files amounts to.
 
@@ -52,6 +61,7 @@ class Compiled:
     teams:    by name, those that have files; empty when there is no policy.
     inert:    grants left out, over all teams.
     kept:     each team's last good files, for the next compilation.
+    ruling:   for `overlaps_of`.
     """
 
     policy: Policy | None
@@ -59,6 +69,7 @@ class Compiled:
     teams: Mapping[str, TeamState]
     inert: int
     kept: Mapping[str, Mappings] = field(repr=False)
+    ruling: Ruling = field(repr=False)
 
     @property
     def errors(self) -> int:
@@ -98,11 +109,8 @@ def compile_policy(
 
 def overlaps_of(compiled: Compiled) -> tuple[Finding, ...]:
     """Look for rules in force that one token satisfies together, with different targets; takes a second at most."""
-    policy = compiled.policy
-    if policy is None:
-        return ()
-    documents = {file.file: file.document for files in compiled.kept.values() for file in files}
-    return overlap_findings(policy.rules.values(), policy.requirements, documents)
+    ruling = compiled.ruling
+    return overlap_findings(ruling.rules, ruling.requirements, ruling.documents)
 
 
 def _compile(sources: Sources, kept: Mapping[str, Mappings], *, dev: bool, today: date) -> Compiled:
@@ -113,12 +121,15 @@ def _compile(sources: Sources, kept: Mapping[str, Mappings], *, dev: bool, today
     # Rules as they are written, not as they hold: when an owner takes everything away, that must take effect.
     empty = not any(team.compiled.written for team in teams)
     _judge_amount(teams, rules, central, empty=empty)
+    ruling = Ruling()
     if around is not None:
+        documents = _documents(teams)
+        ruling = Ruling(rules=tuple(rules), requirements=around.issuers.requirements, documents=documents)
         sound = not (central.errors or others.errors)
-        others.add(*vault_findings(rules, around.targets, around.issuers, _documents(teams), complete=sound))
+        others.add(*vault_findings(rules, around.targets, around.issuers, documents, complete=sound))
     findings = tuple(sorted(dict.fromkeys((*central.findings, *others.findings)), key=_order))
     if around is None or endpoints is None or central.errors or empty:
-        return Compiled(policy=None, findings=findings, teams={}, inert=0, kept=kept)
+        return Compiled(policy=None, findings=findings, teams={}, inert=0, kept=kept, ruling=ruling)
     return Compiled(
         policy=Policy(
             digest=_digest(sources, teams),
@@ -134,6 +145,7 @@ def _compile(sources: Sources, kept: Mapping[str, Mappings], *, dev: bool, today
         teams=MappingProxyType({team.name: _state(team) for team in teams}),
         inert=sum(team.compiled.inert for team in teams),
         kept=MappingProxyType({team.name: team.files for team in teams if team.files}),
+        ruling=ruling,
     )
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from gateway.clock import Clock
 from gateway.files.folder import Sources, load_sources
 from gateway.files.source import Finding
-from gateway.policy.compile import Compiled, compile_policy
+from gateway.policy.compile import Compiled, compile_policy, overlaps_of
 from gateway.policy.snapshot import Policy
 
 
@@ -33,6 +33,10 @@ class Loaded:
     def errors(self) -> int:
         """Return how many findings are errors."""
         return sum(finding.severity == "error" for finding in self.findings)
+
+    def overlaps(self) -> tuple[Finding, ...]:
+        """Look for rules that one token satisfies together; takes a second at most, and nothing waits for it."""
+        return overlaps_of(self.compiled) if self.compiled is not None else ()
 
     def without_policy(self, finding: Finding) -> "Loaded":
         """Return the same, but not to come into force, for this reason."""
@@ -58,6 +62,7 @@ class FolderLoad:
             dev=self._dev,
             today=datetime.fromtimestamp(self._clock.wall(), UTC).date(),
             previous=active.compiled if active is not None else None,
+            overlaps=False,
         )
         return Loaded(
             policy=compiled.policy,

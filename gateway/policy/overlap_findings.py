@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 
 from gateway.files.document import Document
 from gateway.files.source import Finding, FindingCode, Place, show
-from gateway.policy.overlap import MAX_FOUND, MAX_PAIRS, Overlap, find_overlaps
+from gateway.policy.overlap_search import MAX_FOUND, Overlap, find_overlaps
 from gateway.policy.rule import Condition, Rule
 
 
@@ -15,15 +15,15 @@ def overlap_findings(
     documents: Mapping[str, Document],
 ) -> tuple[Finding, ...]:
     """Return a finding for each pair; an error when two teams decide about the same token."""
-    overlaps, complete = find_overlaps(rules, requirements)
-    found = [_finding(overlap, documents) for overlap in overlaps]
-    if not complete:
+    searched = find_overlaps(rules, requirements)
+    found = [_finding(overlap, documents) for overlap in searched.overlaps]
+    if not searched.complete:
         found.append(
             Finding(
                 code=FindingCode.LIMIT_EXCEEDED,
                 severity="warning",
                 place=Place(file="mappings", line=1, column=1),
-                message=f"There are more overlaps than {MAX_FOUND}, or more than {MAX_PAIRS:,} pairs of rules to compare.",
+                message=f"Not every pair of rules was compared: there are more than {MAX_FOUND} overlaps, or too many pairs.",
                 fix="Bind rules to one subject each, with a claim such as repository_id, and look again.",
             )
         )

@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Protocol, Self
@@ -15,13 +16,15 @@ from gateway.clock import Clock
 from gateway.errors import ConfigurationInvalid, ErrorCode
 from gateway.files.source import Finding, FindingCode, Place
 from gateway.metrics import Metrics
+from gateway.policy.afterwards import OverlapSearch, log_findings
 from gateway.policy.changes import Look, changes, look
 from gateway.policy.folder import FolderLoad, Loaded
 from gateway.policy.snapshot import Policy, PolicyState
 
 _log = logging.getLogger("gateway.policy.watch")
 
-_MOST_LOGGED: Final = 100
+#: How long a change may be read and compiled before the policy in force no longer counts as what the files say.
+PATIENCE_S: Final = 5.0
 
 
 class Load(Protocol):
@@ -58,6 +61,7 @@ class WatchedPolicy:
     on_change: told of a policy once it is in force; awaited at the start, in the background afterwards.
     vet:       raises ConfigurationInvalid for a policy that compiles but cannot be worked with; it is then rejected.
     load:      how the folder is read; tests pass others.
+    patience_s: how long a reload may take before the state is `stale`: until it has ended nobody knows what the files say.
     """
 
     def __init__(
@@ -70,6 +74,7 @@ class WatchedPolicy:
         on_change: Callable[[Policy], Awaitable[None]] | None = None,
         vet: Callable[[Policy], None] | None = None,
         load: Load | None = None,
+        patience_s: float = PATIENCE_S,
     ) -> None:
         self._folder = folder
         self._clock = clock
@@ -84,6 +89,9 @@ class WatchedPolicy:
         self._stop = asyncio.Event()
         self._watching: asyncio.Task[None] | None = None
         self._telling: set[asyncio.Task[None]] = set()
+        self._overlaps = OverlapSearch()
+        self._patience_s = patience_s
+        self._is_late = False
 
     def current(self) -> Policy:
         """Return the policy in force; only between start and end."""
@@ -95,7 +103,7 @@ class WatchedPolicy:
         """Return how the policy in force relates to the files; only between start and end."""
         if self._state is None:
             raise RuntimeError("The policy has not been loaded yet.")
-        return self._state
+        return replace(self._state, state="stale") if self._is_late else self._state
 
     async def __aenter__(self) -> Self:
         """Load the folder and begin to watch it; raises PolicyRejected when it yields no policy."""
@@ -117,6 +125,7 @@ class WatchedPolicy:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self._overlaps.end()
 
     async def _watch(self, before: Look) -> None:
         async with contextlib.aclosing(changes(self._folder, before, self._stop)) as noticed:
@@ -125,6 +134,26 @@ class WatchedPolicy:
 
     async def _reload(self) -> tuple[Finding, ...]:
         """Load once, take what is good, and return what was found."""
+        late = asyncio.get_running_loop().call_later(self._patience_s, self._be_late)
+        try:
+            return await self._load_once()
+        finally:
+            late.cancel()
+            self._is_late = False
+            if self._state is not None:
+                self._metrics.policy_stale.set(1 if self._state.state == "stale" else 0)
+
+    def _be_late(self) -> None:
+        if self._state is None:
+            return
+        self._is_late = True
+        self._metrics.policy_stale.set(1)
+        _log.error(
+            "policy files are still being read; the last good policy stays in force",
+            extra={"seconds": self._patience_s},
+        )
+
+    async def _load_once(self) -> tuple[Finding, ...]:
         try:
             loaded = await asyncio.to_thread(self._load_and_vet)
         except OSError as fault:
@@ -171,7 +200,6 @@ class WatchedPolicy:
         )
         metrics = self._metrics
         metrics.policy_reloads.labels(result="accepted").inc()
-        metrics.policy_stale.set(1 if loaded.held_back else 0)
         metrics.policy_info.clear()
         metrics.policy_info.labels(digest=policy.digest).set(1)
         metrics.policy_rules.set(len(policy.rules))
@@ -186,13 +214,16 @@ class WatchedPolicy:
                 "changed": changed,
             },
         )
-        self._log_findings(loaded.findings)
+        log_findings(loaded.findings)
         if changed and self._on_change is not None:
             self._tell(self._on_change, policy)
+        if changed:
+            self._overlaps.begin(loaded)
 
     def _reject(self, findings: tuple[Finding, ...]) -> None:
         self._metrics.policy_reloads.labels(result="rejected").inc()
-        self._metrics.policy_stale.set(1)
+        if self._state is None:
+            self._metrics.policy_stale.set(1)
         errors = sum(finding.severity == "error" for finding in findings)
         if self._state is not None:
             self._state = PolicyState(
@@ -205,7 +236,7 @@ class WatchedPolicy:
                 "policy files rejected; the last good policy stays in force",
                 extra={"digest": self._state.digest, "errors": errors},
             )
-        self._log_findings(findings)
+        log_findings(findings)
 
     def _tell(self, on_change: Callable[[Policy], Awaitable[None]], policy: Policy) -> None:
         async def tell() -> None:
@@ -217,22 +248,6 @@ class WatchedPolicy:
         task = asyncio.create_task(tell(), name="policy-change")
         self._telling.add(task)
         task.add_done_callback(self._telling.discard)
-
-    def _log_findings(self, findings: tuple[Finding, ...]) -> None:
-        for finding in findings[:_MOST_LOGGED]:
-            level = logging.ERROR if finding.severity == "error" else logging.WARNING
-            _log.log(
-                level,
-                "policy finding",
-                extra={
-                    "place": str(finding.place),
-                    "finding": finding.code.value,
-                    "problem": finding.message,
-                    "fix": finding.fix,
-                },
-            )
-        if len(findings) > _MOST_LOGGED:
-            _log.error("more policy findings", extra={"left_out": len(findings) - _MOST_LOGGED})
 
     def _unreadable(self, fault: OSError) -> Finding:
         return Finding(

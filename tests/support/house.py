@@ -43,6 +43,7 @@ EDGES = frozenset(
         "gateway.outbound.vault",
         "gateway.identity.jwks",
         "gateway.identity.retrieval",
+        "gateway.policy.afterwards",
         "gateway.policy.changes",
         "gateway.policy.folder",
         "gateway.policy.watch",

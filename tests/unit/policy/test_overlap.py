@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from datetime import date
 from itertools import combinations, product
 
@@ -9,7 +10,8 @@ from gateway.arn import parse_role, parse_state_machine
 from gateway.files.source import Place
 from gateway.policy.claims import check_claim
 from gateway.policy.input_schema import InputSchema
-from gateway.policy.overlap import MAX_PAIRS, find_overlaps, sample_claims, satisfiable
+from gateway.policy.overlap import sample_claims, satisfiable
+from gateway.policy.overlap_search import MAX_FOUND, MAX_WORK, find_overlaps
 from gateway.policy.rule import AwsRole, Condition, Grant, Operator, Rule, Scalar, Verb, Workflow
 
 WORKFLOW = Workflow(
@@ -131,10 +133,10 @@ def test_overlaps_are_those_that_trying_every_token_finds(
 ) -> None:
     made = [make(number, wanted, given_grants) for number, (wanted, given_grants) in enumerate(written)]
 
-    found, complete = find_overlaps(made, {})
+    searched = find_overlaps(made, {})
 
-    assert complete
-    assert {frozenset((one.first.id, one.second.id)) for one in found} == {
+    assert searched.complete
+    assert {frozenset((one.first.id, one.second.id)) for one in searched.overlaps} == {
         frozenset((first.id, second.id))
         for first, second in combinations(made, 2)
         if disagree(first, second)
@@ -146,10 +148,10 @@ def test_what_the_issuer_requires_can_keep_rules_apart() -> None:
     first = make(1, [condition("p", Operator.EQUALS, "a")], [("start", "x")])
     second = make(2, [condition("q", Operator.EQUALS, "b")], [("start", "y")])
 
-    together, _ = find_overlaps([first, second], {})
-    apart, _ = find_overlaps([first, second], {"i": (condition("q", Operator.EQUALS, "a"),)})
+    together = find_overlaps([first, second], {})
+    apart = find_overlaps([first, second], {"i": (condition("q", Operator.EQUALS, "a"),)})
 
-    assert (len(together), len(apart)) == (1, 0)
+    assert (len(together.overlaps), len(apart.overlaps)) == (1, 0)
 
 
 @pytest.mark.parametrize(
@@ -170,26 +172,92 @@ def test_nested_claims_are_sampled_as_objects(wanted: list[Condition], expected:
     assert sample_claims(wanted) == expected
 
 
-def test_the_search_is_bounded_and_says_when_it_gave_up() -> None:
-    loose = [
-        make(number, [condition("sub", Operator.CONTAINS, "a")], [("start", "xy"[number % 2])])
-        for number in range(700)
-    ]
-
-    _, complete = find_overlaps(loose, {})
-
-    assert len(loose) ** 2 / 2 > MAX_PAIRS
-    assert not complete
+def alternating(number: int, *wanted: Condition) -> Rule:
+    return make(number, list(wanted), [("start", "xy"[number % 2])])
 
 
-def test_ten_thousand_well_bound_rules_are_compared_almost_never() -> None:
+@pytest.mark.requirement("MP-03", "MP-11")
+def test_ten_thousand_well_bound_rules_cost_a_fraction_of_what_a_search_may() -> None:
     bound = [
-        make(
-            number, [condition("repository_id", Operator.EQUALS, str(number))], [("start", "xy"[number % 2])]
-        )
+        alternating(number, condition("repository_id", Operator.EQUALS, str(number)))
         for number in range(10_000)
     ]
 
-    found, complete = find_overlaps(bound, {})
+    searched = find_overlaps(bound, {})
 
-    assert (found, complete) == ((), True)
+    assert (searched.overlaps, searched.complete) == ((), True)
+    assert searched.work < MAX_WORK / 10
+
+
+@pytest.mark.requirement("MP-03", "MP-11")
+def test_lists_of_values_in_every_claim_do_not_multiply() -> None:
+    values = [f"v{number}" for number in range(20)]
+    alike = [
+        alternating(number, *(condition(f"x{claim}", Operator.ANY_OF, *values) for claim in range(12)))
+        for number in range(5)
+    ]
+
+    searched = find_overlaps(alike, {})
+
+    assert searched.complete
+    assert len(searched.overlaps) == 6
+    assert searched.work < 10_000
+
+
+@pytest.mark.requirement("MP-03", "MP-11")
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        pytest.param(
+            lambda number: [
+                condition(f"x{claim}", Operator.ANY_OF, *(f"v{number * step % 997}" for step in range(1, 40)))
+                for claim in range(6)
+            ],
+            id="lists-that-meet-in-part",
+        ),
+        pytest.param(
+            lambda number: [
+                condition("x", *((Operator.ABSENT,) if number % 2 else (Operator.CONTAINS, "a"))),
+                condition("y", Operator.CONTAINS, str(number)),
+            ],
+            id="pairs-that-need-a-sample",
+        ),
+        pytest.param(
+            lambda number: [condition(f"x{number}_{claim}", Operator.EQUALS, "v") for claim in range(8)],
+            id="a-claim-of-its-own-in-every-rule",
+        ),
+    ],
+)
+def test_the_search_ends_when_its_work_is_spent_and_says_so(
+    wanted: Callable[[int], list[Condition]],
+) -> None:
+    rules = [alternating(number, *wanted(number)) for number in range(2_000)]
+
+    searched = find_overlaps(rules, {}, max_work=100_000)
+
+    assert not searched.complete
+    assert len(searched.overlaps) <= MAX_FOUND
+    assert searched.work <= 100_000
+
+
+def test_more_overlaps_than_are_shown_end_the_search() -> None:
+    alike = [alternating(number, condition("sub", Operator.EQUALS, "a")) for number in range(500)]
+
+    searched = find_overlaps(alike, {})
+
+    assert (len(searched.overlaps), searched.complete) == (MAX_FOUND, False)
+
+
+def test_two_long_lists_of_values_are_looked_up_not_compared_pair_by_pair() -> None:
+    ours, theirs = (
+        condition("p", Operator.ANY_OF, *(f"{side}{number}" for number in range(20_000)), "common")
+        for side in "ab"
+    )
+
+    assert sample_claims([ours, theirs]) == {"p": "common"}
+
+
+def test_a_value_that_no_token_can_carry_is_no_sample_while_another_fits() -> None:
+    wanted = [condition("p", Operator.ANY_OF, 2**60, "a")]
+
+    assert sample_claims(wanted) == {"p": "a"}

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import shutil
+import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
@@ -27,6 +28,10 @@ class Read(Loaded):
     """What the one file said. text: None for no file."""
 
     text: str | None = None
+    searched: Callable[[], tuple[Finding, ...]] = tuple
+
+    def overlaps(self) -> tuple[Finding, ...]:
+        return self.searched()
 
 
 class OneFile:
@@ -35,6 +40,8 @@ class OneFile:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.calls = 0
+        self.slow = threading.Event()  # cleared: a file that says `slow` takes until it is set
+        self.searched: Callable[[], tuple[Finding, ...]] = tuple
 
     def __call__(self, seen: Loaded | None, active: Loaded | None) -> Loaded:
         self.calls += 1
@@ -46,6 +53,8 @@ class OneFile:
             return seen
         if text == "bug":
             raise ValueError("a bug of ours")
+        if text == "slow":
+            self.slow.wait(5)
         if not text or text.startswith("broken"):
             return Read(policy=None, findings=(finding("broken"), finding("a hint", "warning")), text=text)
         held = ("payments",) if text.startswith("held") else ()
@@ -55,6 +64,7 @@ class OneFile:
             held_back=held,
             inert_grants=2 if text.startswith("inert") else 0,
             text=text,
+            searched=self.searched,
         )
 
 
@@ -90,6 +100,7 @@ class Watched:
             on_change=self._tell,
             vet=refuse_unstartable,
             load=self.load,
+            patience_s=0.1,
         )
 
     async def _tell(self, changed: Policy) -> None:
@@ -426,6 +437,65 @@ async def test_a_hundred_changes_a_second_end_in_the_last_one(watched: Watched) 
 
     assert all(digest.startswith("good-") for digest in seen)
     assert watched.load.calls < 200
+
+
+@pytest.mark.requirement("MP-06")
+async def test_while_a_reload_takes_longer_than_it_should_the_state_is_not_current(
+    watched: Watched, caplog: pytest.LogCaptureFixture
+) -> None:
+    watched.write("slow")
+    await watched.until(lambda: watched.source.state().state == "stale")
+    during = watched.source.current().digest
+    stale = watched.gauge("stale")
+    logged = list(caplog.messages)
+
+    watched.load.slow.set()
+    await watched.becomes("slow")
+
+    assert during == "good-1"
+    assert stale == 1
+    assert "policy files are still being read; the last good policy stays in force" in logged
+    assert state(watched) == ("slow", "current", 0)
+    assert watched.gauge("stale") == 0
+
+
+@pytest.mark.requirement("MP-06", "MP-11")
+async def test_a_policy_is_in_force_before_its_overlaps_are_looked_for_and_no_change_waits_for_them(
+    watched: Watched, caplog: pytest.LogCaptureFixture
+) -> None:
+    go_on = threading.Event()
+
+    def search() -> tuple[Finding, ...]:
+        go_on.wait(5)
+        return (finding("two rules overlap", "warning"),)
+
+    watched.load.searched = search
+    watched.write("good-2")
+    await watched.becomes("good-2")
+    watched.write("good-3")
+    await watched.becomes("good-3")
+    before = [record for record in caplog.records if record.message == "policy finding"]
+
+    go_on.set()
+    await watched.until(lambda: "policy finding" in caplog.messages)
+
+    assert before == []
+    assert [vars(one)["problem"] for one in caplog.records if one.message == "policy finding"] == [
+        "two rules overlap"
+    ]
+
+
+async def test_a_search_for_overlaps_that_fails_is_logged_and_changes_nothing(
+    watched: Watched, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail() -> tuple[Finding, ...]:
+        raise ValueError("a bug of ours")
+
+    watched.load.searched = fail
+    watched.write("good-2")
+    await watched.until(lambda: "overlaps could not be looked for" in caplog.messages)
+
+    assert state(watched) == ("good-2", "current", 0)
 
 
 async def test_a_listener_that_fails_changes_nothing(

@@ -1,0 +1,73 @@
+"""What is said about a policy: its findings in the log, and what takes longer to find than a change may wait.
+
+[edge]
+"""
+
+import asyncio
+import logging
+from typing import Final
+
+from gateway.files.source import Finding
+from gateway.policy.folder import Loaded
+
+_log = logging.getLogger("gateway.policy.watch")
+
+_MOST_LOGGED: Final = 100
+
+
+def log_findings(findings: tuple[Finding, ...]) -> None:
+    """Write each finding with its place and fix, the first hundred of them."""
+    for finding in findings[:_MOST_LOGGED]:
+        level = logging.ERROR if finding.severity == "error" else logging.WARNING
+        _log.log(
+            level,
+            "policy finding",
+            extra={
+                "place": str(finding.place),
+                "finding": finding.code.value,
+                "problem": finding.message,
+                "fix": finding.fix,
+            },
+        )
+    if len(findings) > _MOST_LOGGED:
+        _log.error("more policy findings", extra={"left_out": len(findings) - _MOST_LOGGED})
+
+
+class OverlapSearch:
+    """Looks for rules that one token satisfies together, in the policy that came into force last.
+
+    One search at a time, on a thread: reloads that follow each other quickly cost one search more, not one each.
+    """
+
+    def __init__(self) -> None:
+        self._next: Loaded | None = None
+        self._searching: asyncio.Task[None] | None = None
+
+    def begin(self, loaded: Loaded) -> None:
+        """Search this one next, in the background; what it finds is logged."""
+        self._next = loaded
+        if self._searching is None or self._searching.done():
+            self._searching = asyncio.create_task(self._search(), name="policy-overlaps")
+
+    async def end(self) -> None:
+        """Search no more."""
+        self._next = None
+        if self._searching is not None:
+            self._searching.cancel()
+            await asyncio.gather(self._searching, return_exceptions=True)
+
+    async def _search(self) -> None:
+        while (loaded := self._take()) is not None:
+            try:
+                findings = await asyncio.to_thread(loaded.overlaps)
+            except Exception:  # noqa: BLE001 - a bug of ours in a search for advice
+                _log.exception("overlaps could not be looked for")
+            else:
+                log_findings(() if self._is_waiting() else findings)
+
+    def _take(self) -> Loaded | None:
+        taken, self._next = self._next, None
+        return taken
+
+    def _is_waiting(self) -> bool:
+        return self._next is not None
