@@ -110,12 +110,17 @@ def _advice(record: Record) -> str:
     if record.code is None:
         return ADVICE[ErrorCode.INTERNAL_ERROR]
     failed = [check for check in record.checks if check.outcome != "matched"]
-    if record.code is ErrorCode.CLAIM_MISMATCH and failed and not record.rules:
+    if record.code is ErrorCode.CLAIM_MISMATCH and failed and not record.rules and not _is_unfiled(failed):
         return (
             f"The token lacks what `require` of issuer {record.issuer} in gateway.yaml asks of every token. "
             "If it should be allowed, change that; no rule can."
         )
     return ADVICE[record.code]
+
+
+def _is_unfiled(failed: Sequence[ClaimCheck]) -> bool:
+    """Say whether these name claims under whose values no rule is written, instead of comparing them with a rule's."""
+    return all(not check.wanted and check.operator is not Operator.ABSENT for check in failed)
 
 
 def _verdict(explanation: Explanation) -> str:
@@ -154,7 +159,8 @@ def _who(told: Record) -> list[str]:
 def _rule_title(explanation: Explanation) -> str:
     rules = ", ".join(map(_plain, explanation.told.rules))
     if not rules:
-        return "Required of every token of this issuer"
+        failed = [check for check in explanation.told.checks if check.outcome != "matched"]
+        return "No rule is near" if _is_unfiled(failed) else "Required of every token of this issuer"
     if explanation.result == "refused" and any(
         check.outcome != "matched" for check in explanation.told.checks
     ):
@@ -165,6 +171,8 @@ def _rule_title(explanation: Explanation) -> str:
 
 
 def _check(check: ClaimCheck) -> str:
+    if _is_unfiled([check]):
+        return f"  ✗ {_plain(check.claim)}: {_had(check)}, and no rule is written for that"
     wanted = _MUST[check.operator].format(", ".join(map(_shown, check.wanted)))
     if check.outcome == "matched":
         return f"  ✓ {_plain(check.claim)} {wanted}"

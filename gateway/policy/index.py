@@ -13,6 +13,9 @@ Shape = Literal["scalar", "items", "scopes"]
 Key = tuple[type, Hashable]
 Place = tuple[str, Shape, Key]
 
+#: So many rules may be compared with one token without anybody noticing the time.
+_FEW = 16
+
 _SHAPES: Mapping[Operator, Shape] = {
     Operator.EQUALS: "scalar",
     Operator.ANY_OF: "scalar",
@@ -135,11 +138,17 @@ def _places(condition: Condition) -> Iterator[Place]:
 def _filing_places(
     rule: Rule, found: list[tuple[Place, ...]], frequency: Mapping[Place, int]
 ) -> tuple[Place, ...]:
-    """Return the places of the condition whose values the fewest other rules share; the first one where several do."""
+    """Return the places of the first condition whose values few rules share, or of the one that the fewest share.
+
+    The first and not the rarest: people write what a rule is about first, and a token that agrees in that and fails
+    in another claim is then told all that failed.
+    """
     usable = [(condition, places) for condition, places in zip(rule.conditions, found, strict=True) if places]
     if not usable:
         return ()
-    condition, places = min(usable, key=lambda one: max(map(frequency.__getitem__, one[1])))
+    shared = [max(map(frequency.__getitem__, places)) for _, places in usable]
+    chosen = next((at for at, count in enumerate(shared) if count <= _FEW), shared.index(min(shared)))
+    condition, places = usable[chosen]
     if condition.operator is Operator.CONTAINS_ALL:
         # All must be there, so one suffices to find the rule again: the rarest.
         return (min(places, key=frequency.__getitem__),)

@@ -7,7 +7,7 @@ from gateway.admin.advice import ADVICE
 from gateway.admin.explain import as_json, as_text, explain
 from gateway.audit.record import Record
 from gateway.errors import ErrorCode
-from gateway.policy.claims import ClaimCheck
+from gateway.policy.claims import MISSING, ClaimCheck
 from gateway.policy.rule import Operator
 from tests.support.records import EXECUTION, INTENT, OUTCOME, REFUSAL, SESSION
 
@@ -37,7 +37,20 @@ REQUIRED = replace(
         ),
     ),
 )
+NO_RULE_NEAR = replace(
+    REFUSAL,
+    rules=(),
+    checks=(
+        ClaimCheck(
+            claim="repository", outcome="value", presented="acme/other", wanted=(), operator=Operator.EQUALS
+        ),
+        ClaimCheck(
+            claim="environment", outcome="missing", presented=MISSING, wanted=(), operator=Operator.EQUALS
+        ),
+    ),
+)
 STORIES = {
+    "no_rule_near": (NO_RULE_NEAR,),
     "allowed": (INTENT, OUTCOME),
     "repeated": (INTENT, replace(OUTCOME, existed=True, rules=("payments.prod", "payments.hotfix"))),
     "nearest_rule": (REFUSAL,),

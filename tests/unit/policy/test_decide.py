@@ -124,6 +124,18 @@ def test_a_refusal_names_the_failing_claim_with_the_callers_own_value_and_nothin
     assert "main" not in f"{error.message} {error.hint}"
 
 
+def test_the_nearest_rule_is_found_by_what_it_is_about_though_another_claim_is_rarer() -> None:
+    rules = policy(
+        *(rule(f"r{n}", [is_("repository", "a/b"), is_("ref", f"r{n}")], start()) for n in range(3))
+    )
+
+    denied = ask(rules, Start(workflow="deploy"), repository="a/b", ref="other")
+
+    assert isinstance(denied, Denied)
+    assert denied.nearest == "team.r0"
+    assert [check.outcome for check in denied.checks] == ["matched", "value"]
+
+
 def test_without_a_rule_under_the_tokens_own_values_only_claim_names_are_told() -> None:
     denied = ask(policy(MAIN), Start(workflow="deploy"), repository_id="9999", ref="refs/heads/x")
 
