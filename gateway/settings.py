@@ -45,6 +45,7 @@ SETTINGS: Final = (
     Setting(path="server.tls.certificate"),
     Setting(path="server.tls.key"),
     Setting(path="server.max_concurrency"),
+    Setting(path="server.idle"),
     Setting(path="server.serve_on"),
     Setting(path="server.drain"),
     Setting(path="audit.directory", flag="--audit"),
@@ -68,6 +69,7 @@ class Settings:
     public_url:      how callers reach this gateway; None: the address it listens on.
     tls_certificate, tls_key: PEM files; like the audit directory, relative to where the process starts.
     max_concurrency: requests served at once; one more is refused as overloaded.
+    idle_s:          between an answer and the next request of a connection.
     serve_on_s, drain_s: between a stop signal and the end: readiness is off but everything is served; then only what
                      is in progress.
     """
@@ -83,6 +85,7 @@ class Settings:
     tls_certificate: Path | None
     tls_key: Path | None
     max_concurrency: int
+    idle_s: int
     serve_on_s: int
     drain_s: int
     audit_directory: Path
@@ -128,6 +131,7 @@ def load_settings(
         tls_certificate=config / tls.certificate if tls else None,
         tls_key=config / tls.key if tls else None,
         max_concurrency=checked_server.max_concurrency,
+        idle_s=duration_s(checked_server.idle),
         serve_on_s=duration_s(checked_server.serve_on),
         drain_s=duration_s(checked_server.drain),
         audit_directory=Path(checked_audit.directory),

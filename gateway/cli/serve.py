@@ -11,6 +11,7 @@ from gateway.app import assemble, build_app
 from gateway.cli.folder import load_or_complain
 from gateway.cli.logs import configure_logging
 from gateway.cli.options import CONFIG_VARIABLE, COULD_NOT_RUN, default_config
+from gateway.doors.protocol import ProtocolLimits
 from gateway.doors.server import CannotServe, Listen, ShutdownTimes, TlsFiles, run_server
 from gateway.errors import GatewayError
 from gateway.settings import SETTINGS, SettingInvalid, Settings, load_settings
@@ -114,6 +115,7 @@ def _serve(settings: Settings) -> int:
             draining=parts.draining,
             count_refused=lambda reason: parts.metrics.connections_refused.labels(reason).inc(),
             announce=announce,
+            limits=ProtocolLimits(idle_s=settings.idle_s),
             times=ShutdownTimes(serve_on_s=settings.serve_on_s, finish_s=settings.drain_s),
             allow_root=settings.allow_root,
         )

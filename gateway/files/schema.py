@@ -252,6 +252,10 @@ class ServerShape(_Shape):
         le=10_000,
         description="Calls in progress at once; more are refused as overloaded.",
     )
+    idle: Duration = Field(
+        default="5s",
+        description="How long a connection may wait for its next request: longer than a load balancer in front keeps it.",
+    )
     serve_on: Duration = Field(
         default="5s",
         description="How long everything is still served after a stop signal, while load balancers take note.",

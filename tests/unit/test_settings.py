@@ -91,6 +91,7 @@ CASES = (
         file=(10, 10),
         environment=("20", 20),
     ),
+    Case(path="server.idle", attribute="idle_s", default=5, file=("1m", 60), environment=("2s", 2)),
     Case(
         path="server.serve_on",
         attribute="serve_on_s",
