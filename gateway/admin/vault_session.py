@@ -92,19 +92,20 @@ class VaultSession:
             raise self._fault("{} cannot be reached.", "Is it the right address, and is Vault up?") from None
         if isinstance(answer, dict):
             return answer
-        if answer.status_code == 204:
+        status = answer.status_code if isinstance(answer, requests.Response) else 200
+        if status == 204:
             return {}
-        if answer.status_code >= 400:
-            raise VaultFault(answer.status_code, text=_sentences(answer))
+        if status >= 400:
+            raise VaultFault(status, text=_sentences(answer))
         # Redirects are not followed: they would carry token and identity to another host.
         raise UpstreamFailed(
             ErrorCode.VAULT_ERROR,
-            f"{self._address} answers as no Vault does (status {answer.status_code}).",
+            f"{self._address} answers as no Vault does (status {status}).",
             hint="Use the address of Vault itself, of its active node.",
         )
 
     def _fault(self, message: str, hint: str) -> Unavailable:
-        return Unavailable(ErrorCode.VAULT_ERROR, message.format(self._address), hint=hint)
+        return Unavailable(ErrorCode.VAULT_NOT_READY, message.format(self._address), hint=hint)
 
 
 @contextmanager

@@ -54,6 +54,8 @@ def unknown_words(words: Sequence[str]) -> list[str]:
                 unknown.append(word)
             elif action.nargs != 0 and "=" not in word and rest:
                 rest.pop(0)
+                while action.nargs == "+" and rest and not rest[0].startswith("-"):
+                    rest.pop(0)
         elif not _takes_words(parser):
             unknown.append(word)
     return unknown
