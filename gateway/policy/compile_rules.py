@@ -11,7 +11,7 @@ from gateway.files.source import FindingCode, Place
 from gateway.identity.issuer import TrustedIssuer
 from gateway.identity.presets import PRESETS
 from gateway.policy.compile_grants import Around, GrantReader
-from gateway.policy.conditions import judge_email, read_conditions
+from gateway.policy.conditions import binding_claims, judge_email, read_conditions
 from gateway.policy.overlap import satisfiable
 from gateway.policy.report import Report, Spot, unknown_reference
 from gateway.policy.rule import Condition, Operator, Rule
@@ -190,8 +190,7 @@ class _Rule:
         spot = self._own_spot / "claims"
         preset = PRESETS[issuers[0].preset]
         conditions = read_conditions(self._shape.claims, spot, preset)
-        positive = [condition for condition in conditions if condition.operator is not Operator.ABSENT]
-        if not any(preset.binds_subject(condition.claim) for condition in positive):
+        if not any(preset.binds_subject(claim) for claim in binding_claims(conditions)):
             bound = ", ".join(sorted(preset.subject_claims)[:6])
             spot.error(
                 FindingCode.RULE_UNBOUND,
@@ -208,7 +207,7 @@ class _Rule:
         judge_email(conditions, required, spot)
         all_conditions = (*required, *conditions)
         for_any_client = issuer.preset in {"okta", "auth0"} and not issuer.clients
-        if for_any_client and not any(one.claim in _CLIENT_OR_SUBJECT for one in all_conditions):
+        if for_any_client and _CLIENT_OR_SUBJECT.isdisjoint(binding_claims(all_conditions)):
             spot.error(
                 FindingCode.RULE_UNBOUND,
                 f"{issuer.name} signs tokens for several applications, and nothing here says for which.",

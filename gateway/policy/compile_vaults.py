@@ -11,7 +11,7 @@ from gateway.files.shapes import Shaped
 from gateway.files.source import FindingCode, Source, show
 from gateway.policy.compile_aws import compile_role_arn
 from gateway.policy.compile_keys import ca_certificates, url_fault
-from gateway.policy.conditions import is_pointer
+from gateway.policy.conditions import is_pointer, plain_name
 from gateway.policy.report import Report, Spot
 from gateway.policy.rule import Vault, VaultAws, VaultRole
 
@@ -207,6 +207,12 @@ def _judge_user_claim(claim: str, spot: Spot) -> None:
             FindingCode.VALUE_INVALID,
             f"{show(claim)} is no claim name.",
             "Write the member's name, or a JSON pointer such as /kubernetes.io/serviceaccount/uid.",
+        )
+    elif (plain := plain_name(claim)) is not None:
+        spot.error(
+            FindingCode.VALUE_INVALID,
+            f"{show(claim)} is a pointer to the member {plain}; a claim has one name here, by which it is judged.",
+            f"Write {plain}.",
         )
     elif claim in _OF_NOBODY:
         spot.error(

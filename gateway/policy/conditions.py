@@ -1,6 +1,6 @@
 """The conditions of rules and of issuers: from the file's shape to values, judged against what an issuer can send."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from gateway.files.schema import ConditionShape
@@ -20,6 +20,9 @@ _FORBIDDEN: Final[Mapping[str, str]] = {
 }
 _PATTERN_SIGNS: Final = ("*", "${", "{{")
 _TYPES: Final[Mapping[type, ClaimType]] = {str: "string", int: "integer", bool: "boolean"}
+# Operators by which a condition can say whose token is meant. `absent` says nothing of what is there, and `scope` is
+# satisfied by one word of a text: whoever chooses part of a subject, such as the name of an environment, chooses it.
+_BINDING: Final = frozenset(set(Operator) - {Operator.ABSENT, Operator.SCOPE})
 _LISTS: Final = frozenset({Operator.CONTAINS, Operator.CONTAINS_ANY, Operator.CONTAINS_ALL})
 
 
@@ -33,6 +36,11 @@ def read_conditions(
         _judge_values(condition, spot)
         _judge_type(condition, spot, preset)
     return conditions
+
+
+def binding_claims(conditions: Iterable[Condition]) -> tuple[str, ...]:
+    """Return the claims whose values the conditions bind; a claim that must be absent is none of them."""
+    return tuple(condition.claim for condition in conditions if condition.operator in _BINDING)
 
 
 def judge_email(conditions: Sequence[Condition], required: Sequence[Condition], spot: Spot) -> None:
@@ -88,6 +96,13 @@ def _judge_name(claim: str, spot: Spot) -> None:
             "Write the member's name, or a JSON pointer such as /kubernetes.io/namespace (~1 for /, ~0 for ~).",
             key=True,
         )
+    elif (plain := plain_name(claim)) is not None and member not in _FORBIDDEN:
+        (spot / claim).error(
+            FindingCode.VALUE_INVALID,
+            f"{show(claim)} is a pointer to the member {plain}; a claim has one name here, by which it is judged.",
+            f"Write {plain}.",
+            key=True,
+        )
     if actor_depth(claim) > LONGEST_ACTOR_CHAIN:
         (spot / claim).error(
             FindingCode.RULE_UNSATISFIABLE,
@@ -100,6 +115,17 @@ def _judge_name(claim: str, spot: Spot) -> None:
 def is_pointer(text: str) -> bool:
     """Say whether a claim name that starts with `/` is a JSON pointer (RFC 6901) to some member."""
     return "~" not in text.replace("~0", "").replace("~1", "") and text != "/"
+
+
+def plain_name(claim: str) -> str | None:
+    """Return the name that a pointer with one part should have been written as; None when there is no other way.
+
+    Two spellings of one claim would let a rule pass by what is known of the claim: that an address must be verified,
+    which type it has, that it binds nobody. Only a member whose own name starts with `/` needs a pointer.
+    """
+    if not claim.startswith("/") or "/" in claim[1:] or claim.startswith("/~1"):
+        return None
+    return claim[1:].replace("~1", "/").replace("~0", "~")
 
 
 def actor_depth(claim: str) -> int:

@@ -230,6 +230,7 @@ def test_the_policy_that_vault_adds_by_itself_need_not_be_written(tmp_path: Path
         pytest.param("iss", "error", id="everybody"),
         pytest.param("exp", "error", id="time"),
         pytest.param('"/a~x"', "error", id="pointer"),
+        pytest.param('"/run_id"', "error", id="second-name"),
     ],
 )
 def test_the_claim_that_names_the_caller_says_who_it_is_and_stays_the_same(
