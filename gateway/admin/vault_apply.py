@@ -40,6 +40,7 @@ def read_held(session: VaultSession, wanted: WantedVault) -> Held:
         ),
         policies={path: text for path, text in marked.items() if path not in paths},
         engine_roles=tuple(path for path in sorted(reached - paths) if _fields(session, path) is not None),
+        namespaces=_health(session).get("enterprise") is not False,
     )
 
 
@@ -90,6 +91,13 @@ def _types(session: VaultSession, path: str) -> dict[str, str]:
     return {
         mount.rstrip("/"): str(about.get("type")) for mount, about in found.items() if isinstance(about, dict)
     }
+
+
+def _health(session: VaultSession) -> Mapping[str, Any]:
+    try:
+        return session.read("sys/health") or {}
+    except VaultFault as fault:
+        raise refusal(fault, "read sys/health") from None
 
 
 def _fields(session: VaultSession, path: str) -> Mapping[str, Any] | None:

@@ -139,7 +139,7 @@ def _signed(login: IamLogin) -> dict[str, object]:
     try:
         found = botocore.session.Session().get_credentials()
         held = found.get_frozen_credentials() if found is not None else None
-    except botocore.exceptions.BotoCoreError:
+    except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError):
         held = None  # its text may hold paths and profiles
     if held is None:
         raise ConfigurationInvalid(
@@ -197,11 +197,13 @@ def _read(session: VaultSession, path: str) -> Mapping[str, Any]:
         raise AccessDenied(
             ErrorCode.NOT_FOUND,
             f"There is no secret at {plain}.",
-            hint=f"Version 2 of the KV engine has its secrets below data/: {_with_data(plain)}.",
+            hint=_where(plain),
         )
     return data
 
 
-def _with_data(path: str) -> str:
+def _where(path: str) -> str:
     mount, _, rest = path.partition("/")
-    return path if rest.startswith("data/") else f"{mount}/data/{rest}"
+    if rest.startswith("data/"):
+        return "Compare it with `vault kv list`; of a deleted secret the newest version is empty."
+    return f"Version 2 of the KV engine has its secrets below data/: {mount}/data/{rest}."

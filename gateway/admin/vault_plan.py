@@ -22,6 +22,7 @@ class Held:
     other_roles: paths of roles on the files' mounts that the files do not want.
     policies:    texts of policies that bear our mark and that the files do not want, by path.
     engine_roles: paths of engine roles that policies with our mark lead to, that are there and that the files do not want.
+    namespaces:  False where this Vault is of an edition that has none.
     """
 
     items: Mapping[str, Mapping[str, object]]
@@ -30,6 +31,7 @@ class Held:
     other_roles: tuple[str, ...] = ()
     policies: Mapping[str, str]
     engine_roles: tuple[str, ...] = ()
+    namespaces: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +103,15 @@ def plan(wanted: WantedVault, held: Held) -> VaultPlan:
         changes=tuple(changes),
         prune=tuple(prune),
         problems=tuple(problems),
-        remarks=wanted.remarks,
+        remarks=(*wanted.remarks, *_ignored_namespace(wanted, held)),
+    )
+
+
+def _ignored_namespace(wanted: WantedVault, held: Held) -> tuple[str, ...]:
+    if wanted.vault.namespace is None or held.namespaces:
+        return ()
+    return (
+        f"This Vault is a Community edition and ignores the namespace {wanted.vault.namespace}; is it the right one?",
     )
 
 

@@ -230,3 +230,14 @@ def test_a_vault_that_no_target_is_on_is_named_with_those_that_are(
     assert capsys.readouterr().err == (
         "oidc-gateway vault plan: No Vault role is on a Vault named backup. Choose with --vault: main.\n"
     )
+
+
+def test_a_namespace_that_this_edition_of_vault_ignores_is_pointed_out(
+    case: Case, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = case.config / "gateway.yaml"
+    file.write_text(file.read_text().replace("address: ", "namespace: acme, address: "))
+
+    case.run("plan")
+
+    assert "  i This Vault is a Community edition and ignores the namespace acme;" in capsys.readouterr().out

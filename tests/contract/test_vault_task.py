@@ -333,6 +333,8 @@ def test_a_secret_that_is_not_there_is_said_so_with_the_path_of_version_2(
 
     assert code == 1
     assert "There is no secret at secret/nothing-here." in line
+    assert main(["vault", "read", "secret/data/nothing-here"]) == 1
+    assert "Compare it with `vault kv list`" in capsys.readouterr().err
     assert "secret/data/nothing-here" in line
 
 
