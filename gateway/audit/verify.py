@@ -150,7 +150,8 @@ class _Walk:
         self._judge_heads()
         for file, line in self.torn:
             self.notes.append(
-                f"{file}:{line}: The last line is torn, as a crash leaves it; it was never acknowledged."
+                f"{file}:{line}: The last line is torn: by a crash, and then it was never acknowledged, or by somebody "
+                "who cut the file. A head noted elsewhere tells."
             )
         findings = sorted(self.findings, key=lambda finding: (finding.file, finding.line))
         return Verdict(
@@ -220,7 +221,10 @@ class _Walk:
                 ChainCode.SET_ASIDE_CHANGED, "The part that the journal set aside was changed afterwards."
             )
             return
-        self.notes.append(f"{self.file}: The journal set aside {size} unacknowledged bytes at its end.")
+        self.notes.append(
+            f"{self.file}: When the journal went on it set aside {size} bytes at its end: left unacknowledged by a "
+            "crash or a failed write, or by somebody who cut the file."
+        )
 
     def _settle_torn(self) -> None:
         for file, line in self.torn:

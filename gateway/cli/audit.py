@@ -19,6 +19,16 @@ DIRECTORY_VARIABLE: Final = "OIDC_GATEWAY_AUDIT_DIRECTORY"
 _MOST_FINDINGS: Final = 100
 
 
+class NothingToVerify(Exception):
+    """A journal without a record is neither intact nor not: whoever deletes all of it must not be told that it is."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(
+            f"There are no records in {directory}, so nothing was verified. A gateway writes one as soon as it starts: "
+            "this is another directory, or the records were removed."
+        )
+
+
 class DirectoryUnknown(Exception):
     """There is no audit directory to read. The message says where it was looked for and what to do."""
 
@@ -78,7 +88,7 @@ def _add_verify(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
         help="find every edited, removed, moved or inserted record",
         description="Finds every edited, removed, moved or inserted record. Records cut from the end of the last file "
         "are found only with --head: note the head that a verification prints, somewhere else.",
-        epilog="Exit codes: 0 intact, 1 findings, 2 could not run.",
+        epilog="Exit codes: 0 intact, 1 findings, 2 could not run, or there are no records.",
     )
     add_directory_options(parser)
     parser.add_argument(
@@ -132,13 +142,13 @@ def _verify(args: argparse.Namespace) -> int:
         print(finding)
     if len(verdict.findings) > _MOST_FINDINGS:
         print(f"… and {len(verdict.findings) - _MOST_FINDINGS} more.")
-    print(_summary(verdict, directory))
+    if not verdict.findings and not verdict.records:
+        return _could_not_run(NothingToVerify(directory))
+    print(_summary(verdict))
     return 1 if verdict.findings else 0
 
 
-def _summary(verdict: Verdict, directory: Path) -> str:
-    if not verdict.files:
-        return f"{directory} holds no journal yet."
+def _summary(verdict: Verdict) -> str:
     size = f"{_counted(verdict.records, 'record')} in {_counted(verdict.files, 'file')}"
     if verdict.findings:
         return f"Not intact: {_counted(len(verdict.findings), 'finding')} in {size}."

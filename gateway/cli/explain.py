@@ -3,11 +3,20 @@
 import argparse
 import json
 import sys
+from typing import Final
 
 from gateway.admin.explain import as_json, as_text, explain
 from gateway.audit.reading import find_stories
 from gateway.cli.audit import DirectoryUnknown, add_directory_options, audit_directory
 from gateway.cli.options import COULD_NOT_RUN
+
+NO_RECORD: Final = """\
+No record of it. Either the record is elsewhere:
+  each replica keeps a journal of its own, so ask there too; older files may have been archived;
+  or none was written:
+  the request was refused before a token was read (no token, malformed, at another address, overloaded, draining),
+  it was a `whoami` that succeeded, or its caller left before anything was decided.
+The log has a line for every request that was HTTP, under its request id."""
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -45,9 +54,7 @@ def run(args: argparse.Namespace) -> int:
     elif told:
         print("\n".join(as_text(explanation) for explanation in told), end="")
     if not told:
-        print(
-            "No record of it. The journal may be another replica's, or older files archived.", file=sys.stderr
-        )
+        print(NO_RECORD, file=sys.stderr)
     return 0 if told else 1
 
 

@@ -3,6 +3,9 @@
 import json
 from pathlib import Path
 
+import pytest
+
+from gateway.audit.reading import read_entries
 from tests.support.caller import problem
 from tests.support.gateways import CONFIG
 from tests.support.world import World
@@ -72,3 +75,23 @@ def test_no_token_is_401(world: World) -> None:
     answer = world.get("/v1/whoami")
 
     assert (answer.status_code, problem(answer)["code"]) == (401, "token_missing")
+
+
+@pytest.mark.requirement("AU-01")
+def test_only_what_a_token_obtained_or_was_refused_leaves_a_record(world: World) -> None:
+    unrecorded = [
+        world.get("/v1/whoami", world.mint()),
+        world.get("/v1/whoami"),
+        world.start(None, "deploy-payments", key="no-token"),
+        world.ask("POST", "/v1/executions", world.mint(), body={"workflow": 7}),
+        world.get("/v1/nowhere", world.mint()),
+    ]
+    refused = world.get("/v1/whoami", "no.token.really")
+
+    # The last one's record is on the disk, so those of the others would be.
+    recorded = world.records(refused)
+    known = {entry.record.request_id for entry in read_entries(world.audit)}
+
+    assert [answer.status_code for answer in unrecorded] == [200, 401, 401, 400, 404]
+    assert [record.kind for record in recorded] == ["refused"]
+    assert known.isdisjoint(answer.headers["x-request-id"] for answer in unrecorded)

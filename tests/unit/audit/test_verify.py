@@ -159,9 +159,11 @@ def test_a_line_torn_by_a_crash_is_a_note_and_no_finding(zeros: int) -> None:
     verdicts = [judge(LINES[0] + tail) for tail in torn]
 
     assert [verdict.findings for verdict in verdicts if verdict.findings] == []
-    assert {verdict.notes for verdict in verdicts} == {
-        ("audit-000001.jsonl:2: The last line is torn, as a crash leaves it; it was never acknowledged.",)
+    assert {note for verdict in verdicts for note in verdict.notes} == {
+        "audit-000001.jsonl:2: The last line is torn: by a crash, and then it was never acknowledged, or by somebody "
+        "who cut the file. A head noted elsewhere tells."
     }
+    assert {len(verdict.notes) for verdict in verdicts} == {1}
 
 
 @pytest.mark.requirement("AU-03")
@@ -196,7 +198,7 @@ def test_a_line_that_is_torn_although_records_follow_is_a_finding_unless_the_jou
     assert codes(judge(LINES[0], declared)) == [("1", 1, ChainCode.SET_ASIDE_CHANGED)]
 
 
-def test_an_empty_journal_is_intact() -> None:
+def test_an_empty_journal_gives_no_findings_and_no_records() -> None:
     assert judge() == Verdict(findings=(), notes=(), files=0, records=0, head=START)
 
 

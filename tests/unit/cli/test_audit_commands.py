@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from gateway.audit.chain import START
 from gateway.cli import audit, explain
 from tests.support.records import EXECUTION, INTENT, OUTCOME, REFUSAL, TOKEN, chained
 
@@ -80,12 +79,32 @@ def test_archived_files_are_no_finding_when_that_is_said(directory: Path) -> Non
     assert run("audit", "verify", "--audit", directory, "--partial") == 0
 
 
-def test_a_journal_without_files_is_intact(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.requirement("AU-03")
+@pytest.mark.parametrize("files", [(), ("audit-000001.jsonl",)], ids=["no-file", "empty-file"])
+def test_a_journal_without_records_is_not_called_intact(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], files: tuple[str, ...]
+) -> None:
+    for name in files:
+        (tmp_path / name).touch()
+
     code = run("audit", "verify", "--audit", tmp_path)
 
-    assert code == 0
-    assert capsys.readouterr().out == f"{tmp_path} holds no journal yet.\n"
-    assert START.seq == 0
+    said = capsys.readouterr()
+    assert (code, said.out) == (2, "")
+    assert said.err == (
+        f"oidc-gateway audit: There are no records in {tmp_path}, so nothing was verified. A gateway writes one as soon "
+        "as it starts: this is another directory, or the records were removed.\n"
+    )
+
+
+@pytest.mark.requirement("AU-03")
+def test_a_journal_that_is_gone_is_a_finding_where_its_head_was_noted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = run("audit", "verify", "--audit", tmp_path, "--head", HEAD)
+
+    assert code == 1
+    assert "its end was cut" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
