@@ -14,11 +14,15 @@ _LIMITS: Final = JsonLimits()
 
 
 class KeyFetchError(Exception):
-    """No key set came of an attempt. fault: for operators; the text names hosts at most."""
+    """No key set came of an attempt; for operators.
 
-    def __init__(self, fault: KeyFault, message: str) -> None:
+    url: what was asked for, None when that is the issuer's usual source. The text is ours and names hosts at most.
+    """
+
+    def __init__(self, fault: KeyFault, message: str, *, url: str | None = None) -> None:
         super().__init__(message)
         self.fault = fault
+        self.url = url
 
 
 def discovery_url(issuer: str) -> str:

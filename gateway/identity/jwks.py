@@ -127,7 +127,8 @@ class FetchedKeys:
                 del self._holdings[next(iter(self._holdings))]
             holding = self._holdings[place] = Holding(issuer=issuer)
             if issuer.keys.static_jwks is not None:
-                holding.fault = self._take(holding, issuer.keys.static_jwks.encode(), fresh_s=math.inf)
+                failure = self._take(holding, issuer.keys.static_jwks.encode(), fresh_s=math.inf)
+                holding.fault = failure.fault if failure else None
                 self._publish_count(holding)
         holding.issuer = issuer  # its name may have changed
         return holding
@@ -158,46 +159,56 @@ class FetchedKeys:
 
     async def _attempt(self, holding: Holding) -> None:
         try:
-            fault = await self._try(holding)
+            failure = await self._try(holding)
         finally:
             del self._fetching[id(holding)]
+        fault = failure.fault if failure else None
         holding.conclude(fault, now=self._clock.monotonic(), jitter=self._jitter())
-        self._report_attempt(holding)
+        self._report_attempt(holding, failure)
 
-    async def _try(self, holding: Holding) -> KeyFault | None:
+    async def _try(self, holding: Holding) -> KeyFetchError | None:
         try:
             async with self._running:
                 retrieved = await self._retrieve(holding.issuer)
-            return self._take(holding, retrieved.data, fresh_s=retrieved.fresh_s)
+            failure = self._take(holding, retrieved.data, fresh_s=retrieved.fresh_s)
+            if failure is not None:
+                failure.url = retrieved.url
+            return failure
         except KeyFetchError as failure:
-            return failure.fault
+            return failure
         except Exception as bug:  # noqa: BLE001 - a task of nobody's: a bug is logged here and must not end refreshing
             _log.error(
                 "issuer_keys_bug", extra={"issuer": holding.issuer.name, "exception": type(bug).__name__}
             )
-            return KeyFault.INTERNAL
+            return KeyFetchError(KeyFault.INTERNAL, "The gateway itself failed.")
 
-    def _take(self, holding: Holding, data: bytes, *, fresh_s: float) -> KeyFault | None:
+    def _take(self, holding: Holding, data: bytes, *, fresh_s: float) -> KeyFetchError | None:
         try:
             change = holding.take(data, fresh_s=fresh_s, now=self._clock.monotonic(), jitter=self._jitter())
         except EmptyKeySetError as empty:
             self._report_dropped(holding, empty.fetched)
-            return empty.fault
+            return empty
         except KeyFetchError as failure:
-            return failure.fault
+            return failure
         self._metrics.issuer_keys_age.labels(holding.issuer.name).set(self._clock.wall())
         self._report_dropped(holding, change.fetched)
         _report_change(holding, change)
         return None
 
-    def _report_attempt(self, holding: Holding) -> None:
-        name, fault = holding.issuer.name, holding.fault
-        self._metrics.key_fetches.labels(name, fault or "ok").inc()
+    def _report_attempt(self, holding: Holding, failure: KeyFetchError | None) -> None:
+        name = holding.issuer.name
+        self._metrics.key_fetches.labels(name, failure.fault if failure else "ok").inc()
         self._publish_count(holding)
-        if fault is not None:
+        if failure is not None:
             _log.warning(
                 "issuer_keys_fetch_failed",
-                extra={"issuer": name, "fault": str(fault), "failures": holding.failures},
+                extra={
+                    "issuer": name,
+                    "fault": str(failure.fault),
+                    "url": failure.url or holding.source,
+                    "reason": str(failure),
+                    "failures": holding.failures,
+                },
             )
 
     def _publish_count(self, holding: Holding) -> None:

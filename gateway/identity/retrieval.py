@@ -41,10 +41,11 @@ class Fetch(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retrieved:
-    """The bytes of a key set, not yet judged. fresh_s: how long they count as fresh."""
+    """The bytes of a key set, not yet judged. fresh_s: how long they count as fresh. url: where they came from."""
 
     data: bytes = field(repr=False)
     fresh_s: float
+    url: str
 
 
 class Retrieval:
@@ -59,14 +60,12 @@ class Retrieval:
         try:
             # The transport keeps the deadline itself; this one holds even if it does not.
             async with asyncio.timeout(_FETCH_S + 1):
-                answer = await self._answer(issuer)
-        except OutboundFailure as failure:
-            raise KeyFetchError(_FAULTS[failure.kind], str(failure)) from None
+                url, answer = await self._answer(issuer)
         except TimeoutError:
             raise KeyFetchError(KeyFault.TIMEOUT, "The issuer did not answer in time.") from None
-        return Retrieved(data=answer.body, fresh_s=fresh_for_s(answer.headers))
+        return Retrieved(data=answer.body, fresh_s=fresh_for_s(answer.headers), url=url)
 
-    async def _answer(self, issuer: TrustedIssuer) -> Answer:
+    async def _answer(self, issuer: TrustedIssuer) -> tuple[str, Answer]:
         location = issuer.keys
         deadline = self._clock.monotonic() + _FETCH_S
         url = location.jwks_uri
@@ -78,15 +77,18 @@ class Retrieval:
                 deadline=deadline,
             )
             url = read_jwks_uri(document.body, issuer=issuer.issuer, location=location)
-        return await self._get(url, location, max_bytes=_MAX_JWKS_BYTES, deadline=deadline)
+        return url, await self._get(url, location, max_bytes=_MAX_JWKS_BYTES, deadline=deadline)
 
     async def _get(self, url: str, location: KeyLocation, *, max_bytes: int, deadline: float) -> Answer:
         rules = FetchRules(
             ca_pem=location.ca_pem, allow_addresses=location.allow_addresses, allow_http=location.allow_http
         )
-        answer = await self._fetch(url, rules, max_bytes=max_bytes, deadline=deadline)
+        try:
+            answer = await self._fetch(url, rules, max_bytes=max_bytes, deadline=deadline)
+        except OutboundFailure as failure:
+            raise KeyFetchError(_FAULTS[failure.kind], str(failure), url=url) from None
         if answer.status != 200:
-            raise KeyFetchError(KeyFault.BAD_ANSWER, f"The issuer answered {answer.status}.")
+            raise KeyFetchError(KeyFault.BAD_ANSWER, f"The issuer answered {answer.status}.", url=url)
         if "json" not in answer.headers.get("content-type", "").lower():
             _log.warning("issuer_content_type_unusual", extra={"source": url})
         return answer

@@ -1,6 +1,7 @@
 """The pooled HTTP client: one call, once, within its deadline and its size."""
 
 import asyncio
+import errno
 import ssl
 from collections.abc import Mapping
 from types import SimpleNamespace, TracebackType
@@ -16,6 +17,12 @@ from gateway.outbound.http import Answer, FailureKind, OutboundFailure, Outgoing
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 # Shorter than the idle limit of AWS's front ends, so that a request seldom meets a connection that is being closed.
 _KEEP_ALIVE_S: Final = 10.0
+_CONNECTING: Final = {
+    errno.ECONNREFUSED: "the connection was refused",
+    errno.EHOSTUNREACH: "there is no way to its address",
+    errno.ENETUNREACH: "there is no way to its address",
+    errno.ETIMEDOUT: "no connection in time",
+}
 
 
 class PooledHttp:
@@ -154,6 +161,10 @@ def _kind(error: Exception) -> tuple[FailureKind, str]:
             return "connect", "no connection in time"
         case TimeoutError():
             return "timeout", "no complete answer in time"
+        case aiohttp.ClientConnectorDNSError():
+            return "connect", "the name has no address, or the name service did not answer"
+        case aiohttp.ClientConnectorError(errno=number) if number in _CONNECTING:
+            return "connect", _CONNECTING[number]
         case aiohttp.ClientConnectorError() | aiohttp.InvalidURL():
             return "connect", "no connection"
         case _:

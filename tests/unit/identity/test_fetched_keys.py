@@ -186,6 +186,39 @@ async def test_a_bug_while_fetching_is_logged_and_ends_nothing(
     assert "issuer_keys_bug" in caplog.messages
 
 
+DISCOVERY = f"{ISSUER.issuer}/.well-known/openid-configuration"
+KEY_SET = f"{ISSUER.issuer}/keys"
+
+
+@pytest.mark.requirement("KS-25")
+@pytest.mark.parametrize(
+    ("url", "scripted", "fault", "reason"),
+    [
+        pytest.param(DISCOVERY, "connect", "unreachable", "scripted", id="discovery"),
+        pytest.param(KEY_SET, "connect", "unreachable", "scripted", id="key-set"),
+        pytest.param(KEY_SET, answer(b"", status=404), "bad_answer", "The issuer answered 404.", id="status"),
+        pytest.param(
+            KEY_SET, answer(b"{}"), "empty_key_set", "The key set holds no usable key.", id="no-keys"
+        ),
+    ],
+)
+async def test_a_fetch_that_failed_is_logged_with_the_url_that_was_asked_and_why(
+    bench: Bench, caplog: pytest.LogCaptureFixture, url: str, scripted: Scripted, fault: str, reason: str
+) -> None:
+    bench.peer.by_url[url] = scripted
+
+    await bench.code()
+
+    [logged] = [vars(record) for record in caplog.records if record.message == "issuer_keys_fetch_failed"]
+    assert {name: logged[name] for name in ("issuer", "url", "fault", "reason", "failures")} == {
+        "issuer": ISSUER.name,
+        "url": url,
+        "fault": fault,
+        "reason": reason,
+        "failures": 1,
+    }
+
+
 # Rotation and revocation
 
 

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from gateway.outbound.addresses import CheckedResolver
 from gateway.outbound.http import OutboundFailure, Outgoing
 from gateway.outbound.pooled import PooledHttp
 from gateway.outbound.tls import client_context
@@ -59,6 +60,35 @@ async def test_a_request_without_a_connection_was_certainly_not_carried_out() ->
             await http.call(post(f"http://{LOOPBACK}:{await closed_port()}/"), deadline=within(5))
 
     assert (caught.value.kind, caught.value.sent) == ("connect", False)
+
+
+class NoSuchName(CheckedResolver):
+    """A resolver over a name service that knows nothing."""
+
+    def __init__(self) -> None:
+        async def nobody(_host: str, _port: int) -> list[str]:
+            raise OSError("Name or service not known")
+
+        super().__init__((), nobody)
+
+
+@pytest.mark.parametrize(
+    ("host", "said"),
+    [
+        pytest.param(
+            "idp.test",
+            "idp.test: the name has no address, or the name service did not answer",
+            id="name",
+        ),
+        pytest.param(LOOPBACK, f"{LOOPBACK}: the connection was refused", id="refused"),
+    ],
+)
+async def test_a_connection_that_fails_says_at_which_step_in_our_words(host: str, said: str) -> None:
+    async with PooledHttp(tls=TLS, resolver=NoSuchName()) as http:
+        with pytest.raises(OutboundFailure) as caught:
+            await http.call(post(f"http://{host}:{await closed_port()}/"), deadline=within(5))
+
+    assert (caught.value.kind, str(caught.value)) == ("connect", said)
 
 
 async def test_waiting_for_a_connection_ends_in_time_when_all_are_taken() -> None:
