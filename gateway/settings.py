@@ -1,5 +1,6 @@
 """How this process runs: one frozen value from flags, environment, the files' `server` and `audit` blocks, defaults."""
 
+import ipaddress
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -90,6 +91,14 @@ class Settings:
     drain_s: int
     audit_directory: Path
     audit_rotate_bytes: int
+
+
+def is_loopback(host: str) -> bool:
+    """Say whether nobody outside this machine can reach the address; other names than localhost do not count."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def load_settings(

@@ -5,7 +5,16 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from gateway.admin.check import counted, render_github, render_json, render_summary, render_text, report_on
+from gateway.admin.check import (
+    CheckReport,
+    counted,
+    render_github,
+    render_json,
+    render_summary,
+    render_text,
+    report_on,
+)
+from gateway.admin.listening import listening_findings
 from gateway.cli.options import COULD_NOT_RUN, default_config
 from gateway.files.editor import editor_schemas
 from gateway.files.folder import load_sources
@@ -57,12 +66,12 @@ def run(args: argparse.Namespace) -> int:
         )
         return COULD_NOT_RUN
     compiled = compile_policy(sources, dev=args.dev, today=datetime.now(tz=UTC).date())
-    _print(compiled, folder, args.format)
-    return 1 if report_on(compiled.findings).failed(strict=args.strict) else 0
+    report = report_on((*compiled.findings, *listening_findings(sources)))
+    _print(report, compiled, folder, args.format)
+    return 1 if report.failed(strict=args.strict) else 0
 
 
-def _print(compiled: Compiled, folder: Path, form: str) -> None:
-    report = report_on(compiled.findings)
+def _print(report: CheckReport, compiled: Compiled, folder: Path, form: str) -> None:
     policy = compiled.policy
     if form == "json":
         print(render_json(report, policy=policy.digest if policy else None))

@@ -2,7 +2,7 @@
 
 import asyncio
 import errno
-import ipaddress
+import logging
 import os
 import signal
 import socket
@@ -20,6 +20,9 @@ from starlette.types import ASGIApp
 
 from gateway.doors.draining import Draining
 from gateway.doors.protocol import GuardedProtocol, ProtocolLimits
+from gateway.settings import is_loopback
+
+_log = logging.getLogger(__name__)
 
 #: sysexits.h: the machine is set up wrongly.
 EX_CONFIG = 78
@@ -140,14 +143,6 @@ def refuse_clear_text(listen: Listen) -> None:
             f"Listening on {listen.host} without TLS would send tokens in the clear. Set server.tls, or "
             "server.behind_tls_proxy: true if something in front ends TLS."
         )
-
-
-def is_loopback(host: str) -> bool:
-    """Say whether nobody outside this machine can reach the address; other names than localhost do not count."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _bind_fault(fault: OSError, listen: Listen) -> CannotServe:
@@ -271,14 +266,18 @@ class GatewayServer(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Serve on for as long as load balancers need to notice, then stop accepting and let requests finish."""
+        times = self._times
+        _log.info("draining", extra={"serve_on_s": times.serve_on_s, "finish_s": times.finish_s})
         self._draining.leave()
         loop = asyncio.get_running_loop()
-        until = loop.time() + self._times.serve_on_s
+        until = loop.time() + times.serve_on_s
         while (left := until - loop.time()) > 0:
             await asyncio.sleep(min(1.0, left))
             await self.on_tick(0)
+        _log.info("refusing", extra={"finish_s": times.finish_s, "requests": len(self.server_state.tasks)})
         self._draining.refuse()
         await super().shutdown(sockets)
+        _log.info("stopped")
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin the graceful end; the second signal is the end.

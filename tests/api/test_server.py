@@ -1,6 +1,7 @@
 """Starting to listen: where, under which user, with which key, and what is said when it cannot be."""
 
 import errno
+import logging
 import os
 import socket
 import ssl
@@ -256,3 +257,22 @@ async def test_an_application_that_cannot_start_gives_the_port_back() -> None:
         await server.serve()
 
     bind(Listen(port=port)).close()
+
+
+@pytest.mark.requirement("HT-14")
+def test_the_log_tells_each_step_of_the_end_and_how_long_it_may_take(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO, "gateway.doors.server")
+
+    with serving(app, ProtocolLimits()):
+        pass
+
+    told = [vars(record) for record in caplog.records if record.name == "gateway.doors.server"]
+    assert [(one["levelname"], one["message"]) for one in told] == [
+        ("INFO", "draining"),
+        ("INFO", "refusing"),
+        ("INFO", "stopped"),
+    ]
+    assert (told[0]["serve_on_s"], told[0]["finish_s"]) == (0, 5)
+    assert (told[1]["finish_s"], told[1]["requests"]) == (5, 0)

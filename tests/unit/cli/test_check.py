@@ -82,3 +82,30 @@ def test_the_schemas_for_editors_are_written_on_demand(
         "targets.v1.json",
     ]
     assert len(capsys.readouterr().out.splitlines()) == 3
+
+
+@pytest.mark.requirement("HT-16")
+@pytest.mark.parametrize(
+    ("server", "expected"),
+    [
+        pytest.param("  host: 0.0.0.0", 1, id="everywhere"),
+        pytest.param('  host: "::"', 1, id="everywhere-v6"),
+        pytest.param("  host: gateway.acme.example", 1, id="name"),
+        pytest.param("  host: 127.0.0.1", 0, id="loopback"),
+        pytest.param("  host: 0.0.0.0\n  behind_tls_proxy: true", 0, id="proxy"),
+        pytest.param("  host: 0.0.0.0\n  tls: { certificate: /run/tls.crt, key: /run/tls.key }", 0, id="tls"),
+    ],
+)
+def test_listening_in_the_clear_is_found_before_serve_refuses_it(
+    tmp_path: Path, server: str, expected: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = GOOD["gateway.yaml"] + f"server:\n{server}\n"
+    write_folder(tmp_path, {**GOOD, "gateway.yaml": text})
+    line = text.splitlines().index(server.splitlines()[0]) + 1
+
+    code = main(["check", str(tmp_path)])
+
+    said = capsys.readouterr().out
+    assert code == expected
+    assert (f"gateway.yaml:{line}:9: error[value_invalid]" in said) is bool(expected)
+    assert ("Set server.tls, or server.behind_tls_proxy: true" in said) is bool(expected)
