@@ -11,6 +11,8 @@ from typing import Final
 
 from gateway.admin.vault_bounds import bounds_of
 from gateway.identity.issuer import TrustedIssuer
+from gateway.identity.keys import read_key_set
+from gateway.identity.pem import public_pems
 from gateway.identity.presets import PRESETS
 from gateway.policy.rule import Condition, Grant, Operator, Scalar, VaultRole, Workflow
 
@@ -31,21 +33,22 @@ def jwt_config(issuer: TrustedIssuer) -> Mapping[str, object] | str:
     """Return the configuration of a JWT mount for this issuer, or why Vault cannot have its keys and what to do."""
     keys = issuer.keys
     derived = issuer.issuer.removesuffix("/") + _WELL_KNOWN
-    if keys.static_jwks is not None:
-        return f"the keys of {issuer.name} stand in a file, which Vault cannot fetch. Give the issuer a jwks_uri."
-    if keys.jwks_uri is None and keys.discovery_url != derived:
+    pems = public_pems(read_key_set(keys.static_jwks.encode())) if keys.static_jwks is not None else ()
+    if keys.static_jwks is not None and not pems:
+        return f"no key in the jwks_file of {issuer.name} can be used. Put its keys there, or give the issuer a jwks_uri."
+    if not pems and keys.jwks_uri is None and keys.discovery_url != derived:
         return f"Vault finds {issuer.name} at {derived} alone. Give the issuer a jwks_uri in place of discovery_url."
-    discovery = keys.jwks_uri is None
+    discovery = keys.jwks_uri is None and not pems
     return {
         "jwks_url": keys.jwks_uri or "",
-        "jwks_ca_pem": (keys.ca_pem or "") if not discovery else "",
+        "jwks_ca_pem": (keys.ca_pem or "") if keys.jwks_uri is not None else "",
         "jwks_pairs": [],
         "oidc_discovery_url": issuer.issuer.removesuffix("/") if discovery else "",
         "oidc_discovery_ca_pem": (keys.ca_pem or "") if discovery else "",
         "oidc_client_id": "",
         "oidc_response_mode": "",
         "oidc_response_types": [],
-        "jwt_validation_pubkeys": [],
+        "jwt_validation_pubkeys": list(pems),
         "jwt_supported_algs": sorted(issuer.algorithms),
         "bound_issuer": issuer.issuer,
         "default_role": "",  # otherwise a login that names no role would get one

@@ -11,10 +11,11 @@ from gateway.admin.vault_effects import normal
 from gateway.admin.vault_session import VaultSession
 from gateway.dev.vault import VaultServer
 from gateway.errors import AccessDenied, ErrorCode, GatewayError, UpstreamFailed
+from gateway.identity.issuer import KeyLocation
 from gateway.policy.rule import Condition, Operator, VaultAws, VaultRole
 from gateway.policy.snapshot import Policy
 from tests.support.policies import is_, rule
-from tests.support.tokens import jwks, token
+from tests.support.tokens import jwks, token, trusted
 from tests.support.vault_edge import engine, vault_role
 from tests.support.vault_plans import (
     administrator,
@@ -150,6 +151,18 @@ def test_a_role_that_somebody_widened_is_seen_and_taken_back(
     assert [(one.path, one.action, one.wider) for one in found.changes] == [(case.role, "update", True)]
     assert [one.field for one in found.changes[0].fields if one.effect == "wider"] == [field]
     assert planned(case.session, case.policy).in_step
+
+
+def test_a_token_whose_issuers_keys_stand_in_a_file_logs_in_too(case: Case) -> None:
+    static = replace(trusted(), keys=KeyLocation(static_jwks=jwks().decode()))
+    policy = vault_policy(
+        rule("prod", [is_("repository_id", "4711")], start_as(case.target)), issuers=[static]
+    )
+
+    apply(case.session, policy)
+
+    assert log_in(case)["lease_duration"] == 900
+    assert planned(case.session, policy).in_step
 
 
 def test_a_field_that_the_files_no_longer_want_does_not_stay_because_vault_merges(case: Case) -> None:

@@ -17,7 +17,7 @@ from gateway.identity.issuer import KeyLocation
 from gateway.policy.claims import check_claim
 from gateway.policy.rule import Condition, Operator, Scalar
 from tests.support.policies import is_, rule
-from tests.support.tokens import trusted
+from tests.support.tokens import jwks, trusted
 from tests.support.vault_edge import engine, vault_role
 from tests.support.vault_plans import (
     TODAY,
@@ -238,8 +238,21 @@ def test_keys_that_vault_cannot_fetch_are_a_problem_with_a_way_out(keys: KeyLoca
     found = wanted(policy)
 
     assert len(found.problems) == 1
-    assert "Give the issuer a jwks_uri" in found.problems[0]
+    assert "ive the issuer a jwks_uri" in found.problems[0]
     assert not any(one.kind.startswith("auth") for one in found.items)
+
+
+def test_keys_that_stand_in_a_file_are_given_to_vault_themselves() -> None:
+    issuer = replace(trusted(), keys=KeyLocation(static_jwks=jwks().decode()))
+    policy = vault_policy(rule("p", [is_("sub", "s")], start_as(TARGET)), issuers=[issuer])
+
+    config = item(wanted(policy), "auth/jwt-github/config").fields
+
+    pems = config["jwt_validation_pubkeys"]
+    assert isinstance(pems, list)
+    assert len(pems) == 4
+    assert all(pem.startswith("-----BEGIN PUBLIC KEY-----\n") for pem in pems)
+    assert (config["jwks_url"], config["oidc_discovery_url"]) == ("", "")
 
 
 def test_two_issuers_on_one_mount_are_a_problem() -> None:
