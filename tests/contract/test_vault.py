@@ -92,7 +92,7 @@ async def test_batch_tokens_log_in_too(prepared: PreparedVault) -> None:
     assert prepared.seen_by(held.token.reveal())["type"] == "batch"
 
 
-@pytest.mark.requirement("VA-04")
+@pytest.mark.requirement("VA-04", "F-52")
 @pytest.mark.parametrize(
     "change",
     [
@@ -297,7 +297,7 @@ async def test_hvac_logs_in_where_we_do(prepared: PreparedVault) -> None:
 # Many at once.
 
 
-@pytest.mark.requirement("VA-03")
+@pytest.mark.requirement("VA-03", "F-54")
 async def test_two_hundred_logins_at_once_get_each_their_own_token_and_leave_no_other(
     prepared: PreparedVault,
 ) -> None:
@@ -321,7 +321,7 @@ async def test_two_hundred_logins_at_once_get_each_their_own_token_and_leave_no_
 # A Vault that is sealed.
 
 
-@pytest.mark.requirement("VA-06")
+@pytest.mark.requirement("VA-06", "F-51")
 async def test_a_vault_that_is_sealed_in_mid_flight_says_so(vault: VaultServer, keys_url: str) -> None:
     with running_vault() as server, prepared_vault(server, jwks_url=keys_url) as other:
         target = other.add_role()

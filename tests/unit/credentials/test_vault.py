@@ -121,7 +121,7 @@ async def test_a_path_that_could_lead_elsewhere_is_never_sent(mount: str) -> Non
     assert peer.received == []
 
 
-@pytest.mark.requirement("VA-02")
+@pytest.mark.requirement("VA-02", "F-55")
 async def test_nothing_of_the_environment_decides_where_a_token_goes(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -224,7 +224,7 @@ async def test_batch_tokens_are_taken_and_not_revoked_because_they_cannot_be() -
 # What the answers are held against.
 
 
-@pytest.mark.requirement("VA-04")
+@pytest.mark.requirement("VA-04", "F-52")
 @pytest.mark.parametrize(
     ("changes", "what"),
     [
@@ -271,7 +271,7 @@ async def test_a_wrong_login_is_revoked_before_the_engine_is_asked() -> None:
     assert asked == [LOGIN, REVOKE]
 
 
-@pytest.mark.requirement("VA-04")
+@pytest.mark.requirement("VA-04", "F-52")
 @pytest.mark.parametrize(
     "document",
     [
@@ -385,7 +385,7 @@ async def test_a_target_without_an_engine_yields_no_aws_credentials() -> None:
 # Faults.
 
 
-@pytest.mark.requirement("VA-02", "VA-06")
+@pytest.mark.requirement("VA-02", "VA-06", "F-51")
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 async def test_a_redirect_is_not_followed_so_the_token_goes_nowhere_else(status: int) -> None:
     async with Peer(says(login_answer())) as elsewhere:
@@ -398,7 +398,7 @@ async def test_a_redirect_is_not_followed_so_the_token_goes_nowhere_else(status:
     assert asked == [LOGIN]
 
 
-@pytest.mark.requirement("VA-06")
+@pytest.mark.requirement("VA-06", "F-51")
 @pytest.mark.parametrize(
     ("reply", "code"),
     [
@@ -433,7 +433,7 @@ async def test_every_fault_of_vault_has_its_code_and_is_asked_for_once(reply: Re
     assert asked == [LOGIN]
 
 
-@pytest.mark.requirement("VA-06")
+@pytest.mark.requirement("VA-06", "F-51")
 async def test_a_replica_that_has_not_caught_up_is_asked_once_more() -> None:
     async with Peer(refuses(status=412), says(login_answer())) as peer:
         held = await log_in(peer)
@@ -460,7 +460,7 @@ async def test_vault_s_own_wish_when_to_come_again_is_passed_on_within_reason() 
     assert told == [7, 60, 5]
 
 
-@pytest.mark.requirement("VA-02", "VA-06")
+@pytest.mark.requirement("VA-02", "VA-06", "F-51")
 async def test_a_vault_that_hangs_is_given_up_at_the_calls_deadline() -> None:
     error, _ = await refused(stays_silent(), seconds=0.2)
 
@@ -561,7 +561,7 @@ async def test_a_caller_who_leaves_while_the_engine_works_leaves_no_token() -> N
 # Revocation never holds up the answer.
 
 
-@pytest.mark.requirement("VA-05")
+@pytest.mark.requirement("VA-05", "F-53")
 @pytest.mark.parametrize(
     "fault",
     [pytest.param(refuses(status=500), id="500"), pytest.param(cuts_the_connection(), id="cut")],
@@ -624,7 +624,7 @@ async def test_an_orderly_end_does_not_wait_for_the_pause_and_still_tries_again(
 # Many at once.
 
 
-@pytest.mark.requirement("VA-03")
+@pytest.mark.requirement("VA-03", "F-54")
 async def test_two_hundred_logins_at_once_never_see_each_others_token() -> None:
     async def tagged(request: Received, writer: asyncio.StreamWriter) -> None:
         payload = json.loads(request.body)["jwt"].split(".")[1]
