@@ -5,13 +5,15 @@ import json
 import sys
 import time
 from pathlib import Path
+from typing import get_args
 
 from gateway.admin.offline import Forecast, Step, forecast
 from gateway.cli.folder import load_or_complain
 from gateway.cli.options import COULD_NOT_RUN, default_config
 from gateway.policy.decide import Allowed, Denied
 from gateway.policy.refuse import refusal
-from gateway.policy.rule import Grant, Obtain, Start, Wish
+from gateway.policy.rule import AwsRole, Grant, Issued, Obtain, Start, VaultRole, Wish
+from gateway.policy.snapshot import Policy
 from gateway.secret import Secret
 
 _MARKS = {"ok": "✓", "no": "✗", "unknown": "?"}
@@ -36,8 +38,13 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     )
     wish = parser.add_mutually_exclusive_group()
     wish.add_argument("--start", metavar="WORKFLOW", help="would it start this workflow?")
-    wish.add_argument("--obtain", metavar="TARGET", help="would it obtain this target's credentials?")
+    wish.add_argument("--obtain", metavar="TARGET", help="would it obtain credentials of this target?")
     parser.add_argument("--target", metavar="TARGET", help="as this target (with --start)")
+    parser.add_argument(
+        "--form",
+        choices=get_args(Issued),
+        help="what would be handed out (with --obtain): aws-credentials unless you say so",
+    )
     parser.add_argument(
         "--at", type=float, metavar="SECONDS", help="at this time, in seconds since 1970 (now)"
     )
@@ -52,6 +59,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the command and return its exit code."""
     if arguments.target and not arguments.start:
         arguments.parser.error("--target goes with --start; --obtain names the target itself")
+    if arguments.form and not arguments.obtain:
+        arguments.parser.error("--form goes with --obtain TARGET; a start hands nothing out")
     loaded = load_or_complain(arguments.config, dev=arguments.dev, lenient=True, command="decide")
     if loaded is None or loaded.policy is None:
         return COULD_NOT_RUN
@@ -64,6 +73,9 @@ def run(arguments: argparse.Namespace) -> int:
         )
         return COULD_NOT_RUN
     wish = _wish(arguments)
+    if (impossible := _impossible(wish, loaded.policy)) is not None:
+        print(f"oidc-gateway decide: {impossible}", file=sys.stderr)
+        return COULD_NOT_RUN
     now = time.time() if arguments.at is None else arguments.at
     answer = forecast(token, loaded.policy, wish, now=now)
     if arguments.format == "json":
@@ -92,8 +104,25 @@ def _wish(arguments: argparse.Namespace) -> Wish | None:
     if arguments.start:
         return Start(workflow=arguments.start, target=arguments.target)
     if arguments.obtain:
-        return Obtain(target=arguments.obtain, form="aws-credentials")
+        return Obtain(target=arguments.obtain, form=arguments.form or "aws-credentials")
     return None
+
+
+def _impossible(wish: Wish | None, policy: Policy) -> str | None:
+    """Say why no rule could ever grant this form of this target, which is a mistake in the question."""
+    if not isinstance(wish, Obtain):
+        return None
+    match policy.targets.get(wish.target):
+        case AwsRole(name=name) if wish.form == "vault-token":
+            return (
+                f"{name} is an IAM role, and only roles of Vault hand out tokens of Vault: leave --form out."
+            )
+        case VaultRole(name=name, aws=None) if wish.form == "aws-credentials":
+            return (
+                f"{name} has no AWS engine behind it and hands out tokens of Vault alone: --form vault-token."
+            )
+        case _:
+            return None
 
 
 def _print_text(answer: Forecast, wish: Wish | None) -> None:
@@ -139,7 +168,8 @@ def _verdict(answer: Forecast, wish: Wish | None) -> str:
 
 def _said(grant: Grant) -> str:
     if grant.workflow is None:
-        return f"obtain {grant.target.name}"
+        form = " as a token of Vault" if grant.form == "vault-token" else ""
+        return f"obtain {grant.target.name}{form}"
     return f"{grant.verb} {grant.workflow.name} as {grant.target.name}"
 
 

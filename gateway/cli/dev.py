@@ -2,7 +2,9 @@
 
 import argparse
 import re
+import shlex
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,8 +21,10 @@ from gateway.dev.screen import Screen
 from gateway.dev.tokens import OrderInvalid, TokenOrder, parse_claim
 
 _INTERRUPTED = 130
-_DURATION = re.compile(r"(-?)([0-9]{1,6})([smh]?)")
-_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600}
+_LAST_PORT = 65_535
+_DURATION = re.compile(r"(-?)([0-9]{1,6})([smh])")
+_SECONDS = {"s": 1, "m": 60, "h": 3600}
+_Work = Callable[[Environment, threading.Event], int]
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -29,11 +33,17 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         "dev",
         help="run identity providers, AWS and the gateway on this machine",
         description="Runs stand-ins for the identity providers, an embedded AWS and the gateway on loopback, until Ctrl-C.",
+        epilog="Exit codes: 0 ended as told, 2 could not start, or the gateway ended, 130 interrupted while it started.",
     )
-    _add_environment_options(dev, port_help=f"of the gateway (default {DEFAULT_PORT})")
+    _add_environment_options(dev, port_help=f"of the gateway (default {DEFAULT_PORT}; 0: a free one)")
     dev.set_defaults(run=_run_dev)
     subcommands = dev.add_subparsers(metavar="COMMAND")
-    demo = subcommands.add_parser("demo", help="show the main job with real calls, and check every answer")
+    demo = subcommands.add_parser(
+        "demo",
+        help="show the main job with real calls, and check every answer",
+        description="Starts what `dev` starts, shows the main job with real calls, checks every answer and ends everything.",
+        epilog="Exit codes: 0 all as it should be, 1 a step was not, 2 could not start, 130 interrupted.",
+    )
     _add_environment_options(demo, port_help="of the gateway (default: a free one)")
     demo.add_argument(
         "--keep", action="store_true", help="leave it running afterwards, to paste the commands"
@@ -46,7 +56,7 @@ def _add_environment_options(parser: argparse.ArgumentParser, *, port_help: str)
     parser.add_argument(
         "--config", type=Path, metavar="DIR", default=None, help="configuration folder (default: config)"
     )
-    parser.add_argument("--port", type=int, metavar="N", default=None, help=port_help)
+    parser.add_argument("--port", type=_port, metavar="N", default=None, help=port_help)
 
 
 def _add_token(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -54,6 +64,7 @@ def _add_token(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         "token",
         help="print a token for the running environment",
         description="Prints a token that satisfies the example rules, changed as you say. Nothing else goes to stdout.",
+        epilog="Exit codes: 0 printed, 2 no environment, or no such token.",
     )
     token.add_argument("--issuer", required=True, metavar="NAME", help="an issuer of gateway.yaml")
     token.add_argument(
@@ -65,9 +76,19 @@ def _add_token(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     )
     token.add_argument("--remove", action="append", default=[], metavar="NAME", help="leave a claim out")
     token.add_argument("--audience", metavar="TEXT", help="`aud` of the token")
-    token.add_argument("--expires-in", type=_duration_s, metavar="TIME", help="such as 90s, 5m, 1h; or -5m")
-    token.add_argument("--port", type=int, metavar="N", help="of the gateway, where several environments run")
+    token.add_argument(
+        "--expires-in", type=_duration_s, metavar="TIME", help="such as 90s, 5m, 1h; in the past: =-5m"
+    )
+    token.add_argument(
+        "--port", type=_port, metavar="N", help="of the gateway, where several environments run"
+    )
     token.set_defaults(run=_run_token)
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or not text.isascii() or int(text) > _LAST_PORT:
+        raise argparse.ArgumentTypeError(f"expected a port, 0 to {_LAST_PORT}, not {text!r}")
+    return int(text)
 
 
 def _duration_s(text: str) -> int:
@@ -80,7 +101,7 @@ def _duration_s(text: str) -> int:
 
 def _run_dev(arguments: argparse.Namespace) -> int:
     port = DEFAULT_PORT if arguments.port is None else arguments.port
-    return _with_environment(arguments, port=port, work=lambda _environment: 0, keep=True)
+    return _with_environment(arguments, port=port, work=lambda _environment, _asked: 0, keep=True)
 
 
 def _run_demo(arguments: argparse.Namespace) -> int:
@@ -88,24 +109,27 @@ def _run_demo(arguments: argparse.Namespace) -> int:
     return _with_environment(arguments, port=arguments.port, work=tell, keep=arguments.keep)
 
 
-def _tell(running: Environment) -> int:
-    status = _told(running)
+def _tell(running: Environment, asked: threading.Event) -> int:
+    status = _told(running, asked)
     if status == 0:
         print("To paste the commands yourself: scripts/demo --keep")
         print(f"To play on: {command_name()} dev")
     return status
 
 
-def _tell_and_leave_running(running: Environment) -> int:
-    status = _told(running)
-    print(f"The commands above can be pasted after: . {variables_file(running)}")
+def _tell_and_leave_running(running: Environment, asked: threading.Event) -> int:
+    status = _told(running, asked)
+    print(f"The commands above can be pasted after: . {shlex.quote(str(variables_file(running)))}")
+    command = Path(command_name())
+    if (activate := command.with_name("activate")).is_file():
+        print(f"Those that begin with {command.name}, in this folder after: . {activate}")
     return status
 
 
-def _told(running: Environment) -> int:
+def _told(running: Environment, asked: threading.Event) -> int:
     screen = Screen()
     try:
-        Demo(running, screen).tell()
+        Demo(running, screen, asked).tell()
     except StepFailed as failure:
         screen.failure(["This step is not as it should be:", *str(failure).splitlines()])
         screen.failure(["The gateway's log ends with:", *running.log().read_text().splitlines()[-5:]])
@@ -113,14 +137,12 @@ def _told(running: Environment) -> int:
     return 0
 
 
-def _with_environment(
-    arguments: argparse.Namespace, *, port: int | None, work: Callable[[Environment], int], keep: bool
-) -> int:
+def _with_environment(arguments: argparse.Namespace, *, port: int | None, work: _Work, keep: bool) -> int:
     """Start the environment, work in it, and keep it if asked to. Exit codes: 0, 1 a failed step, 2 could not run."""
     status = None
     try:
         with ended_by_signals() as asked, environment(_config(arguments), port=port, log=_say) as running:
-            status = work(running)
+            status = work(running, asked)
             if keep:
                 for line in welcome(running):
                     _say(line)
@@ -128,6 +150,8 @@ def _with_environment(
             return status
     except Ended:
         return _INTERRUPTED if status is None else status
+    except BrokenPipeError:
+        raise  # who read our output has gone, and knows
     except (AwsNotSeeded, ChildFailed, EnvironmentNotBuilt, ValueError, OSError) as fault:
         _say(f"oidc-gateway dev: {fault}")
         return 2

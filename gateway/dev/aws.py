@@ -10,10 +10,10 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from gateway.arn import StateMachineArn
+from gateway.arn import RoleArn, StateMachineArn
 from gateway.dev.machines import definition_of
 from gateway.dev.ministack import ROOT_KEY_ID, ROOT_SECRET
-from gateway.dev.trust import permissions, provider_name, trust_policy
+from gateway.dev.trust import permissions, provider_name, role_behind, trust_policy
 from gateway.identity.issuer import TrustedIssuer
 from gateway.policy.rule import AwsRole, Workflow
 from gateway.policy.snapshot import Policy
@@ -91,18 +91,27 @@ def seed(aws: EmbeddedAws, policy: Policy, *, templates: Path, real: Mapping[str
 def _seed(aws: EmbeddedAws, policy: Policy, *, templates: Path, real: Mapping[str, str]) -> None:
     iam = aws.client("iam")
     _seed_providers(iam, policy.issuers.values())
-    for target in policy.targets.values():
-        if not isinstance(target, AwsRole):
-            continue
+    for role, longest_s in _roles(policy).items():
         _seed_role(
             iam,
-            target,
-            trust=trust_policy(target, policy, templates=templates, real=real),
-            may=permissions(target, policy, templates=templates),
+            role,
+            trust=trust_policy(role, policy, templates=templates, real=real),
+            may=permissions(role, policy, templates=templates),
+            longest_s=longest_s,
         )
     _ensure_role(iam, _MACHINES_ROLE, path="/", trust=_MACHINES_TRUST, max_session_s=3600)
     for workflow in policy.workflows.values():
         _seed_machine(aws.client("stepfunctions", workflow.state_machine.region), workflow, templates)
+
+
+def _roles(policy: Policy) -> dict[RoleArn, int]:
+    """Return the roles that targets end in, with the longest session in seconds that one of them asks for."""
+    longest: dict[RoleArn, int] = {}
+    for target in policy.targets.values():
+        if (role := role_behind(target)) is not None:
+            asked_s = target.duration_s if isinstance(target, AwsRole) else target.ttl_s
+            longest[role] = max(asked_s, longest.get(role, 0))
+    return longest
 
 
 def seed_reports(aws: EmbeddedAws) -> None:
@@ -134,11 +143,10 @@ def _client_ids(issuer: TrustedIssuer) -> list[str]:
     return [*issuer.audiences, *issuer.clients]
 
 
-def _seed_role(iam: Any, role: AwsRole, *, trust: str, may: str) -> None:
-    name = role.arn.name
-    _ensure_role(iam, name, path=f"/{role.arn.path}", trust=trust, max_session_s=max(3600, role.duration_s))
+def _seed_role(iam: Any, role: RoleArn, *, trust: str, may: str, longest_s: int) -> None:
+    _ensure_role(iam, role.name, path=f"/{role.path}", trust=trust, max_session_s=max(3600, longest_s))
     if json.loads(may)["Statement"]:
-        iam.put_role_policy(RoleName=name, PolicyName="workflows", PolicyDocument=may)
+        iam.put_role_policy(RoleName=role.name, PolicyName="workflows", PolicyDocument=may)
 
 
 def _ensure_role(iam: Any, name: str, *, path: str, trust: str, max_session_s: int) -> None:

@@ -22,9 +22,10 @@ class Answer:
     body: bytes = field(repr=False)
 
 
-def send(step: HttpStep, *, gateway: str, variables: Mapping[str, str]) -> Answer:
-    """Make the call. gateway: base URL. Raises OSError."""
-    connection = http.client.HTTPConnection(urlsplit(gateway).netloc, timeout=_TIMEOUT_S)
+def send(step: HttpStep, *, variables: Mapping[str, str]) -> Answer:
+    """Make the call. Raises OSError."""
+    server = urlsplit(variables[step.server])
+    connection = http.client.HTTPConnection(server.netloc, timeout=_TIMEOUT_S)
     try:
         connection.request(
             step.method,
@@ -36,7 +37,7 @@ def send(step: HttpStep, *, gateway: str, variables: Mapping[str, str]) -> Answe
         body = answer.read()
         return Answer(status=answer.status, document=_parse(body), body=body)
     except http.client.HTTPException as cause:
-        raise OSError(f"The gateway's answer is not HTTP: {type(cause).__name__}") from cause
+        raise OSError(f"The answer is not HTTP: {type(cause).__name__}") from cause
     finally:
         connection.close()
 
@@ -45,7 +46,7 @@ def as_curl(step: HttpStep) -> list[str]:
     """Return the command for a shell, in pieces that are not to be broken. Tokens are shell variables."""
     path = step.path if step.path.startswith("$") else step.path.lstrip("/")
     divider = "" if path.startswith("$") else "/"
-    words = ["curl -s", f'"$GATEWAY{divider}{path}"']
+    words = ["curl -s", f'"${step.server}{divider}{path}"']
     if step.method == "POST" and step.body is None and step.form is None:
         words.insert(1, "-X POST")
     words += [
@@ -66,6 +67,8 @@ def _headers(step: HttpStep) -> dict[str, str]:
     headers = {}
     if step.token is not None:
         headers["Authorization"] = f"Bearer ${step.token}"
+    if step.vault_token is not None:
+        headers["X-Vault-Token"] = f"${step.vault_token}"
     if step.key is not None:
         headers["Idempotency-Key"] = step.key
     if step.body is not None:

@@ -46,7 +46,7 @@ def running(server: Server, *, workdir: Path | None = None, port: int | None = N
     workdir: where its scratch folder is made; the system's temporary folder when None.
     port:    where it shall listen; a free one when None. Raises ChildFailed.
     """
-    if port is not None and not _is_free(port):
+    if port is not None and not is_free(port):
         # Otherwise whoever listens there could answer the health check in its place.
         raise ChildFailed(f"{server.name} cannot listen on port {port}: another program does.")
     process, port = _start(server, workdir, port)
@@ -125,7 +125,8 @@ def free_port() -> int:
         return port
 
 
-def _is_free(port: int) -> bool:
+def is_free(port: int) -> bool:
+    """Say whether we could listen on a loopback port right now; 0 stands for any."""
     with socket.socket() as probe:
         probe.setsockopt(
             socket.SOL_SOCKET, socket.SO_REUSEADDR, 1

@@ -5,6 +5,8 @@ import os
 import shlex
 import subprocess
 import sys
+import textwrap
+import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,10 +22,13 @@ from gateway.dev.aws import REPORTS_BUCKET
 from gateway.dev.calls import Answer, as_curl, send
 from gateway.dev.environment import Environment
 from gateway.dev.folder import write_private
-from gateway.dev.screen import Screen, folded
+from gateway.dev.keep import Ended
+from gateway.dev.screen import WIDTH, Screen, folded
 from gateway.dev.steps import PRESENT, CommandStep, HttpStep, ReadStep, Step
 from gateway.dev.story import STORY, TOKENS
 from gateway.dev.story_ci import FORGED
+from gateway.dev.story_vault import VAULT_CHAPTER
+from gateway.dev.vault import HOW_TO_GET_ONE
 
 _COMMAND_S = 60.0
 _NOTHING = object()
@@ -31,6 +36,8 @@ _INTRODUCTION = (
     "Four identity providers, an AWS that enforces its policies, and the gateway now run on this machine,",
     "on loopback. Every call is real; shown is what a person would type and what matters of the answer.",
 )
+# The administrator's own Vault, which the demo's commands must never reach.
+_OF_VAULT = ("VAULT_", "BAO_")
 
 
 class StepFailed(Exception):
@@ -43,30 +50,43 @@ class Demo:
     variables: what the commands on the screen call `$NAME`; written to a file that a shell can read.
     """
 
-    def __init__(self, environment: Environment, screen: Screen) -> None:
+    def __init__(self, environment: Environment, screen: Screen, asked: threading.Event) -> None:
+        """Prepare. asked: set when somebody wants us to end."""
         self._environment = environment
         self._screen = screen
+        self._asked = asked
         self.variables: dict[str, str] = {
             "GATEWAY": environment.url,
             "AWS": environment.aws.url,
             "CONFIG": str(environment.derived.destination),
             "AUDIT": str(environment.audit),
         }
+        if environment.vault is not None:
+            self.variables |= {
+                "VAULT_ADDR": environment.vault.address,
+                "VAULT_ROOT": environment.vault.root_token.reveal(),
+                "VAULT_ROOT_FILE": str(environment.vault_token_file),
+            }
 
     def tell(self) -> None:
-        """Play all steps. Raises StepFailed."""
+        """Play all steps. Raises StepFailed and Ended."""
         began = time.monotonic()
         self.variables |= {name: self._environment.mint(order) for name, order in TOKENS.items()}
         self.variables[FORGED] = forge(self.variables[FORGED])
         self.write_variables()
         for line in _INTRODUCTION:
             self._screen.line(line)
+        count = 0
         for chapter in STORY:
             self._screen.chapter(chapter.title)
+            if chapter is VAULT_CHAPTER and self._environment.vault is None:
+                for part in textwrap.wrap(f"Left out. {HOW_TO_GET_ONE}", WIDTH):
+                    self._screen.line(part)
+                continue
             for step in chapter.steps:
                 self._play(step)
                 self.write_variables()
-        count = sum(len(chapter.steps) for chapter in STORY)
+            count += len(chapter.steps)
         self._screen.line()
         self._screen.line(f"All {count} steps went as they should, in {time.monotonic() - began:.1f} s.")
 
@@ -76,6 +96,8 @@ class Demo:
         write_private(variables_file(self._environment), "\n".join(lines) + "\n")
 
     def _play(self, step: Step) -> None:
+        if self._asked.is_set():
+            raise Ended  # what was raised at once may have been lost in a library's own `except`
         self._screen.step(step.says)
         match step:
             case HttpStep():
@@ -87,19 +109,28 @@ class Demo:
 
     def _call(self, step: HttpStep) -> None:
         self._screen.command(as_curl(step))
-        try:
-            answer = send(step, gateway=self._environment.url, variables=self.variables)
-        except OSError as cause:
-            raise StepFailed(f"The gateway did not answer: {cause}") from cause
+        answer, wrong = self._answered(step)
         shown = {label: pick(answer.document, pointer) for label, pointer in step.show.items()}
         self._screen.status(
             answer.status, {label: value for label, value in shown.items() if value is not _NOTHING}
         )
-        wrong = differences(step, answer, self.variables)
         if wrong:
             raise StepFailed("\n".join(wrong))
         for name, pointer in step.keep.items():
             self.variables[name] = str(pick(answer.document, pointer))
+
+    def _answered(self, step: HttpStep) -> tuple[Answer, list[str]]:
+        """Return the answer and what is wrong with it, patiently."""
+        until = time.monotonic() + step.patience_s
+        while True:
+            try:
+                answer = send(step, variables=self.variables)
+            except OSError as cause:
+                raise StepFailed(f"${step.server} did not answer: {cause}") from cause
+            wrong = differences(step, answer, self.variables)
+            if not wrong or time.monotonic() >= until:
+                return answer, wrong
+            time.sleep(0.05)
 
     def _read(self, step: ReadStep) -> None:
         path = f"{REPORTS_BUCKET}/{step.key}"
@@ -144,7 +175,7 @@ class Demo:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            env={**os.environ, "PYTHONPATH": str(Path(gateway.__file__).parent.parent), "COLUMNS": "94"},
+            env=_environment_of_commands(),
             timeout=_COMMAND_S,
             check=False,
         )
@@ -152,6 +183,11 @@ class Demo:
         missing = [text for text in step.expect if text not in done.stdout]
         if done.returncode != 0 or missing:
             raise StepFailed(f"the command ended with {done.returncode}; it should have printed: {missing}")
+
+
+def _environment_of_commands() -> dict[str, str]:
+    ours = {name: value for name, value in os.environ.items() if not name.startswith(_OF_VAULT)}
+    return {**ours, "PYTHONPATH": str(Path(gateway.__file__).parent.parent), "COLUMNS": "94"}
 
 
 def variables_file(environment: Environment) -> Path:
@@ -173,6 +209,8 @@ def pick(document: object, pointer: str) -> object:
     for name in pointer.split("/"):
         if isinstance(document, Mapping) and name in document:
             document = document[name]
+        elif isinstance(document, list) and name == "#":
+            document = len(document)
         elif isinstance(document, list) and name.isdigit() and int(name) < len(document):
             document = document[int(name)]
         else:
@@ -199,7 +237,8 @@ def differences(step: HttpStep, answer: Answer, variables: Mapping[str, str]) ->
 
 def _public(answer: Answer) -> str:
     if isinstance(answer.document, Mapping):
-        hidden = {"SecretAccessKey", "SessionToken", "access_token"}
+        # `data` and `auth`: Vault's answers hold tokens there.
+        hidden = {"SecretAccessKey", "SessionToken", "access_token", "data", "auth"}
         return json.dumps(
             {name: "(hidden)" if name in hidden else value for name, value in answer.document.items()}
         )

@@ -10,13 +10,15 @@ from urllib.parse import urlsplit
 
 import gateway
 from gateway.dev.aws import EmbeddedAws, embedded_aws, seed, seed_reports
-from gateway.dev.children import LOOPBACK, Server, running
+from gateway.dev.children import LOOPBACK, ChildFailed, Server, is_free, running
 from gateway.dev.cognito import create_user_pool
 from gateway.dev.derive import DerivedFolder, StandIn, read_account, read_issuers
-from gateway.dev.folder import Note, kept_folder, leave_note
+from gateway.dev.folder import Note, kept_folder, leave_note, write_private
 from gateway.dev.issuer import DevIssuer, Issuers, running_issuers
 from gateway.dev.ministack import ministack_executable, running_ministack
 from gateway.dev.tokens import TokenOrder, default_claims
+from gateway.dev.vault import VaultNotFound, VaultServer, running_vault
+from gateway.dev.vault_seed import NOBODY, seed_vault
 from gateway.files.folder import load_sources
 from gateway.identity.presets import PRESETS
 from gateway.policy.compile import compile_policy
@@ -24,6 +26,8 @@ from gateway.policy.snapshot import Policy
 
 DEFAULT_PORT = 8080
 _EXAMPLE_ACCOUNT = "111122223333"
+_VAULT_TOKEN = "vault-token"
+_VAULT_REGION = "eu-west-1"  # the embedded AWS answers alike in all
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +38,9 @@ class Environment:
     account: the account id of the embedded AWS.
     folder:  private folder of this run; gone at its end.
     derived: the configuration that the gateway reads.
+    vault:   the embedded Vault; None where the machine has none.
     real:    by issuer name, the `iss` that `gateway.yaml` names and a stand-in replaces here.
+    say:     told what the files ask for and could not be made.
     """
 
     url: str
@@ -43,12 +49,19 @@ class Environment:
     derived: DerivedFolder
     issuers: Issuers
     aws: EmbeddedAws
+    vault: VaultServer | None
     real: Mapping[str, str] = field(repr=False)
+    say: Callable[[str], None] = field(repr=False)
 
     @property
     def audit(self) -> Path:
         """Return the folder of the gateway's audit files."""
         return self.folder / "audit"
+
+    @property
+    def vault_token_file(self) -> Path:
+        """Return the file with the root token of the embedded Vault; only its owner can read it."""
+        return self.folder / _VAULT_TOKEN
 
     def mint(self, order: TokenOrder) -> str:
         """Return a compact token. Raises OrderInvalid."""
@@ -59,7 +72,7 @@ class Environment:
         return next(self.folder.glob("oidc-gateway-gateway-*/output"))
 
     def follow_files(self) -> bool:
-        """Bring gateway and AWS up to date with the configuration folder; say whether its files could be used.
+        """Bring gateway, AWS and Vault up to date with the configuration folder; say whether its files could be used.
 
         Raises AwsNotSeeded and OSError.
         """
@@ -70,6 +83,9 @@ class Environment:
         if policy is None:
             return False  # the gateway says what is wrong and keeps what it has
         seed(self.aws, policy, templates=_templates(self.derived.source), real=self.real)
+        if self.vault is not None:
+            for fault in seed_vault(self.vault, policy, aws_url=self.aws.url, region=_VAULT_REGION):
+                self.say(fault)
         return True
 
 
@@ -91,12 +107,19 @@ def environment(
     """Start everything and yield when the gateway answers; leave nothing behind.
 
     config: the administrators' folder; it is only read. port: of the gateway; a free one when None.
-    log:    told what takes long. Raises ValueError, EnvironmentNotBuilt, ChildFailed and AwsNotSeeded.
+    log:    told what takes long, and what could not be made. Raises ValueError, EnvironmentNotBuilt, ChildFailed and
+    AwsNotSeeded.
     """
+    if port is not None and not is_free(port):
+        # Found out now and not when all else has been started.
+        raise ChildFailed(
+            f"The gateway cannot listen on port {port}: another program does, or it is not ours to use. "
+            "Choose another with --port; 0 takes a free one."
+        )
     ministack_executable(log=log)
     with ExitStack() as stack:
         folder = stack.enter_context(kept_folder())
-        around = _surround(config, folder, stack)
+        around = _surround(config, folder, stack, log)
         bound = stack.enter_context(running(_gateway(folder), workdir=folder, port=port))
         url = f"http://{LOOPBACK}:{bound}"
         issuers, aws = around.issuers, around.aws
@@ -104,11 +127,12 @@ def environment(
         yield replace(around, url=url)
 
 
-def _surround(config: Path, folder: Path, stack: ExitStack) -> Environment:
+def _surround(config: Path, folder: Path, stack: ExitStack, log: Callable[[str], None]) -> Environment:
     """Start and fill everything but the gateway."""
     entries = read_issuers(config)
     account = read_account(config) or _EXAMPLE_ACCOUNT
     aws = embedded_aws(stack.enter_context(running_ministack(account=account, workdir=folder)))
+    vault = _embedded_vault(folder, stack, log)
     issuers = stack.enter_context(running_issuers(_dev_issuers(entries)))
     stand_ins = {name: StandIn(issuer=issuers.issuer_url(name)) for name in issuers.by_name}
     stand_ins |= _user_pools(entries, aws, issuers)
@@ -117,16 +141,34 @@ def _surround(config: Path, folder: Path, stack: ExitStack) -> Environment:
         account=account,
         folder=folder,
         derived=DerivedFolder(
-            source=config, destination=folder / "config", stand_ins=stand_ins, aws_url=aws.url
+            source=config,
+            destination=folder / "config",
+            stand_ins=stand_ins,
+            aws_url=aws.url,
+            vault_url=NOBODY if vault is None else vault.address,
         ),
         issuers=issuers,
         aws=aws,
+        vault=vault,
+        say=log,
         real={name: _real_issuer(entry) for name, entry in entries.items()},
     )
     if not surrounded.follow_files():
         raise ValueError(f"{config} has errors: `oidc-gateway check {config}` lists them.")
     seed_reports(aws)
     return surrounded
+
+
+def _embedded_vault(folder: Path, stack: ExitStack, log: Callable[[str], None]) -> VaultServer | None:
+    try:
+        vault = stack.enter_context(running_vault(workdir=folder))
+    except VaultNotFound:
+        return None  # whoever asks is told how to get one
+    except ChildFailed as fault:
+        log(f"Going on without Vault: {fault}")
+        return None
+    write_private(folder / _VAULT_TOKEN, vault.root_token.reveal())
+    return vault
 
 
 def _dev_issuers(entries: Mapping[str, Mapping[str, object]]) -> tuple[DevIssuer, ...]:

@@ -62,16 +62,21 @@ def leave_note(folder: Path, note: Note) -> None:
 def find_running(gateway: str | None = None) -> Note:
     """Return the note of the environment that runs, or of the one whose gateway has this URL. Raises NotRunning."""
     notes = [note for note in map(_read_note, sorted(_runs().glob(f"{_PREFIX}*/{_NOTE}"))) if note]
-    if gateway is not None:
-        notes = [note for note in notes if note.gateway == gateway]
-    match notes:
+    meant = [note for note in notes if gateway in (None, note.gateway)]
+    ports = ", ".join(_port(note.gateway) for note in notes)
+    match meant:
         case [one]:
             return one
+        case [] if notes and gateway is not None:
+            raise NotRunning(f"No environment is running at port {_port(gateway)}, but at: {ports}.")
         case []:
             raise NotRunning("No environment is running. Start one in another terminal: oidc-gateway dev")
-        case several:
-            ports = ", ".join(note.gateway.rpartition(":")[2] for note in several)
+        case _:
             raise NotRunning(f"Several environments are running; name one with --port ({ports}).")
+
+
+def _port(url: str) -> str:
+    return url.rpartition(":")[2]
 
 
 def write_private(path: Path, text: str) -> None:

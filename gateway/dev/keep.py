@@ -13,6 +13,7 @@ from types import FrameType
 from gateway.dev.aws import AwsNotSeeded
 from gateway.dev.children import ChildFailed
 from gateway.dev.environment import Environment
+from gateway.dev.vault import HOW_TO_GET_ONE
 
 _TICK_S = 0.5
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -68,6 +69,7 @@ def welcome(environment: Environment) -> list[str]:
         f"Gateway    {url}",
         f"Issuers    {issuers.url} ({', '.join(names)})",
         f"AWS        {environment.aws.url} (ministack, account {environment.account})",
+        f"Vault      {_vault(environment)}",
         f"Files      {environment.derived.source}: edit them, they are live; issuers and endpoints are replaced",
         f"Audit      {environment.audit}",
         "",
@@ -81,14 +83,25 @@ def welcome(environment: Environment) -> list[str]:
         f"  {command} dev token --issuer github --claim ref=refs/heads/x    # another branch: 403, and why",
         f"  {command} dev token --issuer github --expires-in=-5m            # expired: 401",
         "",
+        f'  printf %s "$TOKEN" | {command} decide --token - --start deploy-payments \\',
+        f"      --dev --config {environment.derived.destination}",
+        f"  {command} explain REQUEST_ID --audit {environment.audit}",
+        "",
         "Ctrl-C ends everything and leaves nothing behind.",
         "",
     ]
 
 
+def _vault(environment: Environment) -> str:
+    if environment.vault is None:
+        return f"not here. {HOW_TO_GET_ONE}"
+    return f"{environment.vault.address} (root token: {environment.vault_token_file})"
+
+
 def keep_running(environment: Environment, asked: threading.Event, *, say: Callable[[str], None]) -> None:
-    """Follow the files and show the gateway's log until we are asked to end. Raises Ended and ChildFailed."""
+    """Follow the files and show what the gateway logs from now on, until we are asked to end. Raises Ended and ChildFailed."""
     with environment.log().open() as log:
+        log.seek(0, os.SEEK_END)
         while not asked.wait(_TICK_S):
             for line in log:
                 say(line.rstrip("\n"))

@@ -5,6 +5,7 @@ from http import HTTPMethod
 
 from gateway.dev.steps import PRESENT, Chapter, CommandStep, HttpStep, ReadStep
 from gateway.dev.story_ci import CI_CHAPTER, DEPLOY, EXECUTION, FORGED, REFUSAL
+from gateway.dev.story_vault import VAULT_CHAPTER, VAULT_TOKENS
 from gateway.dev.tokens import TokenOrder
 
 # Shell variables and the tokens they hold.
@@ -12,6 +13,7 @@ TOKENS: Mapping[str, TokenOrder] = {
     "CI_TOKEN": TokenOrder(issuer="github"),
     "BRANCH_TOKEN": TokenOrder(issuer="github", claims={"ref": "refs/heads/quick-fix"}),
     FORGED: TokenOrder(issuer="github"),  # signed anew with a key that is not the issuer's
+    **VAULT_TOKENS,
     "AGENT_TOKEN": TokenOrder(issuer="okta-agents"),
     "OPERATOR_TOKEN": TokenOrder(issuer="operators"),
     "PARTNER_TOKEN": TokenOrder(issuer="partners"),
@@ -160,4 +162,4 @@ _RECORD = Chapter(
     ),
 )
 
-STORY = (CI_CHAPTER, _AGENT, _OPERATOR, _PARTNER, _RECORD)
+STORY = (CI_CHAPTER, VAULT_CHAPTER, _AGENT, _OPERATOR, _PARTNER, _RECORD)

@@ -4,8 +4,9 @@ import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from gateway.arn import RoleArn
 from gateway.identity.issuer import TrustedIssuer
-from gateway.policy.rule import AwsRole, Rule, Workflow
+from gateway.policy.rule import AwsRole, Rule, Target, VaultRole, Workflow
 from gateway.policy.snapshot import Policy
 
 # ministack knows these three condition keys; AWS knows more for some issuers (GitHub: repository_id, ref, …).
@@ -21,33 +22,50 @@ def provider_name(issuer: str) -> str:
     return issuer.split("://", 1)[-1].rstrip("/")
 
 
-def trust_policy(role: AwsRole, policy: Policy, *, templates: Path, real: Mapping[str, str]) -> str:
-    """Return the role's trust policy as JSON, about the issuers that stand in for the real ones.
+def role_behind(target: Target) -> RoleArn | None:
+    """Return the IAM role that a target ends in; None for one that yields tokens of Vault alone."""
+    match target:
+        case AwsRole():
+            return target.arn
+        case VaultRole():
+            return None if target.aws is None else target.aws.arn
+
+
+def trust_policy(role: RoleArn, policy: Policy, *, templates: Path, real: Mapping[str, str]) -> str:
+    """Return the role's trust policy as JSON: about the issuers that stand in for the real ones, and about Vault's own
+    AWS identity where a target reaches the role through Vault.
 
     templates: folder of `trust/ROLE.json`. real: by issuer name, what the templates call it.
     """
-    template = templates / "trust" / f"{role.arn.name}.json"
+    behind_vault = any(
+        isinstance(target, VaultRole) and role_behind(target) == role for target in policy.targets.values()
+    )
+    by_vault = [_trust_of_account(role.account)] if behind_vault else []
+    template = templates / "trust" / f"{role.name}.json"
     if not template.is_file():
-        return json.dumps(_document(_implied_trust(role, policy)))
+        return json.dumps(_document([*_implied_trust(role, policy), *by_vault]))
     by_real_name = {
         provider_name(real[issuer.name]): issuer for issuer in policy.issuers.values() if issuer.name in real
     }
     statements = json.loads(template.read_text())["Statement"]
-    return json.dumps(
-        _document([_on_loopback(one, by_real_name, account=role.arn.account) for one in statements])
-    )
+    federated = [
+        _on_loopback(one, by_real_name, account=role.account)
+        for one in statements
+        if "Federated" in one["Principal"]
+    ]
+    return json.dumps(_document([*federated, *by_vault]))
 
 
-def permissions(role: AwsRole, policy: Policy, *, templates: Path) -> str:
+def permissions(role: RoleArn, policy: Policy, *, templates: Path) -> str:
     """Return what the role may do, as JSON. templates: folder of `permissions/ROLE.json`."""
-    template = templates / "permissions" / f"{role.arn.name}.json"
+    template = templates / "permissions" / f"{role.name}.json"
     if template.is_file():
         return template.read_text()
     statements = [
         statement
         for rule in policy.rules.values()
         for grant in rule.grants
-        if grant.target == role and grant.workflow is not None
+        if role_behind(grant.target) == role and grant.workflow is not None
         for statement in _implied_permissions(grant.workflow, starts=grant.verb == "start")
     ]
     return json.dumps(_document(statements))
@@ -69,21 +87,34 @@ def _on_loopback(
     return _trust_statement(issuer, conditions, account=account)
 
 
-def _implied_trust(role: AwsRole, policy: Policy) -> list[dict[str, object]]:
+def _implied_trust(role: RoleArn, policy: Policy) -> list[dict[str, object]]:
     by_name = {issuer.name: issuer for issuer in policy.issuers.values()}
     names = {name for rule in _rules_naming(role, policy.rules.values()) for name in rule.issuers}
     return [
         _trust_statement(
             by_name[name],
             {"aud": [*by_name[name].audiences, *by_name[name].clients]},
-            account=role.arn.account,
+            account=role.account,
         )
         for name in sorted(names & by_name.keys())
     ]
 
 
-def _rules_naming(role: AwsRole, rules: Iterable[Rule]) -> list[Rule]:
-    return [rule for rule in rules if any(grant.target == role for grant in rule.grants)]
+def _rules_naming(role: RoleArn, rules: Iterable[Rule]) -> list[Rule]:
+    return [
+        rule
+        for rule in rules
+        if any(isinstance(grant.target, AwsRole) and grant.target.arn == role for grant in rule.grants)
+    ]
+
+
+def _trust_of_account(account: str) -> dict[str, object]:
+    # The embedded Vault signs as the account's root user; a real one has an IAM user or role of its own.
+    return {
+        "Effect": "Allow",
+        "Principal": {"AWS": f"arn:aws:iam::{account}:root"},
+        "Action": "sts:AssumeRole",
+    }
 
 
 def _trust_statement(

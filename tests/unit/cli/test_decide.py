@@ -280,3 +280,83 @@ def test_modes_of_files_are_no_obstacle_to_an_offline_answer(tmp_path: Path) -> 
     code = main(["decide", "--config", str(config), "--token", str(tmp_path / "token"), "--at", AT])
 
     assert code == 0
+
+
+# Vault: one target, two forms.
+
+
+def ci_job(**claims: object) -> str:
+    job = {"repository": "acme/payments-tests", "repository_id": "4712", "environment": "ci"}
+    return token(claims={**job, "sub": "repo:acme/payments-tests:environment:ci", **claims})
+
+
+@pytest.mark.parametrize(
+    ("form", "environment", "code"),
+    [
+        pytest.param(["--form", "vault-token"], "ci", 0, id="a-token-of-vault"),
+        pytest.param(["--form", "aws-credentials"], "ci", 0, id="credentials-behind-vault"),
+        pytest.param([], "ci", 0, id="credentials-when-nothing-is-said"),
+        pytest.param(["--form", "vault-token"], "staging", 1, id="another-environment"),
+    ],
+)
+def test_both_forms_of_a_target_behind_vault_can_be_asked_for(
+    config: Path, tmp_path: Path, form: list[str], environment: str, code: int
+) -> None:
+    job = ci_job(environment=environment)
+
+    assert decide(config, tmp_path / "token", job, "--obtain", "payments-ci", *form) == code
+
+
+def test_the_list_of_grants_tells_the_forms_apart(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    decide(config, tmp_path / "token", ci_job())
+
+    assert capsys.readouterr().out.splitlines()[-2:] == [
+        "  obtain payments-ci as a token of Vault",
+        "  obtain payments-ci",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        pytest.param(
+            ["--obtain", "payments-prod", "--form", "vault-token"],
+            "payments-prod is an IAM role, and only roles of Vault hand out tokens of Vault: leave --form out.",
+            id="an-iam-role",
+        ),
+        pytest.param(
+            ["--start", "deploy-payments", "--form", "vault-token"],
+            "--form goes with --obtain TARGET; a start hands nothing out",
+            id="a-start",
+        ),
+        pytest.param(["--form", "vault-token"], "--form goes with --obtain TARGET", id="no-wish"),
+        pytest.param(["--obtain", "payments-ci", "--form", "token"], "invalid choice: 'token'", id="unknown"),
+    ],
+)
+def test_a_form_that_cannot_be_is_a_mistake_in_the_question(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
+) -> None:
+    code = decide(config, tmp_path / "token", token(), *arguments)
+
+    printed = capsys.readouterr()
+    assert (code, printed.out) == (2, "")
+    assert said in printed.err
+
+
+def test_a_role_of_vault_without_an_engine_has_no_aws_credentials_to_ask_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = write_config(tmp_path / "config", aws="http://127.0.0.1:9")
+    edit(
+        files / "targets.yaml",
+        "vault_roles:\n",
+        "vault_roles:\n  secrets-only: { vault: main, mount: jwt-github, role: secrets-only, user_claim: repository_id,"
+        " policies: [secrets-only], ttl: 15m, teams: [payments] }\n",
+    )
+
+    code = decide(files, tmp_path / "token", ci_job(), "--obtain", "secrets-only")
+
+    assert code == 2
+    assert "secrets-only has no AWS engine behind it" in capsys.readouterr().err

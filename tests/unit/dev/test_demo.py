@@ -7,7 +7,7 @@ import jwt
 import pytest
 
 from gateway.dev.calls import Answer, as_curl
-from gateway.dev.demo import differences, forge
+from gateway.dev.demo import differences, forge, pick
 from gateway.dev.issuer import DevIssuer
 from gateway.dev.screen import WIDTH, Screen, broken_command, shortened
 from gateway.dev.steps import PRESENT, HttpStep
@@ -58,9 +58,14 @@ def test_every_difference_is_named_and_the_answer_shown(bad: Answer, first: str)
 
 
 def test_a_failed_step_does_not_show_credentials() -> None:
-    lines = differences(_STEP, answer(500, {"SecretAccessKey": "k", "access_token": "t"}), {"ARN": "x"})
+    lines = differences(
+        _STEP, answer(500, {"SecretAccessKey": "k", "access_token": "t", "data": {"id": "v"}}), {"ARN": "x"}
+    )
 
-    assert lines[-1] == 'answered: {"SecretAccessKey": "(hidden)", "access_token": "(hidden)"}'
+    assert (
+        lines[-1]
+        == 'answered: {"SecretAccessKey": "(hidden)", "access_token": "(hidden)", "data": "(hidden)"}'
+    )
 
 
 def test_a_step_is_shown_as_a_command_with_the_token_in_a_shell_variable() -> None:
@@ -70,6 +75,24 @@ def test_a_step_is_shown_as_a_command_with_the_token_in_a_shell_variable() -> No
         'curl -s "$GATEWAY/v1/executions" -H "Authorization: Bearer $CI_TOKEN" -H "Idempotency-Key: 991-1" '
         """-H "Content-Type: application/json" -d '{"workflow": "it'"'"'s"}'"""
     )
+
+
+def test_a_token_of_vault_goes_to_vault_as_its_own_clients_send_it() -> None:
+    step = HttpStep(
+        says="",
+        token=None,
+        vault_token="JOB",
+        server="VAULT_ADDR",
+        method=HTTPMethod.GET,
+        path="/v1/x",
+        status=200,
+    )
+
+    assert " ".join(as_curl(step)) == 'curl -s "$VAULT_ADDR/v1/x" -H "X-Vault-Token: $JOB"'
+
+
+def test_the_length_of_a_list_can_be_expected() -> None:
+    assert pick({"data": {"keys": ["a", "b"]}}, "data/keys/#") == 2
 
 
 def test_a_post_without_a_body_says_so() -> None:
@@ -94,8 +117,14 @@ def test_the_story_names_only_tokens_that_exist() -> None:
     named = {
         step.token for chapter in STORY for step in chapter.steps if isinstance(step, HttpStep) and step.token
     }
+    exchanged = {
+        step.form["subject_token"].removeprefix("$")
+        for chapter in STORY
+        for step in chapter.steps
+        if isinstance(step, HttpStep) and step.form
+    }
 
-    assert named <= TOKENS.keys()
+    assert named | exchanged <= TOKENS.keys()
 
 
 def test_a_long_command_is_broken_between_its_words() -> None:

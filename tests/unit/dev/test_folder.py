@@ -50,6 +50,14 @@ def test_of_several_environments_one_must_be_named() -> None:
         assert find_running("http://127.0.0.1:8081") == other
 
 
+def test_a_port_where_none_runs_is_answered_with_those_where_one_does() -> None:
+    with kept_folder() as folder:
+        leave_note(folder, _NOTE)
+
+        with pytest.raises(NotRunning, match=r"^No environment is running at port 1, but at: 8080\.$"):
+            find_running("http://127.0.0.1:1")
+
+
 def test_the_mint_key_is_not_shown_where_notes_are_printed() -> None:
     assert "'k'" not in repr(_NOTE)
 
