@@ -10,12 +10,16 @@ from typing import Any
 import pytest
 import yaml
 
-from gateway.settings import PREFIX, SETTINGS
+from gateway.doors.draining import Draining
+from gateway.doors.health import health_routes
+from gateway.metrics import Metrics
+from gateway.settings import OTHER_VARIABLES, PREFIX, SETTINGS
 
 ROOT = Path(__file__).parents[2]
 CONFIG = ROOT / "config"
 TERRAFORM = ROOT / "deploy" / "terraform"
 KUBERNETES = ROOT / "deploy" / "kubernetes"
+OPENAPI = ROOT / "gateway" / "doors" / "openapi.json"
 
 GITHUB = "https://token.actions.githubusercontent.com"
 # What IAM shows a trust policy of a token (beyond `aud`), for issuers with condition keys of their own and for others.
@@ -307,4 +311,88 @@ def test_every_variable_that_the_deployment_sets_is_a_setting() -> None:
     named = {name for path in files for name in re.findall(rf"{PREFIX}[A-Z_]+", path.read_text())}
 
     assert named
-    assert named <= {setting.variable for setting in SETTINGS}
+    assert named <= {setting.variable for setting in SETTINGS} | set(OTHER_VARIABLES)
+
+
+def test_commands_inside_the_container_find_the_files_that_serve_reads() -> None:
+    image = (ROOT / "deploy" / "Containerfile").read_text()
+
+    entry_point = json.loads(re.findall(r"^ENTRYPOINT (.*)$", image, re.MULTILINE)[0])
+    folder = re.findall(r"OIDC_GATEWAY_CONFIG=(\S+)", image)
+
+    assert folder == [entry_point[entry_point.index("--config") + 1]]
+
+
+def test_the_ingress_publishes_every_door_and_nothing_of_the_operators() -> None:
+    paths = [
+        (path["path"], path["pathType"])
+        for rule in load(KUBERNETES / "ingress.yaml")["spec"]["rules"]
+        for path in rule["http"]["paths"]
+    ]
+
+    def is_published(route: str) -> bool:
+        return any(
+            route == path or (kind == "Prefix" and route.startswith(f"{path}/")) for path, kind in paths
+        )
+
+    metrics = Metrics()
+    operators = health_routes(metrics=metrics, draining=Draining(), policy=lambda: None, keys=lambda: ())
+    published = {route for route in json.loads(OPENAPI.read_text())["paths"] if is_published(route)}
+
+    assert [route.path for route in operators if is_published(route.path)] == []
+    assert published == set(json.loads(OPENAPI.read_text())["paths"]) - {route.path for route in operators}
+
+
+def test_every_name_that_is_yours_is_replaced_where_it_stands() -> None:
+    names = load(KUBERNETES / "names.yaml")["data"]
+    files = {path.name: path.read_text() for path in KUBERNETES.glob("*.yaml")}
+    documents = [
+        document for text in files.values() for document in yaml.safe_load_all(text) if "kind" in document
+    ]
+    by_kind = {document["kind"]: document for document in documents}
+
+    replaced = {}
+    for replacement in load(KUBERNETES / "kustomization.yaml")["replacements"]:
+        name = replacement["source"]["fieldPath"].removeprefix("data.")
+        found = [
+            value_at(by_kind[target["select"]["kind"]], path)
+            for target in replacement["targets"]
+            for path in target["fieldPaths"]
+        ]
+        replaced[name] = {value.removeprefix("https://") for value in found}
+
+    assert replaced == {name: {value} for name, value in names.items()}
+
+
+def value_at(document: Any, path: str) -> str:
+    """Return what stands at a field path of kustomize: members, indices, and [name=value] for an entry of a list."""
+    here = document
+    for selector, plain in re.findall(r"\[([^\]]+)\]|([^.\[\]]+)", path):
+        if "=" in selector:
+            key, _, value = selector.partition("=")
+            [here] = [entry for entry in here if entry[key] == value]
+        else:
+            here = here[int(plain)] if plain.isdigit() else here[selector or plain]
+    assert isinstance(here, str)
+    return here
+
+
+def test_the_namespaces_of_the_policy_are_those_of_the_tls_end_prometheus_and_vault() -> None:
+    names = load(KUBERNETES / "names.yaml")["data"]
+    policy = load(KUBERNETES / "network.yaml")["spec"]
+
+    admitted = [
+        source["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"]
+        for rule in policy["ingress"]
+        for source in rule["from"]
+    ]
+
+    assert admitted == [names["ingress-namespace"], names["monitoring-namespace"]]
+
+
+def test_the_host_of_the_ingress_is_the_audience_of_the_configuration() -> None:
+    host = load(KUBERNETES / "names.yaml")["data"]["host"]
+
+    audiences = {audience for entry in GATEWAY["issuers"].values() for audience in entry.get("audiences", [])}
+
+    assert audiences == {f"https://{host}"}
