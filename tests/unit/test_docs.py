@@ -352,5 +352,7 @@ def test_the_changelog_tells_of_this_version() -> None:
 
     changelog = (ROOT / "CHANGELOG.md").read_text("utf-8")
 
-    assert f"[{version}]" in headings(changelog)
+    assert [
+        title for title in headings(changelog) if re.fullmatch(rf"\[{version}\] - \d{{4}}-\d\d-\d\d", title)
+    ] != []
     assert f"\n[{version}]: https://" in changelog
