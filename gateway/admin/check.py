@@ -80,7 +80,8 @@ def _shown(character: str) -> str:
 
 
 def _block(finding: Finding) -> str:
-    lines = [f"{finding.place}: {finding.severity}[{finding.code}]: {visible(finding.message)}"]
+    # A file's name is somebody's text as well.
+    lines = [f"{visible(str(finding.place))}: {finding.severity}[{finding.code}]: {visible(finding.message)}"]
     if finding.excerpt.strip():
         line, caret = _excerpt(finding.excerpt, finding.place.column)
         lines += [f"    {line}", f"    {caret}"]

@@ -13,6 +13,7 @@ from gateway.admin.check import (
     render_summary,
     render_text,
     report_on,
+    visible,
 )
 from gateway.admin.listening import listening_findings
 from gateway.cli.options import COULD_NOT_RUN, default_config
@@ -86,7 +87,7 @@ def _print(report: CheckReport, compiled: Compiled, folder: Path, form: str) -> 
             amounts = ((policy.rules, "rule"), (policy.targets, "target"), (policy.workflows, "workflow"))
             summary += f" {', '.join(counted(len(one), noun) for one, noun in amounts if one)}."
         if held:
-            summary += f" Held back: {', '.join(name or 'all rules' for name in held)}."
+            summary += f" Held back: {', '.join(visible(name) or 'all rules' for name in held)}."
         print(summary)
 
 

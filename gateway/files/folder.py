@@ -2,7 +2,9 @@
 
 import gc
 import hashlib
+import logging
 import os
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -10,13 +12,21 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from gateway.files.document import MAX_FINDINGS, Document, read_document
+from gateway.files.folders import Folders
+from gateway.files.listing import Listing, name_fault, shown_name
+from gateway.files.looking import look
+from gateway.files.paths import Paths
 from gateway.files.schema import AuditShape, GatewayShape, MappingShape, ServerShape, TargetsShape
 from gateway.files.shapes import Shaped, shape_document
 from gateway.files.source import SECRET_FIX, Finding, FindingCode, Place, Source, read_source
 from gateway.files.text import find_secrets, positions
 
-MAX_FILES: Final = 10_000
-_MAX_FOLDERS: Final = 8
+_log = logging.getLogger("gateway.files.folder")
+
+_NAMES: Final = ("gateway.yaml", "targets.yaml", "targets", "mappings")
+# Writing a folder takes moments; who writes it all the time will not stop for us.
+_ATTEMPTS: Final = 5
+_PAUSE_S: Final = 0.02
 
 AnyShape = TypeVar("AnyShape", GatewayShape, TargetsShape, MappingShape)
 
@@ -60,11 +70,12 @@ class Sources:
         found = [*self.findings, *(finding for one in shaped for finding in one.findings)]
         found += [finding for source in self.attachments.values() for finding in source.findings]
         lines += [f"{finding.code} {finding.severity} {finding.place}" for finding in found]
-        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+        # A name may hold bytes that are no UTF-8, whatever refuses it elsewhere: a digest never fails.
+        return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def load_sources(folder: Path, *, lenient: bool = False, previous: Sources | None = None) -> Sources:
-    """Read the configuration folder.
+    """Read the configuration folder as it is at one moment.
 
     lenient:  modes and owners of files are warnings (`check`, `--dev`) and not errors (`serve`).
     previous: files whose bytes have not changed since are not parsed again.
@@ -73,7 +84,31 @@ def load_sources(folder: Path, *, lenient: bool = False, previous: Sources | Non
     if not folder.is_dir():
         raise NotADirectoryError(folder)
     with collector_paused():
-        return _Loading(folder.resolve(), lenient=lenient, previous=previous).load()
+        known = _known(previous)
+        names = {*_NAMES, *(previous.attachments if previous is not None else ())}
+        loading, settled = _attempt(folder, names, known, lenient=lenient)
+        for _ in range(_ATTEMPTS - 1):
+            if not settled:
+                time.sleep(_PAUSE_S)
+                loading, settled = _attempt(folder, names, known, lenient=lenient)
+        if not settled:
+            loading.be_changing()
+        return loading.parse()
+
+
+def _attempt(
+    folder: Path, names: set[str], known: dict[tuple[str, str], object], *, lenient: bool
+) -> tuple["_Loading", bool]:
+    """Read once; say whether all files belong together: two versions mixed can allow what neither of them does.
+
+    names: what is looked at before and after; names that the files turn out to mention are added for the next time.
+    """
+    before = look(folder, names)
+    loading = _Loading(folder.resolve(), lenient=lenient, known=known)
+    loading.read()
+    new = loading.named - names
+    names |= new
+    return loading, not new and look(folder, names) == before
 
 
 @contextmanager
@@ -90,33 +125,61 @@ def collector_paused() -> Iterator[None]:
 
 
 class _Loading:
-    def __init__(self, folder: Path, *, lenient: bool, previous: Sources | None) -> None:
+    """One attempt. known: what was parsed before, by file and digest; more is added."""
+
+    def __init__(self, folder: Path, *, lenient: bool, known: dict[tuple[str, str], object]) -> None:
         self._folder = folder
         self._lenient = lenient
+        self._known = known
         self._findings: list[Finding] = []
-        self._known: dict[tuple[str, str], object] = {}
-        if previous is not None:
-            shaped = (
-                *((previous.gateway,) if previous.gateway else ()),
-                *previous.targets,
-                *previous.mappings,
-            )
-            self._known = {(one.file, one.document.digest): one for one in shaped if one.sound}
+        self._paths = Paths(folder)
+        self._folders = Folders(folder, "warning" if lenient else "error")
+        self._gateway: Shaped[GatewayShape] | None = None
+        self._targets: tuple[Shaped[TargetsShape], ...] = ()
+        self._mappings: tuple[Source, ...] = ()
+        self._attachments: dict[str, Source] = {}
 
-    def load(self) -> Sources:
-        gateway = self._read("gateway.yaml", GatewayShape) if self._exists("gateway.yaml") else None
-        if gateway is None:
+    def read(self) -> None:
+        """Read all bytes, and parse no more than says which files there are."""
+        self._findings.extend(self._folders.judge(self._folder, "."))
+        listing = Listing(self._folder, self._paths, self._folders, self._findings.append)
+        central = self._read("gateway.yaml") if self._exists("gateway.yaml") else None
+        if central is None:
             self._missing("gateway.yaml", "Without it no issuer is trusted.")
-        targets = tuple(self._read(file, TargetsShape) for file in self._target_files())
-        mappings = tuple(self._read(file, MappingShape) for file in self._yaml_files("mappings"))
-        named = [*_named_by_gateway(gateway), *(one for file in targets for one in _named_by_targets(file))]
+        split = ["targets.yaml"] if self._exists("targets.yaml") else []
+        targets = [self._read(file) for file in (*split, *listing.yaml_files("targets"))]
+        if not targets:
+            self._missing("targets.yaml", "Without it there is nothing that a rule could grant.")
+        self._mappings = tuple(self._read(file) for file in listing.yaml_files("mappings"))
+        self._gateway = None if central is None else self._shaped(central, GatewayShape)
+        self._targets = tuple(self._shaped(source, TargetsShape) for source in targets)
+        named = [*_named_by_gateway(self._gateway)]
+        named += [one for file in self._targets for one in _named_by_targets(file)]
         first = {one.file: one for one in reversed(named)}
+        self._attachments = {file: self._attachment(one) for file, one in first.items()}
+
+    @property
+    def named(self) -> set[str]:
+        """Return the names of the attachments that were read."""
+        return set(self._attachments)
+
+    def be_changing(self) -> None:
+        """Say that no moment was found at which the files belong together."""
+        self._add(
+            FindingCode.FILE_CHANGING,
+            "gateway.yaml",
+            f"Files of the folder changed each of the {_ATTEMPTS} times they were read, so they may not belong together.",
+            "Write them elsewhere and replace the folder, or the link to it, at once.",
+        )
+
+    def parse(self) -> Sources:
+        """Parse what was read; what goes wrong with a mapping file stays with its team."""
         return Sources(
             folder=self._folder,
-            gateway=gateway,
-            targets=targets,
-            mappings=mappings,
-            attachments={file: self._attachment(one) for file, one in first.items()},
+            gateway=self._gateway,
+            targets=self._targets,
+            mappings=tuple(self._shaped_mapping(source) for source in self._mappings),
+            attachments=self._attachments,
             findings=tuple(self._findings),
         )
 
@@ -126,30 +189,31 @@ class _Loading:
     def _missing(self, file: str, why: str) -> None:
         self._add(FindingCode.FILE_MISSING, file, f"{file} does not exist. {why}", f"Create {file}.")
 
-    def _add(self, code: FindingCode, file: str, message: str, fix: str, *, warning: bool = False) -> None:
-        self._findings.append(
-            Finding(
-                code=code,
-                severity="warning" if warning else "error",
-                place=Place(file=file, line=1, column=1),
-                message=message,
-                fix=fix,
-            )
-        )
+    def _add(self, code: FindingCode, file: str, message: str, fix: str) -> None:
+        place = Place(file=file, line=1, column=1)
+        self._findings.append(Finding(code=code, severity="error", place=place, message=message, fix=fix))
 
-    def _target_files(self) -> list[str]:
-        files = ["targets.yaml"] if self._exists("targets.yaml") else []
-        files += self._yaml_files("targets")
-        if not files:
-            self._missing("targets.yaml", "Without it there is nothing that a rule could grant.")
-        return files
+    def _read(self, file: str) -> Source:
+        path = self._paths.find(file)
+        self._findings.extend(self._folders.judge_link(path, file))
+        return read_source(self._folder, file, lenient=self._lenient, path=path)
 
-    def _read(self, file: str, shape: type[AnyShape]) -> Shaped[AnyShape]:
-        source = read_source(self._folder, file, lenient=self._lenient)
-        known = self._known.get((file, source.digest))
+    def _shaped(self, source: Source, shape: type[AnyShape]) -> Shaped[AnyShape]:
+        known = self._known.get((source.file, source.digest))
         if isinstance(known, Shaped) and isinstance(known.shape, shape) and not source.findings:
             return known
-        return shape_document(read_document(source), shape)
+        shaped = shape_document(read_document(source), shape)
+        if shaped.sound:
+            self._known[source.file, source.digest] = shaped
+        return shaped
+
+    def _shaped_mapping(self, source: Source) -> Shaped[MappingShape]:
+        try:
+            return self._shaped(source, MappingShape)
+        except Exception:  # noqa: BLE001 - a bug of ours, found by one team's file, must not hold up the others
+            _log.exception("mapping file could not be parsed", extra={"file": source.file})
+            finding = internal_fault(source.file)
+            return shape_document(read_document(replace(source, findings=(finding,))), MappingShape)
 
     def _attachment(self, named: "_Named") -> Source:
         name = named.file
@@ -160,7 +224,17 @@ class _Loading:
                 "Move the file into the folder and name it from there, such as schemas/deploy.json.",
             )
             return Source(file=name, digest="", text="", findings=(finding,))
-        source = _without_secrets(read_source(self._folder, name, lenient=self._lenient))
+        fault = name_fault(name)
+        if fault is not None:
+            code, what = fault
+            finding = named.finding(
+                code, f"The name {shown_name(name)} {what}, so it is not read.", "Rename the file."
+            )
+            return Source(file=shown_name(name), digest="", text="", findings=(finding,))
+        for end in range(1, name.count("/") + 1):
+            folder = "/".join(name.split("/")[:end])
+            self._findings.extend(self._folders.judge(self._paths.find(folder), folder))
+        source = _without_secrets(self._read(name))
         if any(finding.code is FindingCode.FILE_MISSING for finding in source.findings):
             # What is not there has no place of its own; its name has one.
             finding = named.finding(
@@ -169,59 +243,24 @@ class _Loading:
             return replace(source, findings=(finding,))
         return source
 
-    def _yaml_files(self, below: str) -> list[str]:
-        found: list[str] = []
-        if self._exists(below):
-            self._walk(below, found, depth=0)
-        if len(found) > MAX_FILES:
-            self._add(
-                FindingCode.LIMIT_EXCEEDED,
-                below,
-                f"{below}/ holds more than {MAX_FILES:,} files.",
-                "Join some.",
-            )
-        return found[:MAX_FILES]
 
-    def _walk(self, below: str, found: list[str], *, depth: int) -> None:
-        here = self._folder / below
-        if depth > _MAX_FOLDERS or not here.resolve().is_relative_to(self._folder):
-            self._add(
-                FindingCode.FILE_OUTSIDE,
-                below,
-                f"{below}/ leads outside the configuration folder, or in a circle.",
-                "Replace the link by a folder.",
-            )
-            return
-        try:
-            names = sorted(entry.name for entry in here.iterdir())
-        except OSError as error:
-            self._add(
-                FindingCode.FILE_PERMISSIONS,
-                below,
-                f"{below}/ cannot be listed: {error.strerror}.",
-                "Make it a folder that the gateway's user may read.",
-            )
-            return
-        for name in names:
-            # Hidden ones are editors' leftovers, and the `..data` behind the links of a mounted ConfigMap.
-            if not name.startswith("."):
-                self._entry(f"{below}/{name}", found, depth)
+def internal_fault(file: str) -> Finding:
+    """Return the finding for a file that makes the gateway fail; the log says how."""
+    return Finding(
+        code=FindingCode.INTERNAL_FAULT,
+        severity="error",
+        place=Place(file=file, line=1, column=1),
+        message=f"{file} makes the gateway fail, which is a bug of the gateway; its team keeps its last good rules.",
+        fix="Take back the last change of this file, and report the bug with what the log says.",
+    )
 
-    def _entry(self, file: str, found: list[str], depth: int) -> None:
-        if (self._folder / file).is_dir():
-            self._walk(file, found, depth=depth + 1)
-        elif file.endswith(".test.yaml"):
-            return
-        elif file.endswith(".yaml"):
-            found.append(file)
-        else:
-            self._add(
-                FindingCode.FILE_IGNORED,
-                file,
-                f"{file} is not read.",
-                "Name it .yaml when it should be, or move it elsewhere.",
-                warning=True,
-            )
+
+def _known(previous: Sources | None) -> dict[tuple[str, str], object]:
+    if previous is None:
+        return {}
+    central = (previous.gateway,) if previous.gateway else ()
+    shaped = (*central, *previous.targets, *previous.mappings)
+    return {(one.file, one.document.digest): one for one in shaped if one.sound}
 
 
 def _without_secrets(source: Source) -> Source:

@@ -11,6 +11,7 @@ from typing import Final, Literal
 from gateway.files.text import find_secret, secret_lines, split_lines
 
 MAX_BYTES: Final = 8 * 1024 * 1024
+OTHERS_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
 SECRET_FIX: Final = (
     "Remove it, revoke it, and rewrite the history that holds it. The gateway needs no secrets in files."
 )
@@ -81,6 +82,9 @@ class FindingCode(StrEnum):
     EMAIL_UNVERIFIED = "email_unverified"
     GRANT_NOT_OWNED = "grant_not_owned"
     POLICY_EMPTY = "policy_empty"
+    # Neither is the fault of what is written.
+    FILE_CHANGING = "file_changing"
+    INTERNAL_FAULT = "internal_fault"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,18 +153,19 @@ def show(value: object) -> str:
     return f'"{text}"' if len(text) <= 80 else f'"{text[:77]}…"'
 
 
-def read_source(folder: Path, file: str, *, lenient: bool) -> Source:
+def read_source(folder: Path, file: str, *, lenient: bool, path: Path | None = None) -> Source:
     """Read a file of the configuration folder, which is a real path.
 
     lenient: owner and mode are warnings, as `check` and `--dev` want them; `serve` refuses the file.
+    path:    where it is read, when its name leads through a link that may be swapped meanwhile.
     """
-    path = folder / file
+    path = path or folder / file
     try:
         # O_NONBLOCK: opening a pipe would wait for its writer.
         if not stat.S_ISREG(path.stat().st_mode):
             return _refused(file, FindingCode.FILE_PERMISSIONS, "is not a regular file", "Put a file there.")
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
-    except FileNotFoundError:
+    except (FileNotFoundError, ValueError):  # ValueError: a name that no file can have, with a null character
         return _refused(
             file, FindingCode.FILE_MISSING, "does not exist", "Create it, or mend the link or name."
         )
@@ -178,7 +183,7 @@ def read_source(folder: Path, file: str, *, lenient: bool) -> Source:
                 "Move the file into the folder.",
             )
         data = opened.read(MAX_BYTES + 1)
-    return _judged(file, data, _mode_findings(file, status, "warning" if lenient else "error"))
+    return _judged(file, data, mode_findings(file, status, "warning" if lenient else "error"))
 
 
 def _stands_inside(path: Path, folder: Path, status: os.stat_result) -> bool:
@@ -190,29 +195,23 @@ def _stands_inside(path: Path, folder: Path, status: os.stat_result) -> bool:
     return same and real.is_relative_to(folder)
 
 
-def _mode_findings(file: str, status: os.stat_result, severity: Severity) -> tuple[Finding, ...]:
+def mode_findings(
+    file: str, status: os.stat_result, severity: Severity, *, written: str = "can be written by others"
+) -> tuple[Finding, ...]:
+    """Judge a file or folder by what `stat` says of it. written: says of it that others may."""
     found = []
-    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        found.append(
-            _finding(
-                file,
-                FindingCode.FILE_PERMISSIONS,
-                f"can be written by others than its owner (mode {stat.S_IMODE(status.st_mode):04o})",
-                f"chmod go-w {file}",
-                severity,
-            )
-        )
-    if status.st_uid not in {0, os.geteuid()}:
-        found.append(
-            _finding(
-                file,
-                FindingCode.FILE_PERMISSIONS,
-                f"belongs to user {status.st_uid}, who is neither root nor the user of this process",
-                f"chown root {file}",
-                severity,
-            )
-        )
+    if status.st_mode & OTHERS_WRITE:
+        what = f"{written} than its owner (mode {stat.S_IMODE(status.st_mode):04o})"
+        found.append(_finding(file, FindingCode.FILE_PERMISSIONS, what, f"chmod go-w {file}", severity))
+    if not is_trusted_owner(status.st_uid):
+        what = f"belongs to user {status.st_uid}, who is neither root nor the user of this process"
+        found.append(_finding(file, FindingCode.FILE_PERMISSIONS, what, f"chown root {file}", severity))
     return tuple(found)
+
+
+def is_trusted_owner(uid: int) -> bool:
+    """Say whether files of this user may be believed."""
+    return uid in {0, os.geteuid()}
 
 
 def _judged(file: str, data: bytes, found: tuple[Finding, ...]) -> Source:

@@ -5,16 +5,14 @@
 
 import asyncio
 import contextlib
-import hashlib
 import logging
-import os
-import time
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
-from dataclasses import dataclass, field
+from collections.abc import AsyncGenerator, AsyncIterator
 from pathlib import Path
 from typing import Final
 
 from watchfiles import awatch
+
+from gateway.files.looking import Look, look
 
 _log = logging.getLogger("gateway.policy.changes")
 
@@ -23,65 +21,6 @@ _DEBOUNCE_MS: Final = 200  # but never wait longer than this for quiet
 # Network file systems and some bind mounts send no events, and a watch that is just being set up misses some: so the
 # folder is also looked at, as often as costs at most 2 % of a core.
 _TICK_MS: Final = 400
-_LOOK_SHARE: Final = 50
-_DEEPEST: Final = 10
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
-    """What a folder looks like without opening a file.
-
-    identity: which folder stands under the name; None: there is none.
-    at:       monotonic seconds; cost_s: how long looking took.
-    """
-
-    identity: tuple[int, int] | None
-    digest: str
-    at: float = field(compare=False)
-    cost_s: float = field(compare=False)
-
-    @property
-    def is_due(self) -> bool:
-        """Say whether it is time for the next look."""
-        return time.monotonic() >= self.at + _LOOK_SHARE * self.cost_s
-
-
-def look(folder: Path) -> Look:
-    """Look at names, sizes, times and links of everything in the folder; never fails."""
-    began, digest = time.monotonic(), hashlib.sha256()
-    for entry in _entries(folder, 0):
-        digest.update(entry.encode("utf-8", "surrogateescape"))
-    try:
-        status = folder.stat()
-    except OSError:
-        return Look(identity=None, digest="", at=began, cost_s=0.0)
-    now = time.monotonic()
-    identity = (status.st_dev, status.st_ino)
-    return Look(identity=identity, digest=digest.hexdigest(), at=now, cost_s=now - began)
-
-
-def _entries(folder: Path, depth: int) -> Iterator[str]:
-    try:
-        with os.scandir(folder) as found:
-            entries = sorted(found, key=lambda entry: entry.name)
-    except OSError:
-        yield f"{folder} unreadable\n"
-        return
-    for entry in entries:
-        try:
-            # Through links: what a ConfigMap's file names lead to changes, the names do not.
-            status = entry.stat()
-            is_folder = entry.is_dir()
-        except OSError:
-            yield f"{entry.path} dangling\n"
-            continue
-        mode = f"{status.st_mode} {status.st_uid}"
-        if is_folder:
-            yield f"{entry.path} {mode}\n"
-            if depth < _DEEPEST and not entry.name.startswith("."):
-                yield from _entries(Path(entry.path), depth + 1)
-        else:
-            yield f"{entry.path} {mode} {status.st_ino} {status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}\n"
 
 
 async def changes(folder: Path, before: Look, stop: asyncio.Event) -> AsyncGenerator[None]:

@@ -1,6 +1,7 @@
 """All files together → one policy, and everything that is wrong; a team's mistakes hold back that team alone."""
 
 import hashlib
+import logging
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -9,7 +10,7 @@ from types import MappingProxyType
 from typing import Final, Literal
 
 from gateway.files.document import Document
-from gateway.files.folder import Sources, collector_paused
+from gateway.files.folder import Sources, collector_paused, internal_fault
 from gateway.files.schema import GatewayShape
 from gateway.files.shapes import Shaped
 from gateway.files.source import Finding, FindingCode, Place
@@ -25,6 +26,8 @@ from gateway.policy.report import Report, Spot, unknown_reference
 from gateway.policy.rule import Condition, Rule
 from gateway.policy.snapshot import AwsEndpoints, Policy
 from gateway.policy.vault_findings import vault_findings
+
+_log = logging.getLogger("gateway.policy.compile")
 
 MAX_RULES: Final = 100_000
 
@@ -126,7 +129,10 @@ def _compile(sources: Sources, kept: Mapping[str, Mappings], *, dev: bool, today
         documents = _documents(teams)
         ruling = Ruling(rules=tuple(rules), requirements=around.issuers.requirements, documents=documents)
         sound = not (central.errors or others.errors)
-        others.add(*vault_findings(rules, around.targets, around.issuers, documents, complete=sound))
+        try:
+            others.add(*vault_findings(rules, around.targets, around.issuers, documents, complete=sound))
+        except Exception:  # noqa: BLE001 - they are advice, for which no change waits
+            _log.exception("what Vault makes of the rules could not be judged")
     findings = tuple(sorted(dict.fromkeys((*central.findings, *others.findings)), key=_order))
     if around is None or endpoints is None or central.errors or empty:
         return Compiled(policy=None, findings=findings, teams={}, inert=0, kept=kept, ruling=ruling)
@@ -222,12 +228,22 @@ def _judge_team(
         for file in files:
             report.add(*file.findings)
         return _Team(name=name, held=True, files=last_good, compiled=TeamRules())
-    compiled = compile_team(name, files, around)
+    compiled = _compile_or_leave(name, files, around)
     report.add(*compiled.own.findings, *compiled.outer.findings)
     if not compiled.own.errors and not broken:
         return _Team(name=name, held=False, files=files, compiled=compiled)
     # Its last good rules, against today's issuers and targets: what those take away is gone at once.
-    return _Team(name=name, held=True, files=last_good, compiled=compile_team(name, last_good, around))
+    return _Team(name=name, held=True, files=last_good, compiled=_compile_or_leave(name, last_good, around))
+
+
+def _compile_or_leave(name: str, files: Mappings, around: Around) -> TeamRules:
+    try:
+        return compile_team(name, files, around)
+    except Exception:  # noqa: BLE001 - a bug of ours must not keep other teams' changes from becoming active
+        _log.exception("a team's rules could not be compiled", extra={"team": name})
+        left = TeamRules()
+        left.own.add(internal_fault(files[0].file if files else "mappings"))
+        return left
 
 
 def _judge_amount(teams: Iterable[_Team], rules: list[Rule], report: Report, *, empty: bool) -> None:
@@ -283,7 +299,7 @@ def _digest(sources: Sources, teams: Iterable[_Team]) -> str:
     used |= {source.file: source.digest for source in sources.attachments.values()}
     used |= {file.file: file.document.digest for team in teams for file in team.files}
     listing = "\n".join(f"{file} {digest}" for file, digest in sorted(used.items()))
-    return f"sha256:{hashlib.sha256(listing.encode()).hexdigest()}"
+    return f"sha256:{hashlib.sha256(listing.encode('utf-8', 'surrogatepass')).hexdigest()}"
 
 
 def _order(finding: Finding) -> tuple[Place, str, str]:

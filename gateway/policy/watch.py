@@ -14,10 +14,11 @@ from typing import Final, Protocol, Self
 
 from gateway.clock import Clock
 from gateway.errors import ConfigurationInvalid, ErrorCode
+from gateway.files.looking import Look, look
 from gateway.files.source import Finding, FindingCode, Place
 from gateway.metrics import Metrics
 from gateway.policy.afterwards import OverlapSearch, log_findings
-from gateway.policy.changes import Look, changes, look
+from gateway.policy.changes import changes
 from gateway.policy.folder import FolderLoad, Loaded
 from gateway.policy.snapshot import Policy, PolicyState
 

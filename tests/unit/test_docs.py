@@ -23,7 +23,7 @@ from gateway.doors.protocol import ProtocolLimits
 from gateway.doors.rest import LONGEST_WAIT_S
 from gateway.errors import ErrorCode
 from gateway.executions.execution import MAX_INPUT_BYTES
-from gateway.files import folder, schema, source, tree
+from gateway.files import listing, schema, source, tree
 from gateway.files.document import read_document
 from gateway.files.shapes import shape_document
 from gateway.files.source import Finding, FindingCode, Source
@@ -180,7 +180,7 @@ def test_every_limit_is_the_one_that_holds() -> None:
             f"{writer.MAX_WAITING:,} records or {writer.MAX_WAITING_BYTES // 2**20} MiB wait in memory"
         ),
         "files": (
-            f"{source.MAX_BYTES // 2**20} MiB each, {folder.MAX_FILES:,} files, {MAX_RULES:,} rules, {schema.MAX_ISSUERS} issuers, "
+            f"{source.MAX_BYTES // 2**20} MiB each, {listing.MAX_FILES:,} files, {MAX_RULES:,} rules, {schema.MAX_ISSUERS} issuers, "
             f"{schema.MAX_CONDITIONS} claims a rule, {grants} grants a rule, {tree.MAX_STRING:,} characters a text"
         ),
         "input schema": (

@@ -78,6 +78,12 @@ def test_of_a_long_line_the_part_around_the_column_is_shown(column: int) -> None
     assert shown[caret.index("^") :].startswith("HERE")
 
 
+def test_a_file_s_name_is_shown_without_what_it_would_do_to_a_terminal() -> None:
+    written = render_text([finding(file="schemas/\x1b[31ma\u202e.json")])
+
+    assert written.startswith("schemas/\\u{1B}[31ma\\u{202E}.json:3:1: error")
+
+
 def test_without_an_excerpt_no_caret_is_drawn() -> None:
     assert render_text([finding()]) == "a.yaml:3:1: error[value_invalid]: It is wrong.\n  fix: Mend it."
 

@@ -171,7 +171,13 @@ def test_without_an_input_schema_only_the_empty_input_is_accepted(tmp_path: Path
         pytest.param(
             '{\n  "$ref": "https://x.example/s.json"\n}', "2:11", "stay inside this file", id="network"
         ),
-        pytest.param('{\n  "type": "object",\n}', "1:1", "Line 3, column 1", id="trailing-comma"),
+        pytest.param('{\n  "type": "object",\n}', "3:1", "Line 3, column 1", id="trailing-comma"),
+        pytest.param(
+            '{\n  "title": "' + "9" * 70 + '",\n  "maximum": ' + "9" * 5_000 + "}",
+            "3:14",
+            "longer than 64 characters",
+            id="five-thousand-digits",
+        ),
         pytest.param('{"type": "object", "type": "array"}', "1:1", "twice", id="duplicate"),
         pytest.param("[]", "1:1", "not an object", id="list"),
     ],

@@ -1,3 +1,4 @@
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -6,7 +7,10 @@ import pytest
 import yaml
 
 from gateway.files.folder import load_sources
+from gateway.policy import compile as compiling
 from gateway.policy.compile import Compiled, compile_policy
+from gateway.policy.compile_grants import Around
+from gateway.policy.compile_rules import Mappings, TeamRules, compile_team
 from tests.support.config_folder import (
     GATEWAY,
     GOOD,
@@ -258,6 +262,43 @@ def test_an_overlap_is_shown_with_claims_that_satisfy_both_rules(tmp_path: Path)
         "One token can satisfy payments.deploy (as prod) and payments.one (as shared) to start deploy: "
         '{"repository_owner_id": "12", "repository_id": "4711", "ref": "refs/heads/main", "environment": "prod"}.'
     )
+
+
+@pytest.mark.requirement("MP-06")
+def test_a_bug_of_ours_that_one_team_s_file_finds_holds_back_that_team_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = compiled(tmp_path)
+    correct = compile_team
+
+    def fail_for_new_payments(team: str, files: Mappings, against: Around) -> TeamRules:
+        if any("PAY-2" in one.document.excerpt(4) for one in files):
+            raise ValueError("a bug of ours")
+        return correct(team, files, against)
+
+    monkeypatch.setattr(compiling, "compile_team", fail_for_new_payments)
+    changes = {FILE: PAYMENTS.replace("PAY-1", "PAY-2"), "mappings/ops.yaml": OPS.replace("watch", "look")}
+
+    result = compiled(tmp_path, changes, previous=before)
+
+    assert said(result) == [("internal_fault", f"{FILE}:1:1")]
+    assert result.policy is not None
+    assert set(result.policy.rules) == {"payments.deploy", "ops.look"}
+    assert result.teams["payments"].state == "held"
+    assert "a team's rules could not be compiled" in caplog.messages
+
+
+@pytest.mark.requirement("MP-05", "MP-06")
+def test_a_file_whose_name_is_not_utf_8_holds_back_its_team_alone(tmp_path: Path) -> None:
+    before = compiled(tmp_path)
+    name = os.fsdecode(os.fsencode(tmp_path / "mappings/payments") + b"/x\xff.yaml")
+    Path(name).write_text(PAYMENTS.replace("deploy", "more"))
+
+    result = compiled(tmp_path, {"mappings/ops.yaml": OPS.replace("watch", "look")}, previous=before)
+
+    assert said(result) == [("file_encoding", "mappings/payments/x\\xff.yaml:1:1")]
+    assert result.policy is not None
+    assert set(result.policy.rules) == {"payments.deploy", "ops.look"}
 
 
 def test_the_shipped_configuration_has_no_findings() -> None:
