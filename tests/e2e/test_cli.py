@@ -392,4 +392,4 @@ def test_the_example_configuration_is_good(config: Path) -> None:
     checked = run("check", config)
 
     assert (checked.returncode, checked.stderr) == (0, "")
-    assert checked.stdout == "No findings. 5 rules, 5 targets, 4 workflows.\n"
+    assert checked.stdout == "No findings. 6 rules, 6 targets, 4 workflows.\n"

@@ -84,7 +84,7 @@ def running_gateway(
         command,
         cwd=ROOT,
         # Nothing routes to it that would have to notice first that it is leaving.
-        env={"PATH": "", "HOME": str(audit.parent), "OIDC_GATEWAY_SERVE_ON": "1s"},
+        env={"PATH": "", "HOME": str(audit.parent), "OIDC_GATEWAY_SERVE_ON": "1s", **(environment or {})},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -17,6 +17,10 @@ format: oidc-gateway/targets.v1
 roles:
   lab-one: { arn: arn:aws:iam::111122223333:role/lab-one, duration: 1h, teams: [lab] }
   lab-two: { arn: arn:aws:iam::111122223333:role/lab-two, duration: 15m, teams: [lab] }
+vault_roles:
+  lab-vault: { <v>lab-vault, policies: [lab-vault], ttl: 15m, <e>lab-vault, role_arn: <r>lab-vault }, teams: [lab] }
+  lab-narrow: { <v>lab-narrow, policies: [lab-narrow], ttl: 15m, <e>lab-narrow, role_arn: <r>lab-narrow }, teams: [lab] }
+  lab-wrapped: { <v>lab-wrapped, policies: [lab-wrapped], ttl: 10m, wrap: 60s, teams: [lab] }
 workflows:
   lab-wait:    { <m>lab-wait, type: standard, input_schema: any, timeout: 1h, teams: [lab] }
   lab-echo:    { <m>lab-echo, type: standard, input_schema: any, output: visible, timeout: 1h, teams: [lab] }
@@ -25,7 +29,14 @@ workflows:
   lab-past:    { <m>lab-past, type: standard, timeout: 1h, teams: [lab] }
   lab-express: { <m>lab-express, type: express, input_schema: any, timeout: 1m, teams: [lab] }
   lab-sync:    { <m>lab-sync, type: express-sync, input_schema: any, output: visible, timeout: 30s, teams: [lab] }
-""".replace("<m>", "state_machine: arn:aws:states:eu-west-1:111122223333:stateMachine:")
+  lab-vaulted: { <m>lab-vaulted, type: standard, timeout: 15m, teams: [lab] }
+"""
+_ABBREVIATED: Mapping[str, str] = {
+    "<m>": "state_machine: arn:aws:states:eu-west-1:111122223333:stateMachine:",
+    "<v>": "vault: main, mount: jwt-github, user_claim: repository_id, role: ",
+    "<e>": "aws: { mount: aws, role: ",
+    "<r>": "arn:aws:iam::111122223333:role/",
+}
 _RULES = """\
 format: oidc-gateway/mapping.v1
 rules:
@@ -60,6 +71,17 @@ rules:
     grants:
       - { start: lab-past, as: lab-one }
     last_day: "2020-01-31"
+  - name: vaulted
+    why: LAB-5, what the tests do through Vault
+    issuer: github
+    claims: { repository: acme/vault-lab, repository_id: "98" }
+    grants:
+      - { start: lab-vaulted, as: lab-vault }
+      - { start: lab-vaulted, as: lab-narrow }
+      - { obtain: lab-vault }
+      - { obtain: lab-vault, form: vault-token }
+      - { obtain: lab-narrow, form: vault-token }
+      - { obtain: lab-wrapped, form: vault-token }
 """
 _ECHO: Mapping[str, object] = {"Type": "Pass", "End": True}
 _FAIL: Mapping[str, object] = {"Type": "Fail", "Error": "Broken", "Cause": "on purpose"}
@@ -71,6 +93,7 @@ _STATES: Mapping[str, Mapping[str, object]] = {
     "lab-past": _ECHO,
     "lab-express": _ECHO,
     "lab-sync": _FAIL,
+    "lab-vaulted": _ECHO,
 }
 _LAB: Mapping[str, object] = {
     "sub": "repo:acme/lab:environment:build and test",
@@ -103,6 +126,10 @@ class World(Caller):
         """Return a token of the repository acme/lab, whose subject has blanks in it."""
         return self.mint("github", {**_LAB, **claims})
 
+    def vault_lab(self, **claims: object) -> str:
+        """Return a token of the repository acme/vault-lab, for which everything goes through Vault."""
+        return self.lab(repository="acme/vault-lab", repository_id="98", **claims)
+
 
 @contextmanager
 def running_world(folder: Path) -> Iterator[World]:
@@ -122,6 +149,9 @@ def write_world_config(folder: Path) -> Path:
     shutil.copytree(ROOT / "config", folder)
     edit(folder / "gateway.yaml", "teams:\n", f"teams:\n{_TEAM}")
     (folder / "targets").mkdir()
-    (folder / "targets" / "lab.yaml").write_text(_TARGETS)
+    targets = _TARGETS
+    for short, text in _ABBREVIATED.items():
+        targets = targets.replace(short, text)
+    (folder / "targets" / "lab.yaml").write_text(targets)
     (folder / "mappings" / "lab.yaml").write_text(_RULES)
     return folder
