@@ -153,7 +153,7 @@ def test_the_record_names_the_login_and_holds_neither_token_nor_accessor(world: 
 
 
 @pytest.mark.requirement("VA-05", "VA-08")
-def test_aws_credentials_of_vaults_engine_work_and_reach_the_engines_workflows_alone(
+def test_aws_credentials_of_vaults_engine_work_and_reach_what_the_engines_role_may_alone(
     world: World, seen: Seen
 ) -> None:
     answer = world.ask("POST", "/v1/credentials", world.vault_lab(), body={"target": "lab-vault"})

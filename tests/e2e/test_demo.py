@@ -11,18 +11,20 @@ from pathlib import Path
 
 import pytest
 
+from gateway.dev.environments import cache_folder
 from tests.support import components
 
 REPOSITORY = Path(__file__).parents[2]
 pytestmark = components.skip_without("ministack")
 _LIMIT_S = 120
+_VAULT = components.skip_without("vault")
 
 
-def run_demo(*arguments: str) -> "subprocess.CompletedProcess[str]":
+def run_demo(*arguments: str, **variables: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
         [sys.executable, "-m", "gateway", "dev", "demo", *arguments],
         cwd=REPOSITORY,
-        env=os.environ | {"PYTHONWARNINGS": "error"},
+        env=os.environ | {"PYTHONWARNINGS": "error"} | variables,
         capture_output=True,
         text=True,
         timeout=_LIMIT_S,
@@ -53,6 +55,10 @@ def test_every_step_of_the_demo_is_as_it_should_be(told: "subprocess.CompletedPr
             marks=pytest.mark.requirement("TV-21", "TV-47"),
         ),
         pytest.param("aws_denied", id="AWS has the last word"),
+        pytest.param("Vault is in step with the files.", id="vault is what the files say", marks=_VAULT),
+        pytest.param("['default', 'payments-ci']", id="vault believes the exchanged token", marks=_VAULT),
+        pytest.param("yours  staging", id="vault is not asked for another environment", marks=_VAULT),
+        pytest.param("tokens  2", id="no login used inside is left in vault", marks=_VAULT),
         pytest.param("ABORTED", id="an operator stops an execution"),
         pytest.param("2026-10-01,12,184300", id="handed out credentials work"),
     ],
@@ -61,10 +67,85 @@ def test_the_demo_shows(told: "subprocess.CompletedProcess[str]", text: str) -> 
     assert text in told.stdout
 
 
+@_VAULT
+def test_the_administrators_own_vault_is_never_asked(tmp_path: Path) -> None:
+    mine = {"VAULT_ADDR": "http://127.0.0.1:1", "VAULT_TOKEN": "hvs.mine", "VAULT_NAMESPACE": "mine"}
+
+    told = run_demo(**mine)
+
+    assert told.returncode == 0, told.stdout + told.stderr
+
+
+def test_without_a_vault_the_demo_says_how_to_get_one_and_goes_on(tmp_path: Path) -> None:
+    told = run_demo(**without_vault(tmp_path))
+
+    assert told.returncode == 0, told.stdout + told.stderr
+    assert "Left out. No vault was found. Install Vault so that `vault` is on PATH" in told.stdout
+    assert "steps went as they should" in told.stdout
+    assert "VAULT_ROOT" not in told.stdout
+
+
+def without_vault(folder: Path) -> dict[str, str]:
+    """Return the variables of a machine like ours that has no Vault."""
+    cache = folder / "oidc-gateway"
+    cache.mkdir()
+    for built in cache_folder().glob("ministack-*"):
+        (cache / built.name).symlink_to(built)
+    return {"XDG_CACHE_HOME": str(folder), "PATH": str(folder)}
+
+
+def test_asked_to_end_while_it_plays_the_demo_ends_soon_and_leaves_nothing(tmp_path: Path) -> None:
+    before = runs()
+    with subprocess.Popen(
+        [sys.executable, "-m", "gateway", "dev", "demo"],
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    ) as played:
+        assert played.stdout is not None
+        assert played.stderr is not None
+        while b"1  The production job" not in played.stdout.readline():
+            assert played.poll() is None
+        asked_at = time.monotonic()
+        played.send_signal(signal.SIGINT)
+        shown, said = played.communicate(timeout=_LIMIT_S)
+        took_s = time.monotonic() - asked_at
+
+    assert (played.returncode, said) == (130, b"")
+    assert b"steps went as they should" not in shown
+    assert took_s < 20
+    assert runs() <= before
+
+
+def test_a_reader_who_leaves_ends_the_demo_quietly_and_wholly() -> None:
+    before = runs()
+    with subprocess.Popen(
+        [sys.executable, "-m", "gateway", "dev", "demo"],
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as left:
+        assert left.stdout is not None
+        assert left.stderr is not None
+        left.stdout.readline()
+        left.stdout.close()
+        said = left.stderr.read()
+        status = left.wait(_LIMIT_S)
+
+    assert (status, said) == (128 + signal.SIGPIPE, b"")
+    assert runs() <= before
+
+
+def runs() -> set[Path]:
+    return set((cache_folder() / "run").glob("*"))
+
+
 def test_the_demo_shows_no_token_and_no_secret(told: "subprocess.CompletedProcess[str]") -> None:
     shown = told.stdout + told.stderr
 
     assert "eyJ" not in shown
+    assert "hvs." not in shown
     assert "Bearer $CI_TOKEN" in shown
 
 
@@ -108,6 +189,7 @@ def test_the_commands_on_the_screen_can_be_pasted_while_the_environment_is_kept(
             answers = [
                 paste(command, variables) for command in pasteable(screen) if command.startswith("curl")
             ]
+            welcome = screen.rpartition("pasted after: ")[2]
         finally:
             kept.send_signal(signal.SIGINT)
             kept.wait(60)
@@ -123,6 +205,8 @@ def test_the_commands_on_the_screen_can_be_pasted_while_the_environment_is_kept(
         "aws_denied",
     }
     assert "access_token" in json.loads(answers[9])
+    assert "gateway.access" not in welcome  # what the gateway logged before would push it off the screen
+    assert "Those that begin with oidc-gateway, in this folder after: . " in welcome
     assert answers[-2].startswith("day,payouts")
     assert "AccessDenied" in answers[-1]
 

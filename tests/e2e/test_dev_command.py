@@ -20,6 +20,7 @@ from tests.support.processes import descendants, listening_addresses
 
 REPOSITORY = Path(__file__).parents[2]
 pytestmark = components.skip_without("ministack")
+_VAULT = components.skip_without("vault")
 _START_S = 60.0
 _END_S = 20.0
 
@@ -46,9 +47,9 @@ def command(*arguments: str) -> list[str]:
 
 
 class Dev:
-    """A running `oidc-gateway dev` with a cache folder of its own, but the ministack that is built already."""
+    """A running `oidc-gateway dev` with a cache folder of its own, but the ministack and the Vault that are built already."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, *, has_vault: bool = True) -> None:
         self.port = free_port()
         self.config = home / "config"
         self.cache = home / "cache"
@@ -58,6 +59,11 @@ class Dev:
         (self.cache / "oidc-gateway").mkdir(parents=True)
         for built in real.glob("ministack-*"):
             (self.cache / "oidc-gateway" / built.name).symlink_to(built)
+        if has_vault:
+            for built in real.glob("vault-*"):
+                (self.cache / "oidc-gateway" / built.name).symlink_to(built)
+        else:
+            self.environment["PATH"] = str(home)
         self.output = (home / "output").open("w+")
         self.process = subprocess.Popen(
             command("--config", str(self.config), "--port", str(self.port)),
@@ -104,8 +110,8 @@ class Dev:
 
 
 @contextmanager
-def running_dev(home: Path) -> Iterator[Dev]:
-    dev = Dev(home)
+def running_dev(home: Path, **options: bool) -> Iterator[Dev]:
+    dev = Dev(home, **options)
     try:
         assert until(lambda: dev.is_up() or dev.process.poll() is not None, within_s=_START_S)
         assert dev.process.poll() is None, dev.printed()
@@ -162,7 +168,14 @@ def test_a_claim_a_missing_claim_and_an_audience_can_be_ordered(dev: Dev) -> Non
         pytest.param(
             ("--issuer", "operators", "--claim", "a=b"), "come from a Cognito user pool", id="cognito"
         ),
-        pytest.param(("--issuer", "github", "--port", "1"), "No environment is running.", id="other port"),
+        pytest.param(
+            ("--issuer", "github", "--port", "1"),
+            "No environment is running at port 1, but at: ",
+            id="other port",
+        ),
+        pytest.param(
+            ("--issuer", "github", "--expires-in", "5"), "a time such as 90s, 5m or 1h, not '5'", id="no unit"
+        ),
     ],
 )
 def test_a_token_that_cannot_be_made_says_why_and_prints_nothing(
@@ -244,4 +257,75 @@ def test_a_port_that_is_taken_is_named(dev: Dev) -> None:
     )
 
     assert second.returncode == 2
-    assert f"gateway cannot listen on port {dev.port}: another program does." in second.stderr
+    assert f"The gateway cannot listen on port {dev.port}: another program does" in second.stderr
+    assert "Choose another with --port" in second.stderr
+    assert "Building" not in second.stderr
+
+
+@pytest.mark.parametrize("port", ["99999", "-1", "http"])
+def test_what_is_no_port_is_refused_with_the_usage(port: str) -> None:
+    refused = subprocess.run(
+        command(f"--port={port}"), cwd=REPOSITORY, capture_output=True, text=True, timeout=60, check=False
+    )
+
+    assert refused.returncode == 2
+    assert f"argument --port: expected a port, 0 to 65535, not '{port}'" in refused.stderr
+
+
+def test_the_commands_of_the_welcome_can_be_pasted(dev: Dev) -> None:
+    token = dev.token("--issuer", "github").stdout
+    welcome = [line.strip() for line in dev.printed().splitlines()]
+    decide = next(place for place, line in enumerate(welcome) if "decide --token -" in line)
+    pasted = f"{welcome[decide].removesuffix(chr(92))} {welcome[decide + 1]}"
+    _, refused = dev.call("GET", "/v1/executions/deploy-payments/nothing", token)
+    explain = next(line for line in welcome if " explain " in line)
+
+    said = [
+        subprocess.run(
+            ["bash", "-c", line],
+            cwd=REPOSITORY,
+            env=dev.environment | {"TOKEN": token},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        ).stdout
+        for line in (pasted, explain.replace("REQUEST_ID", str(refused["request_id"])))
+    ]
+
+    assert said[0].splitlines()[-1] == "ALLOWED as payments-prod, by payments.prod."
+    assert str(refused["request_id"]) in said[1]
+
+
+@_VAULT
+def test_an_edited_role_of_vault_is_live_without_a_restart(dev: Dev) -> None:
+    rules = dev.config / "mappings" / "payments" / "ci.yaml"
+    before = rules.read_text()
+    job = ["repository=acme/payments-tests", "repository_id=4712", "environment=nightly"]
+    ordered = [part for claim in job for part in ("--claim", claim)]
+    token = dev.token("--issuer", "github", *ordered).stdout
+    obtain = {"target": "payments-ci"}
+
+    refused, _ = dev.call("POST", "/v1/credentials", token, obtain)
+    rules.write_text(before.replace("environment: ci ", "environment: nightly "))
+    allowed = until(lambda: dev.call("POST", "/v1/credentials", token, obtain)[0] == 200, within_s=20)
+    rules.write_text(before)
+
+    assert refused == 403
+    assert allowed
+
+
+@_VAULT
+def test_the_root_token_of_its_vault_is_in_a_file_of_the_owner_alone(dev: Dev) -> None:
+    (file,) = (run / "vault-token" for run in dev.runs())
+
+    assert str(file) in dev.printed()
+    assert file.stat().st_mode & 0o077 == 0
+    assert file.read_text() not in dev.printed()
+
+
+def test_without_a_vault_it_runs_and_says_how_to_get_one(tmp_path: Path) -> None:
+    with running_dev(tmp_path, has_vault=False) as dev:
+        printed = dev.printed()
+
+    assert "Vault      not here. No vault was found. Install Vault so that `vault` is on PATH" in printed
