@@ -70,10 +70,34 @@ class InputSchema:
             return ()
         begin_counting()
         try:
-            found = list(islice(self._validator.iter_errors(value), MAX_FAULTS))
+            found = list(islice(self._validator.iter_errors(_quiet(value)), MAX_FAULTS))
         except (StepsExceeded, RecursionError):
             return (InputFault(path="", problem="complexity"),)
         return tuple(dict.fromkeys(_fault(error) for error in found))
+
+
+class _QuietObject(dict[str, object]):
+    def __repr__(self) -> str:
+        return "{…}"
+
+
+class _QuietArray(list[object]):
+    def __repr__(self) -> str:
+        return "[…]"
+
+
+def _quiet(value: object) -> object:
+    """Copy a value so that writing it into a message costs nothing.
+
+    The library does so for every branch that does not fit, and nobody reads it: callers are told places alone.
+    """
+    match value:
+        case dict():
+            return _QuietObject((name, _quiet(member)) for name, member in value.items())
+        case list():
+            return _QuietArray(map(_quiet, value))
+        case _:
+            return value
 
 
 def _fault(error: ValidationError) -> InputFault:

@@ -12,8 +12,10 @@ from typing import Final, Literal
 
 MAX_PATTERN: Final = 512
 MAX_STATES: Final = 2_000
-# Rows of the table of seen steps; beyond that it is emptied, so that a caller's texts cannot fill the memory.
+# Rows of the table of seen steps, and states in all of them (about 70 bytes each); beyond that it is emptied, so that a
+# caller's texts cannot fill the memory.
 MAX_SEEN: Final = 4_000
+MAX_SEEN_STATES: Final = 20_000
 
 _REPEAT = re.compile(r"\{([0-9]{1,4})(?:(,)([0-9]{1,4})?)?\}")
 _CLASS = re.compile(r"\[\^?(?:[^\]\\]|\\.)+\]")
@@ -25,6 +27,10 @@ _PLAIN_ESCAPES: Final = frozenset("dDwWsSnrtfv")
 
 class PatternInvalid(ValueError):
     """The text is no regular expression of the supported subset; the message says where and why."""
+
+
+def _spend_nothing(_: int) -> None:
+    return
 
 
 @dataclass(slots=True)
@@ -56,23 +62,45 @@ class Pattern:
         self._final = self._add(_State())
         self._join(loose, self._final)
         self._seen: dict[tuple[frozenset[int], str], frozenset[int]] = {}
+        # One object for equal sets, so that a row is found without comparing them state by state.
+        self._sets: dict[frozenset[int], frozenset[int]] = {}
+        self._seen_states = 0
 
-    def search(self, text: str) -> bool:
-        """Say whether the pattern matches anywhere in the text, as JSON Schema's `pattern` does."""
+    @property
+    def seen_states(self) -> int:
+        """Return how many states the table of seen steps holds, at most MAX_SEEN_STATES."""
+        return self._seen_states
+
+    def search(self, text: str, spend: Callable[[int], None] = _spend_nothing) -> bool:
+        """Say whether the pattern matches anywhere in the text, as JSON Schema's `pattern` does.
+
+        spend: told of work before it is done, one for each character and each state visited; may raise.
+        """
+        spend(len(text))
         now = self._closure((self._first,), start=True, end=not text)
         for at, character in enumerate(text, start=1):
             if self._final in now:
                 return True
-            now = self._step(now, character) if at < len(text) else self._last(now, character)
+            now = self._step(now, character, spend) if at < len(text) else self._last(now, character)
         return self._final in now
 
-    def _step(self, now: frozenset[int], character: str) -> frozenset[int]:
-        key = (now, character)
-        after = self._seen.get(key)
+    def _step(self, now: frozenset[int], character: str, spend: Callable[[int], None]) -> frozenset[int]:
+        after = self._seen.get((now, character))
         if after is None:
-            if len(self._seen) >= MAX_SEEN:
-                self._seen.clear()
-            after = self._seen[key] = self._closure(self._moved(now, character), start=False, end=False)
+            spend(len(now))
+            after = self._closure(self._moved(now, character), start=False, end=False)
+            spend(len(after))
+            after = self._remember(now, character, after)
+        return after
+
+    def _remember(self, now: frozenset[int], character: str, after: frozenset[int]) -> frozenset[int]:
+        self._seen_states += len(after)
+        if len(self._seen) >= MAX_SEEN or self._seen_states > MAX_SEEN_STATES:
+            self._seen.clear()
+            self._sets.clear()
+            self._seen_states = len(after)
+        after = self._sets.setdefault(after, after)
+        self._seen[now, character] = after
         return after
 
     def _last(self, now: frozenset[int], character: str) -> frozenset[int]:

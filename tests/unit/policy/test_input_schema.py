@@ -133,3 +133,93 @@ def test_faults_are_bounded_in_number_and_length() -> None:
 
     assert len(found) <= 20
     assert all(len(fault.path) <= 257 for fault in found)
+
+
+def of_items(judgement: object) -> dict[str, object]:
+    return {"properties": {"v": judgement}}
+
+
+# No two parts of it are alike, so that hardly any state of a pattern is seen twice.
+TANGLED = "".join("ab"[(number * number).bit_count() % 2] for number in range(10_000))
+NAMES = [f"name-{number}" for number in range(5_000)]
+# Python's hash of each is 0 (its modulus is 2^61-1): a table of them would be gone through from one end to the other.
+COLLIDING = [number * (2**61 - 1) for number in range(1, 12_001)]
+
+
+@pytest.mark.parametrize(
+    ("schema", "value"),
+    [
+        pytest.param({"type": "string", "pattern": "a[ab]{900}c"}, TANGLED * 2, id="states-of-a-pattern"),
+        pytest.param({"allOf": [{"items": {}}] * 1_000}, [0] * 50_000, id="items-without-keywords"),
+        pytest.param(
+            {"items": {"properties": dict.fromkeys(NAMES[:4_000], True)}}, [{}] * 50_000, id="many-properties"
+        ),
+        pytest.param(
+            {"items": {"enum": [[0] * 100 + [one] for one in range(1, 1_001)]}},
+            [[0] * 101] * 200,
+            id="lists-compared-with-lists",
+        ),
+    ],
+)
+def test_the_steps_of_an_input_are_what_it_really_costs(schema: object, value: object) -> None:
+    judged = InputSchema.compile(of_items(schema))
+
+    began = time.process_time()
+    found = judged.faults({"v": value})
+
+    assert time.process_time() - began < 3  # they took 2 to 130 seconds
+    assert found == (InputFault(path="", problem="complexity"),)
+
+
+@pytest.mark.parametrize(
+    ("schema", "value"),
+    [
+        pytest.param({"uniqueItems": True}, COLLIDING, id="numbers-of-one-hash"),
+        pytest.param({"uniqueItems": True}, [[number] for number in COLLIDING], id="lists-of-them"),
+        pytest.param({"items": {"enum": NAMES}}, NAMES[-1:] * 10_000, id="long-enum"),
+        pytest.param({"items": {"enum": [*COLLIDING[:5_000]]}}, COLLIDING[:5_000], id="enum-of-one-hash"),
+        pytest.param(
+            {"anyOf": [*([{"type": "array"}] * 2_000), {"type": "object"}]},
+            dict.fromkeys(NAMES, "x" * 40),
+            id="branches-that-do-not-fit",
+        ),
+    ],
+)
+def test_a_large_good_input_is_judged_in_time_linear_in_it(schema: object, value: object) -> None:
+    judged = InputSchema.compile(of_items(schema))
+
+    began = time.process_time()
+    found = judged.faults({"v": value})
+
+    assert found == ()
+    assert time.process_time() - began < 1
+
+
+@pytest.mark.parametrize(
+    ("allowed", "given", "good"),
+    [
+        (1, 1.0, True),
+        (1, True, False),
+        (True, 1, False),
+        (0, False, False),
+        ("1", 1, False),
+        (None, None, True),
+        (None, False, False),
+        (2**53 + 1, 2.0**53, False),
+        (-0.0, 0, True),
+        (1e300, 10**300, False),
+        ([1, {"a": True}], [1.0, {"a": True}], True),
+        ([1, {"a": True}], [1, {"a": 1}], False),
+        ({"a": 1, "b": []}, {"b": [], "a": 1}, True),
+        ({"a": 1}, {"a": 1, "b": 1}, False),
+        ([1], {"0": 1}, False),
+    ],
+)
+def test_values_are_equal_as_json_means_it(allowed: object, given: object, good: bool) -> None:
+    one_of = InputSchema.compile(of_items({"enum": [allowed]}))
+    exactly = InputSchema.compile(of_items({"const": allowed}))
+    twice = InputSchema.compile(of_items({"uniqueItems": True}))
+
+    assert (one_of.faults({"v": given}) == ()) is good
+    assert (exactly.faults({"v": given}) == ()) is good
+    assert (twice.faults({"v": [allowed, given]}) == ()) is not good

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.policy.pattern import Pattern, PatternInvalid
+from gateway.policy.pattern import MAX_SEEN_STATES, Pattern, PatternInvalid
 
 PIECES = st.sampled_from(
     [
@@ -93,3 +93,33 @@ def test_a_pattern_that_would_make_a_backtracking_engine_hang_costs_linear_time(
 
     assert found is False
     assert time.process_time() - began < 2
+
+
+def test_work_is_told_before_it_is_done_by_characters_and_states_and_less_once_it_is_known() -> None:
+    pattern = Pattern("a[ab]{50}c")
+    text = "".join("ab"[(number * number).bit_count() % 2] for number in range(400))
+    first: list[int] = []
+    second: list[int] = []
+
+    pattern.search(text, first.append)
+    pattern.search(text, second.append)
+
+    assert len(text) * 25 < sum(first) < len(text) * 120
+    assert sum(second) == len(text)
+
+
+def test_whoever_is_told_may_end_the_search() -> None:
+    def stop(_: int) -> None:
+        raise TimeoutError
+
+    with pytest.raises(TimeoutError):
+        Pattern("a").search("b", stop)
+
+
+def test_what_callers_texts_leave_in_memory_is_bounded_by_states() -> None:
+    pattern = Pattern("a[ab]{900}c")
+
+    for seed in range(20):
+        pattern.search("".join("ab"[(seed + at * at).bit_count() % 2] for at in range(1_500)))
+
+    assert 0 < pattern.seen_states <= MAX_SEEN_STATES
