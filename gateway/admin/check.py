@@ -5,9 +5,10 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from shlex import quote
 from typing import Final
 
-from gateway.files.source import Finding
+from gateway.files.source import Finding, FindingCode
 
 _WIDEST_LINE: Final = 120
 
@@ -32,9 +33,12 @@ def report_on(findings: Iterable[Finding]) -> CheckReport:
     return CheckReport(findings=ordered, errors=counts["error"], warnings=counts["warning"])
 
 
-def render_text(findings: Iterable[Finding]) -> str:
-    """Write each finding with its line, a caret under its column, and its fix; no line end after the last."""
-    return "\n".join(_block(finding) for finding in findings)
+def render_text(findings: Iterable[Finding], *, folder: str = "") -> str:
+    """Write each finding with its line, a caret under its column, and its fix; no line end after the last.
+
+    folder: as it was given, so that the commands among the fixes can be pasted.
+    """
+    return "\n".join(_block(finding, folder) for finding in findings)
 
 
 def render_summary(report: CheckReport) -> str:
@@ -79,13 +83,22 @@ def _shown(character: str) -> str:
     return f"\\u{{{ord(character):X}}}"
 
 
-def _block(finding: Finding) -> str:
+def _pasteable(finding: Finding, folder: str) -> str:
+    """Return the fix; a command in it names the file from where the reader stands, and as one word of a shell."""
+    name = finding.place.file
+    is_command = finding.fix.startswith(("chmod ", "chown ")) and finding.fix.endswith(f" {name}")
+    if finding.code is not FindingCode.FILE_PERMISSIONS or not is_command:
+        return finding.fix
+    return f"{finding.fix.removesuffix(name)}{quote(_below(folder) + name)}"
+
+
+def _block(finding: Finding, folder: str) -> str:
     # A file's name is somebody's text as well.
     lines = [f"{visible(str(finding.place))}: {finding.severity}[{finding.code}]: {visible(finding.message)}"]
     if finding.excerpt.strip():
         line, caret = _excerpt(finding.excerpt, finding.place.column)
         lines += [f"    {line}", f"    {caret}"]
-    return "\n".join([*lines, f"  fix: {visible(finding.fix)}"])
+    return "\n".join([*lines, f"  fix: {visible(_pasteable(finding, folder))}"])
 
 
 def _excerpt(line: str, column: int) -> tuple[str, str]:
@@ -128,9 +141,8 @@ def _as_json(finding: Finding) -> Mapping[str, object]:
 
 def _annotation(finding: Finding, folder: str) -> str:
     place = finding.place
-    prefix = "" if folder in {"", "."} else folder.rstrip("/") + "/"
     properties = {
-        "file": prefix + place.file,
+        "file": _below(folder) + place.file,
         "line": str(place.line),
         "col": str(place.column),
         "title": str(finding.code),
@@ -138,6 +150,11 @@ def _annotation(finding: Finding, folder: str) -> str:
     written = ",".join(f"{name}={_escaped(value, ':,')}" for name, value in properties.items())
     message = _escaped(f"{visible(finding.message)}\nfix: {visible(finding.fix)}", "")
     return f"::{finding.severity} {written}::{message}"
+
+
+def _below(folder: str) -> str:
+    """Return what stands before the name of a file in a folder."""
+    return "" if folder in {"", "."} else folder.rstrip("/") + "/"
 
 
 def _escaped(text: str, also: Sequence[str]) -> str:

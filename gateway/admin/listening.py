@@ -8,7 +8,13 @@ from gateway.settings import is_loopback
 def listening_findings(sources: Sources) -> tuple[Finding, ...]:
     """Return what is wrong with the block `server`, as it is written: flags and variables of `serve` are not seen."""
     gateway, server = sources.gateway, sources.server
-    if gateway is None or is_loopback(server.host) or server.tls or server.behind_tls_proxy:
+    if (
+        gateway is None
+        or gateway.document.has_hole(("server",))
+        or is_loopback(server.host)
+        or server.tls
+        or server.behind_tls_proxy
+    ):
         return ()
     return (
         gateway.document.finding(

@@ -77,7 +77,11 @@ def _print(report: CheckReport, compiled: Compiled, folder: Path, form: str) -> 
     if form == "json":
         print(render_json(report, policy=policy.digest if policy else None))
         return
-    found = render_github(report, folder=str(folder)) if form == "github" else render_text(report.findings)
+    found = (
+        render_github(report, folder=str(folder))
+        if form == "github"
+        else render_text(report.findings, folder=str(folder))
+    )
     if found:
         print(found)
     if form == "text":

@@ -8,7 +8,7 @@ from typing import Final
 import yaml
 
 from gateway.files.source import SECRET_FIX, Excerpts, Finding, FindingCode, Place, Severity, Source
-from gateway.files.text import RAW_UNSAFE, describe, find_secrets, positions, split_lines
+from gateway.files.text import RAW_UNSAFE, describe, empty_fix, find_secrets, positions, split_lines
 from gateway.files.tree import NestedTooDeeply, Tree, TreeBuilder
 
 # A file of ten thousand mistakes is one mistake; its reader needs the first few hundred places.
@@ -23,6 +23,7 @@ class Document:
 
     data:     text, integers, booleans, lists and mappings with text keys; None when nothing could be read.
     findings: bounded in number. A value with a finding keeps its place and its text in `data`.
+    holes:    paths of what has the wrong shape or is missing, and is judged no further.
     """
 
     file: str
@@ -31,6 +32,18 @@ class Document:
     findings: tuple[Finding, ...]
     _tree: Tree | None = field(repr=False)
     _excerpts: Excerpts = field(repr=False)
+    holes: frozenset[tuple[str | int, ...]] = frozenset()
+
+    def is_hole(self, path: Path) -> bool:
+        """Say whether a value, or one that it is part of, was already found wrong."""
+        if not self.holes:
+            return False
+        return any(tuple(path[:length]) in self.holes for length in range(1, len(path) + 1))
+
+    def has_hole(self, path: Path) -> bool:
+        """Say whether a value, or a part of it, was already found wrong or missing."""
+        start = tuple(path)
+        return self.is_hole(path) or any(hole[: len(start)] == start for hole in self.holes)
 
     def place(self, path: Path, *, key: bool = False) -> Place:
         """Return where a value stands, or its key; of a path that does not exist the deepest part that does."""
@@ -86,7 +99,7 @@ def read_document(source: Source) -> Document:
             1,
             1,
             f"{source.file} holds no value.",
-            "Delete the file when nothing is meant.",
+            empty_fix(source.file),
         )
     return Document(
         file=source.file,

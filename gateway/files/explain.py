@@ -1,6 +1,7 @@
 """What the library says about a wrong shape, in our words: what is wrong, and what to write instead."""
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Final
 
@@ -70,14 +71,16 @@ _TYPES: Final = {
         "Write one value, or one operator such as any_of: […].",
     ),
 }
+_NO_NAME: Final = "is no name"
 _PATTERNS: Final = {
     "^[a-z0-9](": (
-        "is no name",
+        _NO_NAME,
         "Use 1 to 63 lower-case letters, digits, - and _; begin and end with a letter or digit.",
     ),
     "^[1-9][0-9]{0,6}": ("is no duration", "Write a whole number and a unit: 30s, 15m, 1h."),
     "^[0-9]{4}-": ("is no day", 'Write it as "2027-01-31", in quotes.'),
     "^[a-z]{2,4}": ("is no AWS Region", "Write it as eu-west-1."),
+    "^https?://": ("is no URL", "Write it whole: https://HOST, without a query."),
 }
 _CUSTOM: Final = {
     "one_operator": (
@@ -94,10 +97,8 @@ _CUSTOM: Final = {
 }
 
 
-def explain(document: Document, path: Path, mistake: ErrorDetails, indices: Sequence[int]) -> Finding:
-    """Say what is wrong. path: in the data as it was judged; indices: of its rules, in the file."""
-    if len(path) > 1 and path[0] == "rules" and isinstance(path[1], int):
-        path = ("rules", indices[path[1]], *path[2:])
+def explain(document: Document, path: Path, mistake: ErrorDetails) -> Finding:
+    """Say what is wrong. path: in the file."""
     kind, given = mistake["type"], mistake["input"]
     if kind == "extra_forbidden":
         return _unknown(document, path)
@@ -119,9 +120,14 @@ def explain(document: Document, path: Path, mistake: ErrorDetails, indices: Sequ
     return _size(document, path, mistake)
 
 
+def as_name(text: str) -> str:
+    """Return the name that a text which is none was probably meant to be."""
+    return re.sub(r"[^a-z0-9_-]+", "-", text.lower()).strip("-_")
+
+
 def _unknown(document: Document, path: Path) -> Finding:
     name = str(path[-1])
-    fields = _fields(document, path[:-1])
+    fields = _fields(document.data, path[:-1])
     near = get_close_matches(name, fields, n=1, cutoff=0.6)
     fix = f"Did you mean {near[0]}?" if near else f"Known here: {', '.join(fields)}."
     where = _name(document, path[:-1]) if len(path) > 1 else "this file"
@@ -130,9 +136,14 @@ def _unknown(document: Document, path: Path) -> Finding:
     )
 
 
-def _shape_at(document: Document, parent: Path) -> type[BaseModel] | None:
+def meant_field(data: object, path: Path) -> str | None:
+    """Return the member that an unknown one is a misspelling of, as far as can be told."""
+    near = get_close_matches(str(path[-1]), _fields(data, path[:-1]), n=1, cutoff=0.6)
+    return near[0] if near else None
+
+
+def _shape_at(data: object, parent: Path) -> type[BaseModel] | None:
     if not parent:
-        data = document.data
         kind = str(data.get("format", "")) if isinstance(data, dict) else ""
         return _TOP.get(kind.removeprefix("oidc-gateway/").split(".")[0])
     for pattern, shape in _SHAPES:
@@ -144,13 +155,13 @@ def _shape_at(document: Document, parent: Path) -> type[BaseModel] | None:
     return None
 
 
-def _fields(document: Document, parent: Path) -> list[str]:
-    shape = _shape_at(document, parent)
+def _fields(data: object, parent: Path) -> list[str]:
+    shape = _shape_at(data, parent)
     return [] if shape is None else [field.alias or name for name, field in shape.model_fields.items()]
 
 
 def _missing(document: Document, path: Path, name: str) -> Finding:
-    shape = _shape_at(document, path)
+    shape = _shape_at(document.data, path)
     field = shape.model_fields.get(name) if shape is not None else None
     description = field.description if field is not None else None
     return document.finding(
@@ -164,7 +175,13 @@ def _missing(document: Document, path: Path, name: str) -> Finding:
 
 def _not_one_of(document: Document, path: Path, given: str, mistake: ErrorDetails) -> Finding:
     expected = str(mistake.get("ctx", {}).get("expected", "")).replace("'", "").replace(" or ", ", ")
-    expected = "true" if expected == "True" else expected
+    if expected == "True":  # of `absent`
+        return document.finding(
+            FindingCode.VALUE_INVALID,
+            path,
+            f"{_name(document, path)} cannot be {show(mistake['input'])}.",
+            "To demand that the claim is there, say what it must be; to leave it open, leave the claim out.",
+        )
     choices = expected.split(", ")
     near = get_close_matches(given, choices, n=1, cutoff=0.6)
     fix = (
@@ -185,6 +202,9 @@ def _pattern(document: Document, path: Path, mistake: ErrorDetails) -> Finding:
         (explained for start, explained in _PATTERNS.items() if pattern.startswith(start)),
         ("has the wrong form", f"It must match {pattern}"),
     )
+    name = as_name(str(mistake["input"]))
+    if what == _NO_NAME and NAME.fullmatch(name):
+        fix = f"Write {name}. {fix}"
     return document.finding(
         FindingCode.VALUE_INVALID,
         path,
@@ -206,10 +226,7 @@ def _size(document: Document, path: Path, mistake: ErrorDetails) -> Finding:
                 "Name the claims that must hold.",
             )
         return document.finding(
-            FindingCode.VALUE_INVALID,
-            path,
-            f"{_name(document, path)} is empty.",
-            "Write at least one, or leave the key out.",
+            FindingCode.VALUE_INVALID, path, f"{_name(document, path)} is empty.", _empty_fix(document, path)
         )
     if kind in {"too_long", "string_too_long"}:
         most = limits.get("max_length")
@@ -230,6 +247,21 @@ def _size(document: Document, path: Path, mistake: ErrorDetails) -> Finding:
     return document.finding(
         FindingCode.VALUE_INVALID, path, f"{_name(document, path)} is not valid.", f"{mistake['msg']}."
     )
+
+
+def _empty_fix(document: Document, path: Path) -> str:
+    what = path[-1] if path else ""
+    shape = _shape_at(document.data, path[:-1])
+    fields = (
+        {} if shape is None else {field.alias or name: field for name, field in shape.model_fields.items()}
+    )
+    field = fields.get(str(what))
+    if what == "audiences":
+        # Cognito alone can do without, and then its own finding says how.
+        return "Write at least one: a value that nobody else uses."
+    if field is None or not field.is_required():
+        return "Write at least one, or leave the key out." if field is not None else "Write at least one."
+    return f"Write {what}: {field.description}" if field.description else "Write at least one."
 
 
 def _name(document: Document, path: Path) -> str:

@@ -8,7 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final, Literal
 
-from gateway.files.text import find_secret, secret_lines, split_lines
+from gateway.files.text import empty_fix, find_secret, secret_lines, split_lines
 
 MAX_BYTES: Final = 8 * 1024 * 1024
 OTHERS_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
@@ -79,6 +79,8 @@ class FindingCode(StrEnum):
     RULE_EXPIRED = "rule_expired"
     CLAIM_FORBIDDEN = "claim_forbidden"
     CLAIM_TYPE_WRONG = "claim_type_wrong"
+    CLAIM_UNLIKELY = "claim_unlikely"
+    VALUE_UNLIKELY = "value_unlikely"
     EMAIL_UNVERIFIED = "email_unverified"
     GRANT_NOT_OWNED = "grant_not_owned"
     POLICY_EMPTY = "policy_empty"
@@ -223,7 +225,7 @@ def _judged(file: str, data: bytes, found: tuple[Finding, ...]) -> Source:
             file,
             FindingCode.FILE_EMPTY,
             "has no content; a write that was cut off looks the same",
-            "Delete the file when nothing is meant.",
+            empty_fix(file),
         )
         return Source(file=file, digest=digest, text="", findings=(*found, empty))
     try:

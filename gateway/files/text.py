@@ -118,3 +118,10 @@ def mixed_scripts(value: str) -> str | None:
         if "FULLWIDTH" in scripts or len(scripts & _CONFUSABLE) > 1:
             return word.encode("ascii", "backslashreplace").decode("ascii")
     return None
+
+
+def empty_fix(file: str) -> str:
+    """Say what to do about a file that says nothing. file: relative to the configuration folder."""
+    if file.startswith("mappings/"):
+        return "Delete the file when nothing is meant."
+    return "Restore what it held; the gateway cannot do without it."

@@ -6,7 +6,7 @@ from typing import Final
 
 _INTEGER = re.compile(r"0|-?[1-9][0-9]*")
 _OCTAL = re.compile(r"[-+]?0[0-9_]+")
-_BASED = re.compile(r"[-+]?0[box][0-9A-Fa-f_]+", re.IGNORECASE)
+_BASED = re.compile(r"[-+]?0(?:b[01_]+|o[0-7_]+|x[0-9A-F_]+)", re.IGNORECASE)
 _UNDERSCORED = re.compile(r"[-+]?[0-9][0-9_]*_[0-9_]*")
 _SIGNED = re.compile(r"\+[0-9]+|-0")
 _EXPONENT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)e[-+]?[0-9]+", re.IGNORECASE)

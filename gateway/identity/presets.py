@@ -25,6 +25,19 @@ _UNBINDING: Final = frozenset(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ValueHint:
+    """What the values of a claim look like.
+
+    choices: all there are; empty: any that has the prefix.
+    prefix:  what each begins with. not_prefix: what none begins with.
+    """
+
+    choices: tuple[str, ...] = ()
+    prefix: str = ""
+    not_prefix: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Preset:
     """Defaults and quirks of one kind of issuer. Fields named as in TrustedIssuer mean the same there.
 
@@ -34,6 +47,9 @@ class Preset:
     subject_claims:     conditions on one of these bind the subject. A name starting with `/` is a JSON pointer.
     custom_claims_bind: so does a condition on any claim that is not known to say nothing about the subject.
     claim_types:        JSON types of well-known claims, so that a rule that can never match is found in the file.
+    claims_closed:      tokens have no claims but those known here; so another one is never there.
+    value_hints:        what values look like, by claim; a value that does not is never sent.
+    ends_in_slash:      issuers of this kind always (True) or never (False) end in a slash; None: it varies.
     audience_hint:      what a caller does to get a token with the right audience; one sentence.
     """
 
@@ -48,6 +64,9 @@ class Preset:
     subject_claims: frozenset[str] = frozenset({"sub"})
     custom_claims_bind: bool = False
     claim_types: Mapping[str, ClaimType] = field(default_factory=dict)
+    claims_closed: bool = False
+    value_hints: Mapping[str, ValueHint] = field(default_factory=dict)
+    ends_in_slash: bool | None = None
     audience_hint: str
 
     def binds_subject(self, claim: str) -> bool:
@@ -103,8 +122,11 @@ _OPENID_STRINGS: Final = (
     "email name preferred_username given_name family_name nickname locale zoneinfo acr nonce sid"
 )
 
+_BOOLEAN_TEXT: Final = ValueHint(choices=("true", "false"))
+
 _OKTA = Preset(
     name="okta",
+    ends_in_slash=False,
     subject_claims=frozenset({"sub", "cid", "uid", "groups"}),
     custom_claims_bind=True,
     claim_types=_types(
@@ -118,6 +140,8 @@ _OKTA = Preset(
 
 _COGNITO = Preset(
     name="cognito",
+    ends_in_slash=False,
+    value_hints={"token_use": ValueHint(choices=("id", "access"))},
     algorithms=("RS256",),
     token_kinds=("id", "access"),
     subject_claims=frozenset({"sub", "client_id", "username", "cognito:username", "cognito:groups"}),
@@ -133,6 +157,7 @@ _COGNITO = Preset(
 
 _AUTH0 = Preset(
     name="auth0",
+    ends_in_slash=True,
     types=("", "jwt", "at+jwt"),
     subject_claims=frozenset({"sub", "azp", "client_id", "org_id"}),
     custom_claims_bind=True,
@@ -171,6 +196,53 @@ _GITHUB_ACTIONS = Preset(
             "runner_environment sha workflow workflow_ref workflow_sha check_run_id"
         )
     ),
+    claims_closed=True,
+    value_hints={
+        "ref": ValueHint(prefix="refs/"),
+        "ref_protected": _BOOLEAN_TEXT,
+        "ref_type": ValueHint(choices=("branch", "tag")),
+        "repository_visibility": ValueHint(choices=("public", "private", "internal")),
+        "runner_environment": ValueHint(choices=("github-hosted", "self-hosted")),
+        # docs.github.com, "Events that trigger workflows"; an unknown one is warned about, never refused.
+        "event_name": ValueHint(
+            choices=(
+                "branch_protection_rule",
+                "check_run",
+                "check_suite",
+                "create",
+                "delete",
+                "deployment",
+                "deployment_status",
+                "discussion",
+                "discussion_comment",
+                "dynamic",
+                "fork",
+                "gollum",
+                "image_version",
+                "issue_comment",
+                "issues",
+                "label",
+                "merge_group",
+                "milestone",
+                "page_build",
+                "public",
+                "pull_request",
+                "pull_request_review",
+                "pull_request_review_comment",
+                "pull_request_target",
+                "push",
+                "registry_package",
+                "release",
+                "repository_dispatch",
+                "schedule",
+                "status",
+                "watch",
+                "workflow_call",
+                "workflow_dispatch",
+                "workflow_run",
+            )
+        ),
+    },
     audience_hint=(
         "Ask for the audience with the token: core.getIDToken(audience), or &audience=… at "
         "ACTIONS_ID_TOKEN_REQUEST_URL; /.well-known/oidc-gateway lists this gateway's."
@@ -195,6 +267,15 @@ _GITLAB = Preset(
         integer="runner_id",
         lists="groups_direct user_identities",
     ),
+    claims_closed=True,
+    value_hints={
+        "ref": ValueHint(not_prefix="refs/"),
+        "ref_path": ValueHint(prefix="refs/"),
+        "ref_protected": _BOOLEAN_TEXT,
+        "environment_protected": _BOOLEAN_TEXT,
+        "ref_type": ValueHint(choices=("branch", "tag")),
+        "project_visibility": ValueHint(choices=("public", "private", "internal")),
+    },
     audience_hint="Declare the audience in the job: `id_tokens: {NAME: {aud: …}}`; /.well-known/oidc-gateway lists this gateway's.",
 )
 
@@ -214,6 +295,8 @@ _KUBERNETES = Preset(
             "/kubernetes.io/pod/name /kubernetes.io/pod/uid /kubernetes.io/node/name /kubernetes.io/node/uid"
         )
     ),
+    claims_closed=True,
+    value_hints={"sub": ValueHint(prefix="system:serviceaccount:")},
     audience_hint="Set `audience` of the projected serviceAccountToken volume; the cluster's default audience is not meant for us.",
 )
 
@@ -230,6 +313,9 @@ _GENERIC = Preset(
     ),
     audience_hint="Ask the issuer for a token with an audience of this gateway; /.well-known/oidc-gateway lists them.",
 )
+
+#: Of an issuer of which nothing is known: what is wrong with it is wrong for all of them.
+UNKNOWN: Final = Preset(name="unknown", custom_claims_bind=True, audience_hint="")
 
 PRESETS: Final[Mapping[str, Preset]] = MappingProxyType(
     {

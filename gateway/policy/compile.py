@@ -174,19 +174,23 @@ def _central(
     issuers = compile_issuers(gateway, sources.attachments, report, dev=dev)
     teams = None if shape.teams is None else gateway.written("teams")
     vaults = compile_vaults(gateway, sources.attachments, report, dev=dev)
-    targets = compile_targets(sources.targets, sources.attachments, teams, vaults, report)
+    blind = gateway.is_unreadable("teams")
+    targets = compile_targets(
+        sources.targets, sources.attachments, teams, vaults, report, teams_unreadable=blind
+    )
+    if not sources.targets or any(_of_targets(finding) for finding in sources.findings):
+        targets = replace(targets, complete=False)
     _judge_team_list(gateway, report)
     around = Around(
         issuers=issuers,
         targets=targets,
-        teams=None
-        if shape.teams is None
-        else {name: frozenset(team.issuers) for name, team in shape.teams.items()},
+        teams=_teams(sources, gateway),
         written_issuers=gateway.written("issuers"),
         written_teams=gateway.written("teams"),
         region=shape.aws.region,
         vaults=bool(shape.vaults),
         today=today,
+        unsure_teams=_unsure_teams(sources, gateway),
     )
     return around, compile_endpoints(gateway, report, dev=dev)
 
@@ -198,6 +202,33 @@ def _judge_team_list(gateway: Shaped[GatewayShape], report: Report) -> None:
             if issuer not in gateway.written("issuers"):
                 spot = Spot(gateway.document, ("teams", name, "issuers", index), report)
                 unknown_reference(spot, "issuer", issuer, sorted(gateway.written("issuers")))
+
+
+def _teams(sources: Sources, gateway: Shaped[GatewayShape]) -> Mapping[str, frozenset[str]] | None:
+    """Return the issuers that each team may name; of teams that cannot be read those that have files."""
+    teams = gateway.shape.teams if gateway.shape is not None else None
+    known = {name: frozenset(team.issuers) for name, team in (teams or {}).items()}
+    if gateway.is_unreadable("teams"):
+        return {team_of(file.file): frozenset() for file in sources.mappings} | known
+    return None if teams is None else known
+
+
+def _unsure_teams(sources: Sources, gateway: Shaped[GatewayShape]) -> frozenset[str]:
+    """Return the teams that may name other issuers once gateway.yaml is mended; no rule is blamed for that."""
+    if gateway.is_unreadable("teams"):
+        return frozenset(team_of(file.file) for file in sources.mappings)
+    teams = gateway.shape.teams if gateway.shape is not None else None
+    written = gateway.written("issuers")
+    return frozenset(
+        name
+        for name, team in (teams or {}).items()
+        if gateway.document.has_hole(("teams", name, "issuers")) or not written.issuperset(team.issuers)
+    )
+
+
+def _of_targets(finding: Finding) -> bool:
+    """Say whether a file of targets is missing, so that what it defines may be there all the same."""
+    return finding.severity == "error" and finding.place.file.split("/")[0] in {"targets", "targets.yaml"}
 
 
 def _judge_teams(
@@ -230,10 +261,16 @@ def _judge_team(
         return _Team(name=name, held=True, files=last_good, compiled=TeamRules())
     compiled = _compile_or_leave(name, files, around)
     report.add(*compiled.own.findings, *compiled.outer.findings)
-    if not compiled.own.errors and not broken:
+    good = not compiled.own.errors and not broken
+    if good and not (compiled.unknown and last_good):
         return _Team(name=name, held=False, files=files, compiled=compiled)
     # Its last good rules, against today's issuers and targets: what those take away is gone at once.
-    return _Team(name=name, held=True, files=last_good, compiled=_compile_or_leave(name, last_good, around))
+    before = _compile_or_leave(name, last_good, around)
+    # What is unknown to the last good rules too was taken away by its owner; what is not, the team has misspelt.
+    held = not good or not compiled.unknown <= before.unknown
+    if not held:
+        return _Team(name=name, held=False, files=files, compiled=compiled)
+    return _Team(name=name, held=True, files=last_good, compiled=before)
 
 
 def _compile_or_leave(name: str, files: Mappings, around: Around) -> TeamRules:

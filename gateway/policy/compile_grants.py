@@ -6,6 +6,7 @@ from datetime import date
 from typing import Final, Literal, assert_never
 
 from gateway.arn import RoleArn
+from gateway.files.mending import UNKNOWN_REGION
 from gateway.files.schema import GrantShape
 from gateway.files.source import FindingCode
 from gateway.identity.issuer import TrustedIssuer
@@ -28,6 +29,7 @@ class Around:
 
     teams:  issuers that each team may name; None when the installation has no teams.
     written_*: names that stand in gateway.yaml, those of faulty entries included.
+    unsure_teams: those whose issuers are not certain, because their entries in gateway.yaml are wrong.
     region: whose STS hands out credentials.
     vaults: there are Vaults, so that an issuer may be meant for them alone; otherwise what AWS cannot use is said with
             the issuer.
@@ -41,6 +43,7 @@ class Around:
     region: str
     vaults: bool
     today: date
+    unsure_teams: frozenset[str] = frozenset()
 
 
 class GrantReader:
@@ -51,11 +54,15 @@ class GrantReader:
         self._issuers = issuers
         self._against = against
         self._spot = spot
+        #: What the grants name and no file defines: kind and name.
+        self.unknown: set[tuple[str, str]] = set()
 
     def read(self, shape: GrantShape, index: int) -> Grant | None:
         """Return the grant; None when it cannot hold."""
         verb, name = _verb(shape)
         at = ("grants", index)
+        if (self._spot / "grants" / index).is_hole:
+            return None
         if verb == "obtain":
             return self._obtain(name, shape.form or "aws-credentials", at)
         workflow = self._workflow(name, (*at, verb))
@@ -94,25 +101,36 @@ class GrantReader:
     def _workflow(self, name: str, at: Path) -> Workflow | None:
         targets = self._against.targets
         workflow = targets.workflows.get(name)
+        if self._spot.down(*at).is_hole:
+            return None
         if workflow is None:
-            if name not in targets.written_workflows:
-                unknown_reference(self._spot.down(*at), "workflow", name, targets.workflows)
+            self._be_missing("workflow", name, targets.written_workflows, at)
             return None
         return workflow if self._owned(workflow.teams, "workflow", name, at) else None
 
     def _target(self, name: str, at: Path) -> Target | None:
         targets = self._against.targets
         target = targets.roles.get(name)
+        if self._spot.down(*at).is_hole:
+            return None
         if target is None:
-            if name not in targets.written_roles:
-                unknown_reference(self._spot.down(*at), "target", name, targets.roles)
+            self._be_missing("target", name, targets.written_roles, at)
             return None
         return target if self._owned(target.teams, "target", name, at) else None
+
+    def _be_missing(self, kind: str, name: str, written: frozenset[str], at: Path) -> None:
+        """Report a name that no entry bears; one whose entry is faulty is reported there."""
+        targets = self._against.targets
+        if name not in written and targets.complete:
+            self.unknown.add((kind, name))
+            known = targets.workflows if kind == "workflow" else targets.roles
+            unknown_reference(self._spot.down(*at), kind, name, known)
 
     def _owned(
         self, teams: tuple[str, ...], kind: Literal["workflow", "target"], name: str, at: Path
     ) -> bool:
-        if self._against.teams is None or self._team in teams:
+        against = self._against
+        if against.teams is None or self._team in teams or (not teams and self._team in against.unsure_teams):
             return True
         self._spot.down(*at).error(
             FindingCode.GRANT_NOT_OWNED,
@@ -203,6 +221,8 @@ class GrantReader:
         partition = region_partition(self._against.region)
         # Behind Vault its own engine asks STS, wherever that is.
         if not isinstance(target, AwsRole) or target.arn.partition == partition:
+            return True
+        if self._against.region == UNKNOWN_REGION:
             return True
         self._spot.down(*at, "obtain").error(
             FindingCode.AWS_MISMATCH,

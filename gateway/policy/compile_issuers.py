@@ -8,7 +8,7 @@ from gateway.files.schema import GatewayShape, IssuerShape, duration_s
 from gateway.files.shapes import Shaped
 from gateway.files.source import FindingCode, Source, show
 from gateway.identity.issuer import TrustedIssuer
-from gateway.identity.presets import PRESETS, SUPPORTED_ALGORITHMS, Preset, is_okta_org, owner_pins
+from gateway.identity.presets import PRESETS, SUPPORTED_ALGORITHMS, UNKNOWN, Preset, is_okta_org, owner_pins
 from gateway.policy.compile_keys import MAX_URL, KeysOfIssuer, judge_url
 from gateway.policy.conditions import judge_email, read_conditions
 from gateway.policy.overlap import sample_claims
@@ -17,14 +17,22 @@ from gateway.policy.rule import Condition, Operator
 
 #: Signature algorithms of tokens that AWS STS takes.
 AWS_ALGORITHMS: Final = frozenset({"RS256", "RS384", "RS512", "ES256", "ES384", "ES512"})
+# Stands in for an issuer that is wrong, while where its keys are is judged.
+_NO_ISSUER: Final = "https://x.invalid"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Issuers:
-    """All trusted issuers, by name. requirements: what every token of one must satisfy; every issuer has an entry."""
+    """All trusted issuers, by name.
+
+    requirements: what every token of one must satisfy; every issuer has an entry.
+    incomplete:   the issuers, or what one of them requires, cannot be read: nothing follows from what is not there.
+    """
 
     trusted: Mapping[str, TrustedIssuer]
     requirements: Mapping[str, tuple[Condition, ...]]
+    incomplete: frozenset[str] = frozenset()
+    unreadable: bool = False
 
 
 def compile_issuers(
@@ -34,6 +42,7 @@ def compile_issuers(
     trusted: dict[str, TrustedIssuer] = {}
     requirements: dict[str, tuple[Condition, ...]] = {}
     by_url: dict[str, str] = {}
+    incomplete: set[str] = set()
     shapes = gateway.shape.issuers if gateway.shape is not None else {}
     # Where there are Vaults, an issuer may be meant for them alone: then its grants are judged one by one.
     aws_alone = gateway.shape is not None and not gateway.shape.vaults
@@ -41,8 +50,11 @@ def compile_issuers(
         spot = Spot(gateway.document, ("issuers", name), report)
         made = _Issuer(name, shape, spot, attachments, dev=dev, aws_alone=aws_alone).compile()
         if made is None:
+            _without_preset(shape, spot)
             continue
-        first = by_url.setdefault(made.issuer, name)
+        if (spot / "require").has_hole:
+            incomplete.add(name)
+        first = name if (spot / "issuer").has_hole else by_url.setdefault(made.issuer, name)
         if first != name:
             (spot / "issuer").error(
                 FindingCode.NAME_TAKEN,
@@ -51,17 +63,32 @@ def compile_issuers(
             )
         trusted[name] = made
         requirements[name] = _requirements(shape, made, spot)
-    return Issuers(trusted=trusted, requirements=requirements)
+    return Issuers(
+        trusted=trusted,
+        requirements=requirements,
+        incomplete=frozenset(incomplete),
+        unreadable=gateway.is_unreadable("issuers"),
+    )
+
+
+def _without_preset(shape: IssuerShape, spot: Spot) -> None:
+    """Judge what is required of an issuer that cannot be trusted, as far as that depends on nothing else."""
+    read_conditions(shape.require or {}, spot / "require", UNKNOWN)
 
 
 def _requirements(shape: IssuerShape, issuer: TrustedIssuer, spot: Spot) -> tuple[Condition, ...]:
     preset = PRESETS[issuer.preset]
     required = read_conditions(shape.require or {}, spot / "require", preset)
     judge_email(required, (), spot / "require")
+    whole = not (spot / "require").has_hole
     pins = owner_pins(issuer.issuer)
-    if pins and not any(
-        condition.claim in pins and condition.operator in {Operator.EQUALS, Operator.ANY_OF}
-        for condition in required
+    if (
+        whole
+        and pins
+        and not any(
+            condition.claim in pins and condition.operator in {Operator.EQUALS, Operator.ANY_OF}
+            for condition in required
+        )
     ):
         spot.error(
             FindingCode.ISSUER_UNPINNED,
@@ -69,7 +96,7 @@ def _requirements(shape: IssuerShape, issuer: TrustedIssuer, spot: Spot) -> tupl
             f'Add require: {{ {pins[0]}: "…" }} (or {", ".join(pins[1:])}): the id, not the name, which others can take over.',
             key=True,
         )
-    if required and sample_claims(required) is None:
+    if whole and required and sample_claims(required) is None:
         (spot / "require").error(
             FindingCode.RULE_UNSATISFIABLE,
             "No token can have all of these claims.",
@@ -100,21 +127,20 @@ class _Issuer:
 
     def compile(self) -> TrustedIssuer | None:
         shape, preset = self._shape, self._preset
-        issuer = shape.issuer or preset.default_issuer
-        if issuer is None:
-            self._spot.error(
-                FindingCode.FIELD_MISSING,
-                f"{self._name} has no issuer, and the preset {preset.name} knows none.",
-                "Add issuer: the token's `iss`, byte for byte.",
-                key=True,
-            )
-            return None
-        if not judge_url(issuer, self._spot / "issuer", dev=self._dev, of_issuer=True):
-            return None
+        issuer = self._url()
+        # Whatever else is wrong, everything that does not depend on it is judged as well.
+        preset_known = not (self._spot / "preset").is_hole
         self._audiences()
-        self._tokens()
-        self._okta(issuer)
+        if preset_known:
+            self._tokens()
         algorithms = self._algorithms()
+        keys = KeysOfIssuer(shape, self._spot, self._attachments, dev=self._dev).location(
+            issuer or _NO_ISSUER
+        )
+        if issuer is None or not preset_known:
+            return None
+        self._okta(issuer)
+        self._end_of(issuer)
         return TrustedIssuer(
             name=self._name,
             preset=preset.name,
@@ -130,14 +156,51 @@ class _Issuer:
             key_headers_ignored=preset.key_headers_ignored,
             okta_org=preset.name == "okta" and is_okta_org(issuer),
             kid_required=shape.jwks_file is None,
-            keys=KeysOfIssuer(shape, self._spot, self._attachments, dev=self._dev).location(issuer),
+            keys=keys,
             leeway_s=30 if shape.leeway_s is None else shape.leeway_s,
             max_age_s=3600 if shape.max_age is None else duration_s(shape.max_age),
         )
 
+    def _url(self) -> str | None:
+        """Return the issuer's URL if it can be trusted."""
+        spot = self._spot / "issuer"
+        issuer = self._shape.issuer or self._preset.default_issuer
+        if spot.is_hole or (issuer is None and (self._spot / "preset").is_hole):
+            return None
+        if issuer is None:
+            self._spot.error(
+                FindingCode.FIELD_MISSING,
+                f"{self._name} has no issuer, and the preset {self._preset.name} knows none.",
+                "Add issuer: the token's `iss`, byte for byte.",
+                key=True,
+            )
+            return None
+        return issuer if judge_url(issuer, spot, dev=self._dev, of_issuer=True) else None
+
+    @property
+    def _has_clients(self) -> bool:
+        return bool(self._shape.clients) or (self._spot / "clients").has_hole
+
+    @property
+    def _may_have_clients_alone(self) -> bool:
+        return bool(self._preset.token_kinds) or (self._spot / "preset").is_hole
+
+    def _end_of(self, issuer: str) -> None:
+        """Issuers are compared byte for byte, and each kind of issuer ends in a slash always or never."""
+        wanted = self._preset.ends_in_slash
+        if wanted is not None and issuer.endswith("/") != wanted:
+            right = f"{issuer}/" if wanted else issuer.rstrip("/")
+            (self._spot / "issuer").warning(
+                FindingCode.VALUE_UNLIKELY,
+                f"Issuers of the preset {self._preset.name} end {'in' if wanted else 'without'} a slash; compared byte for "
+                "byte, this one never matches.",
+                f"Write {right}",
+            )
+
     def _audiences(self) -> None:
         shape = self._shape
-        if not shape.audiences and not (self._preset.token_kinds and shape.clients):
+        missing = not shape.audiences and not (self._spot / "audiences").has_hole
+        if missing and not (self._may_have_clients_alone and self._has_clients):
             instead = " (for Cognito: clients)" if self._preset.token_kinds else ""
             self._spot.error(
                 FindingCode.AUDIENCE_MISSING,
@@ -157,7 +220,7 @@ class _Issuer:
                         f"{show(value)} is no exact value of 1 to {MAX_URL} characters.",
                         "Write the complete value; there are no patterns.",
                     )
-        if shape.also_allowed and not shape.clients:
+        if shape.also_allowed and not self._has_clients:
             (self._spot / "also_allowed").error(
                 FindingCode.FIELD_MISSING,
                 "A token for several audiences is good only when its client is listed too.",
@@ -176,7 +239,7 @@ class _Issuer:
             )
             return
         accepted = shape.tokens or list(kinds[:1])
-        if "access" in accepted and not shape.clients:
+        if "access" in accepted and not self._has_clients:
             self._spot.error(
                 FindingCode.AUDIENCE_MISSING,
                 "Access tokens of Cognito have no audience; without clients those of every app would be good here.",

@@ -1,15 +1,15 @@
 """Rules of mapping files, judged by themselves and against the issuers and targets they name."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from difflib import get_close_matches
 
 from gateway.files.schema import MappingShape, RuleShape
 from gateway.files.shapes import Shaped
-from gateway.files.source import FindingCode, Place
+from gateway.files.source import Finding, FindingCode, Place
 from gateway.identity.issuer import TrustedIssuer
-from gateway.identity.presets import PRESETS
+from gateway.identity.presets import PRESETS, UNKNOWN
 from gateway.policy.compile_grants import Around, GrantReader
 from gateway.policy.conditions import binding_claims, judge_email, read_conditions
 from gateway.policy.overlap import satisfiable
@@ -20,6 +20,7 @@ from gateway.policy.vault_findings import judge_towards_vault
 Mappings = tuple[Shaped[MappingShape], ...]
 Path = tuple[str | int, ...]
 
+_SAME_AS_TEXT = frozenset({FindingCode.VALUE_UNLIKELY, FindingCode.CLAIM_TYPE_WRONG})
 _CLIENT_OR_SUBJECT = frozenset({"sub", "azp", "cid", "client_id"})
 
 
@@ -30,6 +31,7 @@ class TeamRules:
     own:   findings that the team's own files must mend; an error among them holds the team back.
     outer: findings about what others own: issuers, targets, workflows; they make single grants inert.
     inert: grants left out.
+    unknown: what the rules name and no file defines: kind and name.
     """
 
     rules: list[Rule] = field(default_factory=list)
@@ -37,6 +39,7 @@ class TeamRules:
     outer: Report = field(default_factory=Report)
     inert: int = 0
     written: int = 0
+    unknown: set[tuple[str, str]] = field(default_factory=set)
 
 
 def team_of(file: str) -> str:
@@ -51,9 +54,10 @@ def compile_team(team: str, files: Mappings, against: Around) -> TeamRules:
     known = against.teams is None or team in against.teams
     names: dict[str, Place] = {}
     for file in files:
-        compiled.own.add(*file.findings)
         if not known and team not in against.written_teams:
             _misplaced(team, file, against, compiled.outer)
+        if file.shape is None or not known:
+            compiled.own.add(*file.findings)
         if file.shape is None:
             continue
         if not known:
@@ -61,10 +65,27 @@ def compile_team(team: str, files: Mappings, against: Around) -> TeamRules:
             compiled.written += len(file.shape.rules)
             compiled.inert += sum(len(rule.grants) for rule in file.shape.rules)
             continue
+        of_rules: list[Finding] = []
         for index, shape in zip(file.indices, file.shape.rules, strict=True):
             compiled.written += 1
-            _Rule(team, shape, file, index, against, compiled).compile(names)
+            of_rules += _Rule(team, shape, file, index, against, compiled).compile(names)
+        compiled.own.add(*_with_better_fixes(file.findings, of_rules))
     return compiled
+
+
+def _with_better_fixes(of_file: Iterable[Finding], of_rules: Iterable[Finding]) -> Iterable[Finding]:
+    """Join what was found in a text and in what it means.
+
+    Of an unquoted `yes` the text alone cannot say that this issuer writes "true"; its claim can. One place, one finding.
+    """
+    better = {one.place: one for one in of_rules if one.code in _SAME_AS_TEXT}
+    texts = {one.place: one for one in of_file if one.code is FindingCode.YAML_TYPE}
+    for finding in of_file:
+        meaning = better.get(finding.place) if finding is texts.get(finding.place) else None
+        yield finding if meaning is None else replace(finding, fix=meaning.fix)
+    for finding in of_rules:
+        if finding.code not in _SAME_AS_TEXT or finding.place not in texts:
+            yield finding
 
 
 def _misplaced(team: str, file: Shaped[MappingShape], against: Around, report: Report) -> None:
@@ -95,10 +116,15 @@ class _Rule:
         self._own_spot = Spot(file.document, ("rules", index), self._own)
         self._outer_spot = Spot(file.document, ("rules", index), into.outer)
 
-    def compile(self, names: dict[str, Place]) -> None:
+    def compile(self, names: dict[str, Place]) -> list[Finding]:
+        """Judge the rule, take it if it is good, and return its own findings."""
+        self._read(names)
+        return self._own.findings
+
+    def _read(self, names: dict[str, Place]) -> None:
         shape = self._shape
         place = self._own_spot.document.place(self._own_spot.path)
-        first = names.setdefault(shape.name, place)
+        first = place if (self._own_spot / "name").is_hole else names.setdefault(shape.name, place)
         if first is not place:
             (self._own_spot / "name").error(
                 FindingCode.NAME_TAKEN,
@@ -107,12 +133,15 @@ class _Rule:
             )
         last_day = self._last_day()
         issuers = self._issuers()
-        conditions = self._conditions(issuers) if issuers else ()
+        conditions = self._conditions(issuers)
         reader = GrantReader(self._team, issuers, self._against, self._outer_spot)
         grants = [grant for index, one in enumerate(shape.grants) if (grant := reader.read(one, index))]
-        judge_towards_vault(conditions, grants, issuers, self._against.issuers.requirements, self._own_spot)
-        self._into.own.add(*self._own.findings)
-        if self._own.errors or not issuers:
+        self._into.unknown |= reader.unknown
+        is_whole = not self._own_spot.has_hole
+        if is_whole:
+            requirements = self._against.issuers.requirements
+            judge_towards_vault(conditions, grants, issuers, requirements, self._own_spot)
+        if self._own.errors or not issuers or not is_whole:
             self._into.inert += len(shape.grants)
             return
         self._into.inert += len(shape.grants) - len(grants)
@@ -172,11 +201,16 @@ class _Rule:
 
     def _issuer(self, name: str, at: Path) -> TrustedIssuer | None:
         against = self._against
+        if self._own_spot.down(*at).is_hole:
+            return None
         issuer = against.issuers.trusted.get(name)
         if issuer is None:
-            if name not in against.written_issuers:
+            if name not in against.written_issuers and not against.issuers.unreadable:
+                self._into.unknown.add(("issuer", name))
                 unknown_reference(self._outer_spot.down(*at), "issuer", name, against.issuers.trusted)
             return None
+        if self._team in against.unsure_teams:
+            return issuer
         if against.teams is not None and name not in against.teams.get(self._team, frozenset()):
             self._outer_spot.down(*at).error(
                 FindingCode.GRANT_NOT_OWNED,
@@ -188,9 +222,12 @@ class _Rule:
 
     def _conditions(self, issuers: Sequence[TrustedIssuer]) -> tuple[Condition, ...]:
         spot = self._own_spot / "claims"
-        preset = PRESETS[issuers[0].preset]
+        # Without an issuer, what is wrong for any of them is wrong all the same.
+        preset = PRESETS[issuers[0].preset] if issuers else UNKNOWN
         conditions = read_conditions(self._shape.claims, spot, preset)
-        if not any(preset.binds_subject(claim) for claim in binding_claims(conditions)):
+        if spot.is_hole:
+            return conditions
+        if not spot.has_hole and not any(preset.binds_subject(claim) for claim in binding_claims(conditions)):
             bound = ", ".join(sorted(preset.subject_claims)[:6])
             spot.error(
                 FindingCode.RULE_UNBOUND,
@@ -204,7 +241,10 @@ class _Rule:
 
     def _against_issuer(self, conditions: tuple[Condition, ...], issuer: TrustedIssuer, spot: Spot) -> None:
         required = self._against.issuers.requirements.get(issuer.name, ())
-        judge_email(conditions, required, spot)
+        if issuer.name not in self._against.issuers.incomplete:
+            judge_email(conditions, required, spot)
+        if spot.has_hole or issuer.name in self._against.issuers.incomplete:
+            return
         all_conditions = (*required, *conditions)
         for_any_client = issuer.preset in {"okta", "auth0"} and not issuer.clients
         if for_any_client and _CLIENT_OR_SUBJECT.isdisjoint(binding_claims(all_conditions)):

@@ -27,6 +27,7 @@ class Targets:
     roles:     IAM roles and Vault roles, which share one space of names.
     written_*: names that stand in the files, those of faulty entries included.
     spots:     where each of `roles` stands.
+    complete:  every file could be read; otherwise nothing follows from a name that is not there.
     """
 
     roles: Mapping[str, Target]
@@ -34,6 +35,7 @@ class Targets:
     written_roles: frozenset[str]
     written_workflows: frozenset[str]
     spots: Mapping[str, Spot]
+    complete: bool = True
 
 
 def compile_targets(
@@ -42,9 +44,12 @@ def compile_targets(
     teams: frozenset[str] | None,
     vaults: Vaults,
     report: Report,
+    *,
+    teams_unreadable: bool = False,
 ) -> Targets:
     """Return roles, Vault roles and workflows of all files. teams: None when the installation has none."""
     compiled = _Targets(attachments, teams, vaults, report)
+    compiled.teams_unreadable = teams_unreadable
     for file in files:
         compiled.take(file)
     return Targets(
@@ -53,6 +58,7 @@ def compile_targets(
         written_roles=frozenset(compiled.written_roles),
         written_workflows=frozenset(compiled.written_workflows),
         spots=compiled.spots,
+        complete=compiled.complete,
     )
 
 
@@ -76,10 +82,14 @@ class _Targets:
         self.workflows: dict[str, Workflow] = {}
         self.written_roles: set[str] = set()
         self.written_workflows: set[str] = set()
+        self.complete = True
+        self.teams_unreadable = False
 
     def take(self, file: Shaped[TargetsShape]) -> None:
         self.written_roles |= file.written("roles") | file.written("vault_roles")
         self.written_workflows |= file.written("workflows")
+        if any(file.is_unreadable(section) for section in ("roles", "vault_roles", "workflows")):
+            self.complete = False
         if file.shape is None:
             return
         for name, role in file.shape.roles.items():
@@ -126,7 +136,7 @@ class _Targets:
                 "Write 15m to 12h.",
             )
         teams = self._owners(shape.teams, spot)
-        if arn is None:
+        if arn is None or (spot / "arn").is_hole:
             return None
         first = self._arns.setdefault(str(arn), name)
         if first != name:
@@ -141,12 +151,12 @@ class _Targets:
         before = self._report.errors
         judge_vault_role(shape, spot)
         vault = self._vaults.known.get(shape.vault)
-        if vault is None and shape.vault not in self._vaults.written:
+        if vault is None and not self._vaults.unreadable and shape.vault not in self._vaults.written:
             unknown_reference(spot / "vault", "vault", shape.vault, self._vaults.known)
         engine = None if shape.aws is None else compile_engine(shape.aws, spot / "aws")
         teams = self._owners(shape.teams, spot)
         # What is wrong by itself is not held against the rules a second time.
-        if vault is None or self._report.errors > before:
+        if vault is None or self._report.errors > before or spot.has_hole:
             return None
         made = VaultRole(
             name=name,
@@ -174,7 +184,7 @@ class _Targets:
             )
         schema = self._schema(shape.input_schema, spot / "input_schema")
         teams = self._owners(shape.teams, spot)
-        if machine is None or schema is None:
+        if machine is None or schema is None or (spot / "state_machine").is_hole:
             return None
         return Workflow(
             name=name,
@@ -205,6 +215,8 @@ class _Targets:
         return machine
 
     def _owners(self, teams: Sequence[str] | None, spot: Spot) -> tuple[str, ...]:
+        if self.teams_unreadable:
+            return tuple(teams or ())
         if self._teams is None:
             if teams is not None:
                 (spot / "teams").error(
@@ -214,6 +226,9 @@ class _Targets:
                     key=True,
                 )
             return ()
+        if (spot / "teams").is_hole:
+            # Whoever names it is not to blame.
+            return tuple(sorted(self._teams))
         if teams is None:
             spot.error(
                 FindingCode.FIELD_MISSING,

@@ -47,10 +47,15 @@ _PER_RUN: Final = frozenset(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Vaults:
-    """Vault servers by name. written: names that stand in gateway.yaml, those of faulty entries included."""
+    """Vault servers by name.
+
+    written:    names that stand in gateway.yaml, those of faulty entries included.
+    unreadable: nothing follows from a name that is not there.
+    """
 
     known: Mapping[str, Vault]
     written: frozenset[str]
+    unreadable: bool = False
 
 
 def compile_vaults(
@@ -62,7 +67,8 @@ def compile_vaults(
     for name, shape in (shapes or {}).items():
         spot = Spot(gateway.document, ("vaults", name), report)
         known[name] = _vault(name, shape, attachments, spot, dev=dev)
-    return Vaults(known=known, written=gateway.written("vaults"))
+    unreadable = gateway.is_unreadable("vaults")
+    return Vaults(known=known, written=gateway.written("vaults"), unreadable=unreadable)
 
 
 def _vault(

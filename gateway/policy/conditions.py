@@ -7,6 +7,7 @@ from gateway.files.schema import ConditionShape
 from gateway.files.source import FindingCode, show
 from gateway.identity.presets import ClaimType, Preset
 from gateway.policy.decide import LONGEST_ACTOR_CHAIN
+from gateway.policy.likelihood import judge_likelihood
 from gateway.policy.report import Spot
 from gateway.policy.rule import Condition, Operator, Scalar
 
@@ -32,9 +33,13 @@ def read_conditions(
     """Return the conditions; what is wrong with them goes to the spot's report."""
     conditions = tuple(_read(claim, wanted) for claim, wanted in claims.items())
     for condition in conditions:
+        before = spot.report.errors
         _judge_name(condition.claim, spot)
         _judge_values(condition, spot)
         _judge_type(condition, spot, preset)
+        # One mistake, one finding: of what is wrong anyway it is not said that it is unlikely, too.
+        if spot.report.errors == before:
+            judge_likelihood(condition, spot / condition.claim, preset)
     return conditions
 
 
@@ -50,7 +55,10 @@ def judge_email(conditions: Sequence[Condition], required: Sequence[Condition], 
             continue
         verified = Condition(claim="email_verified", operator=Operator.EQUALS, wanted=(True,))
         # 1 == True in Python, so the types are compared as well.
-        if not any(other == verified and type(other.wanted[0]) is bool for other in (*conditions, *required)):
+        is_verified = any(
+            other == verified and type(other.wanted[0]) is bool for other in (*conditions, *required)
+        )
+        if not is_verified and not (spot / "email_verified").has_hole:
             (spot / "email").error(
                 FindingCode.EMAIL_UNVERIFIED,
                 "email is compared, but nothing says that the issuer has verified it: anybody can claim any address.",

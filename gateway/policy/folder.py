@@ -9,7 +9,7 @@ from pathlib import Path
 
 from gateway.clock import Clock
 from gateway.files.folder import Sources, collector_paused, load_sources
-from gateway.files.source import Finding
+from gateway.files.source import Finding, FindingCode
 from gateway.policy.compile import Compiled, compile_policy, overlaps_of
 from gateway.policy.snapshot import Policy
 
@@ -28,6 +28,14 @@ class Loaded:
     inert_grants: int = 0
     sources: Sources | None = field(default=None, repr=False)
     compiled: Compiled | None = field(default=None, repr=False)
+
+    @property
+    def is_stale(self) -> bool:
+        """Say whether the files do not mean what they say: a team is held back, or a rule names what is not there."""
+        return bool(self.held_back) or any(
+            finding.code is FindingCode.REFERENCE_UNKNOWN and finding.severity == "error"
+            for finding in self.findings
+        )
 
     @property
     def errors(self) -> int:

@@ -41,6 +41,16 @@ class Spot:
         """Return the spot several parts deeper."""
         return Spot(self.document, (*self.path, *parts), self.report)
 
+    @property
+    def is_hole(self) -> bool:
+        """Say whether what stands here was already found wrong, and is not what is written."""
+        return self.document.is_hole(self.path)
+
+    @property
+    def has_hole(self) -> bool:
+        """Say whether anything here was already found wrong or missing."""
+        return self.document.has_hole(self.path)
+
     def error(self, code: FindingCode, message: str, fix: str, *, key: bool = False) -> None:
         """Report that this must change."""
         self._add(code, message, fix, key=key, severity="error")
@@ -50,7 +60,9 @@ class Spot:
         self._add(code, message, fix, key=key, severity="warning")
 
     def _add(self, code: FindingCode, message: str, fix: str, *, key: bool, severity: Severity) -> None:
-        self.report.add(self.document.finding(code, self.path, message, fix, key=key, severity=severity))
+        # What stands in for a wrong value is not judged; the name of its key is.
+        if key or not self.is_hole:
+            self.report.add(self.document.finding(code, self.path, message, fix, key=key, severity=severity))
 
 
 def unknown_reference(spot: Spot, kind: str, name: str, known: Mapping[str, object] | Sequence[str]) -> None:

@@ -191,11 +191,12 @@ class WatchedPolicy:
         changed = self._policy is None or self._policy.digest != policy.digest
         loaded_at = self._clock.wall() if changed or self._state is None else self._state.loaded_at
         self._active, self._policy = loaded, policy
-        # A team that keeps earlier rules has files that are not in force: that is stale, for all others current.
-        errors = loaded.errors if loaded.held_back else 0
+        # A team that keeps earlier rules, or names what is not there, has files that are not in force as they are
+        # written: that is stale, for all others current.
+        errors = loaded.errors if loaded.is_stale else 0
         self._state = PolicyState(
             digest=policy.digest,
-            state="stale" if loaded.held_back else "current",
+            state="stale" if loaded.is_stale else "current",
             loaded_at=loaded_at,
             findings=errors,
         )

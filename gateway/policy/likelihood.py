@@ -1,0 +1,102 @@
+"""Conditions that no token of an issuer will ever meet, by all that is known of its kind: misspelt claims, wrong values."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+from typing import Final
+
+from gateway.files.source import FindingCode, show
+from gateway.identity.presets import Preset, ValueHint
+from gateway.policy.report import Spot
+from gateway.policy.rule import Condition, Operator
+
+# What people call a claim that an issuer names otherwise, and no likeness of letters leads to it.
+_OTHER_NAMES: Final = {
+    "github-actions": {"branch": "ref", "tag": "ref", "org": "repository_owner", "owner": "repository_owner"},
+    "gitlab": {"branch": "ref", "tag": "ref", "group": "namespace_path", "repository": "project_path"},
+    "kubernetes": {
+        "namespace": "/kubernetes.io/namespace",
+        "serviceaccount": "/kubernetes.io/serviceaccount/name",
+        "kubernetes.io": "/kubernetes.io/namespace",
+    },
+}
+_WHOLE: Final = frozenset({Operator.EQUALS, Operator.ANY_OF})
+#: Of a claim that may be an issuer's own invention only a very near miss is a misspelling.
+_NEAR: Final = 0.6
+_VERY_NEAR: Final = 0.88
+
+
+def judge_likelihood(condition: Condition, spot: Spot, preset: Preset) -> None:
+    """Warn about a claim that the issuer does not send, or a value that it never sends. spot: the claim's."""
+    if condition.claim not in {*preset.claim_types, *preset.subject_claims}:
+        _judge_claim(condition.claim, spot, preset)
+        return
+    hint = preset.value_hints.get(condition.claim)
+    if hint is None or condition.operator not in _WHOLE:
+        return
+    for value in condition.wanted:
+        if isinstance(value, str) and not _fits(value, hint):
+            spot.warning(
+                FindingCode.VALUE_UNLIKELY,
+                f"{preset.name} never sends {show(value)} as {condition.claim}.",
+                _fix(condition.claim, value, hint),
+            )
+
+
+def _judge_claim(claim: str, spot: Spot, preset: Preset) -> None:
+    near = _nearest(claim, preset)
+    if not preset.claims_closed and near is None:
+        return
+    fix = (
+        f"Did you mean {near}?"
+        if near
+        else "Look into one of its tokens for the name; remove the claim otherwise."
+    )
+    spot.warning(
+        FindingCode.CLAIM_UNLIKELY,
+        f"Tokens of {preset.name} have no claim {show(claim)}, as far as is known here; then this rule never fits.",
+        fix,
+        key=True,
+    )
+
+
+def _nearest(claim: str, preset: Preset) -> str | None:
+    other = _OTHER_NAMES.get(preset.name, {}).get(claim.lower())
+    if other is not None:
+        return other
+    known: Iterable[str] = sorted({*preset.claim_types, *preset.subject_claims})
+    by_letters = {name.lower(): name for name in known}
+    if claim.lower() in by_letters:
+        return by_letters[claim.lower()]
+    if "/" in claim and not preset.claims_closed:
+        return None  # a name of one's own, as Auth0 demands it
+    cutoff = _NEAR if preset.claims_closed else _VERY_NEAR
+    near = get_close_matches(claim.lower(), by_letters, n=1, cutoff=cutoff)
+    return by_letters[near[0]] if near else None
+
+
+def _fits(value: str, hint: ValueHint) -> bool:
+    if hint.choices:
+        return value in hint.choices
+    return value.startswith(hint.prefix) and not (hint.not_prefix and value.startswith(hint.not_prefix))
+
+
+def _fix(claim: str, value: str, hint: ValueHint) -> str:
+    if set(hint.choices) == {"true", "false"}:
+        meant = {"yes": "true", "on": "true", "y": "true", "no": "false", "off": "false", "n": "false"}
+        near = meant.get(value.lower(), value.lower())
+        return f'Write "{near}" in quotes.' if near in hint.choices else 'Write "true" or "false", in quotes.'
+    if hint.choices:
+        found = get_close_matches(value.lower(), hint.choices, n=1, cutoff=0.6)
+        if found:
+            return f"Did you mean {found[0]}?"
+        few = (
+            hint.choices
+            if len(hint.choices) <= 6
+            else (*hint.choices[:0], "push", "pull_request", "workflow_dispatch")
+        )
+        return f"Such as: {', '.join(few)}."
+    if hint.not_prefix:
+        return f"Write {value.removeprefix('refs/heads/').removeprefix('refs/tags/')}: the name alone."
+    if hint.prefix == "refs/":
+        return f"Write refs/heads/{value.removeprefix('heads/')} for a branch, refs/tags/{value.removeprefix('tags/')} for a tag."
+    return f"Begin it with {hint.prefix}"
