@@ -325,7 +325,12 @@ def test_the_root_token_of_its_vault_is_in_a_file_of_the_owner_alone(dev: Dev) -
 
 
 def test_without_a_vault_it_runs_and_says_how_to_get_one(tmp_path: Path) -> None:
+    claims = ("repository=acme/payments-tests", "repository_id=4712", "environment=ci")
     with running_dev(tmp_path, has_vault=False) as dev:
         printed = dev.printed()
+        job = dev.token("--issuer", "github", *(part for claim in claims for part in ("--claim", claim)))
+        status, refused = dev.call("POST", "/v1/credentials", job.stdout, {"target": "payments-ci"})
 
     assert "Vault      not here. No vault was found. Install Vault so that `vault` is on PATH" in printed
+    # Not the Vault that the files name: no token of this environment leaves the machine.
+    assert (status, refused["code"]) == (503, "vault_not_ready")
