@@ -200,10 +200,10 @@ class _Loading:
 
     def _shaped(self, source: Source, shape: type[AnyShape]) -> Shaped[AnyShape]:
         known = self._known.get((source.file, source.digest))
-        if isinstance(known, Shaped) and isinstance(known.shape, shape) and not source.findings:
+        if isinstance(known, Shaped) and isinstance(known.shape, shape | None) and not source.findings:
             return known
         shaped = shape_document(read_document(source), shape)
-        if shaped.sound:
+        if _is_of_its_bytes(shaped):
             self._known[source.file, source.digest] = shaped
         return shaped
 
@@ -260,7 +260,13 @@ def _known(previous: Sources | None) -> dict[tuple[str, str], object]:
         return {}
     central = (previous.gateway,) if previous.gateway else ()
     shaped = (*central, *previous.targets, *previous.mappings)
-    return {(one.file, one.document.digest): one for one in shaped if one.sound}
+    return {(one.file, one.document.digest): one for one in shaped if _is_of_its_bytes(one)}
+
+
+def _is_of_its_bytes(shaped: Shaped[AnyShape]) -> bool:
+    """Say whether the same bytes would read the same: a large broken file must not slow down every other change."""
+    of_others = {FindingCode.FILE_PERMISSIONS, FindingCode.INTERNAL_FAULT}
+    return bool(shaped.document.digest) and not any(one.code in of_others for one in shaped.findings)
 
 
 def _without_secrets(source: Source) -> Source:

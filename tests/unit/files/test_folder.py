@@ -85,6 +85,27 @@ def test_a_file_whose_bytes_are_unchanged_is_not_parsed_again(tmp_path: Path) ->
     assert after.mappings[1] is not before.mappings[1]
 
 
+def test_a_broken_file_whose_bytes_are_unchanged_is_not_parsed_again(tmp_path: Path) -> None:
+    before = load(tmp_path, {"mappings/ops.yaml": "oops: ["})
+    write_folder(tmp_path, {"mappings/payments/deploy.yaml": PAYMENTS.replace("PAY-1", "PAY-2")})
+
+    after = load_sources(tmp_path, previous=before)
+
+    assert not before.mappings[0].sound
+    assert after.mappings[0] is before.mappings[0]
+
+
+def test_a_file_that_others_could_write_is_judged_anew(tmp_path: Path) -> None:
+    load(tmp_path)
+    (tmp_path / "mappings/ops.yaml").chmod(0o666)
+    before = load_sources(tmp_path)
+    (tmp_path / "mappings/ops.yaml").chmod(0o644)
+
+    after = load_sources(tmp_path, previous=before)
+
+    assert (before.mappings[0].sound, after.mappings[0].sound) == (False, True)
+
+
 @pytest.mark.parametrize("change", ["bytes", "mode", "new-file", "nothing"])
 def test_the_fingerprint_tells_whether_there_is_anything_new_to_compile(tmp_path: Path, change: str) -> None:
     before = load(tmp_path).fingerprint
