@@ -4,10 +4,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from gateway.admin.vault_effects import normal
+from gateway.admin.vault_items import WantedVault
 from gateway.admin.vault_plan import Change, Held, engine_roles_of, is_ours
 from gateway.admin.vault_refusals import refusal
 from gateway.admin.vault_session import VaultSession
-from gateway.admin.vault_wanted import WantedVault
 from gateway.errors import ConfigurationInvalid, ErrorCode
 from gateway.outbound.vault_answers import VaultFault
 
@@ -18,7 +18,7 @@ _KEPT = ("token_bound_cidrs", "external_id", "mfa_serial_number")
 def read_held(session: VaultSession, wanted: WantedVault) -> Held:
     """Return what is there. Raises GatewayError: what could not be read, and what to do."""
     mounts = _types(session, "sys/auth")
-    ours = tuple(mount for mount in wanted.mounts if mount in mounts)
+    ours = tuple(mount for mount, types in wanted.auth_types.items() if mounts.get(mount) in types)
     items = {
         item.path: found
         for item in wanted.items
@@ -34,7 +34,6 @@ def read_held(session: VaultSession, wanted: WantedVault) -> Held:
         other_roles=tuple(
             path
             for mount in ours
-            if mounts[mount] in ("jwt", "oidc")
             for name in _names(session, f"auth/{mount}/role")
             if (path := f"auth/{mount}/role/{name}") not in paths
         ),
@@ -59,6 +58,8 @@ def make(session: VaultSession, change: Change) -> None:
     fields = dict(change.write)
     before = _fields(session, change.path) or {}
     fields |= {name: before[name] for name in _KEPT if before.get(name)}
+    if _is_of_another_kind(before, change.write):
+        _delete(session, change.path)
     _write(session, change.path, fields)
     if _differs(session, change.path, change.write) and change.kind in ("auth role", "engine role"):
         _delete(session, change.path)
@@ -69,6 +70,12 @@ def make(session: VaultSession, change: Change) -> None:
             f"Vault holds other values at {change.path} than were written: {', '.join(still)}.",
             hint="Is somebody else changing it, or is this another release of Vault? Run the plan again.",
         )
+
+
+def _is_of_another_kind(before: Mapping[str, object], wanted: Mapping[str, object]) -> bool:
+    """Say whether Vault would refuse to change this role of the AWS auth method."""
+    unbound = before.get("resolve_aws_unique_ids") is True and wanted.get("resolve_aws_unique_ids") is False
+    return unbound or ("auth_type" in wanted and before.get("auth_type", "iam") != wanted["auth_type"])
 
 
 def _differs(session: VaultSession, path: str, wanted: Mapping[str, object]) -> list[str]:

@@ -8,8 +8,11 @@ from typing import Final, Literal
 Effect = Literal["wider", "narrower", "different"]
 
 _MORE_IS_WIDER: Final = frozenset(
-    {"bound_audiences", "token_policies", "role_arns", "policy_arns", "jwt_supported_algs"}
-)
+    {
+        "bound_audiences", "token_policies", "role_arns", "policy_arns", "jwt_supported_algs",
+        "bound_iam_principal_arn",
+    }
+)  # fmt: skip
 _EMPTY_IS_ALL: Final = frozenset({"jwt_supported_algs", "bound_subject"})
 _NARROWS: Final = frozenset({"token_num_uses", "token_no_default_policy"})
 _LIMITS: Final = frozenset(
@@ -27,6 +30,7 @@ _TRUST: Final = frozenset(
     {
         "bound_issuer", "bound_subject", "bound_claims_type", "jwks_url", "jwks_ca_pem", "jwks_pairs", "oidc_discovery_url",
         "oidc_discovery_ca_pem", "jwt_validation_pubkeys", "credential_type", "provider_config", "role_type",
+        "auth_type", "iam_server_id_header_value",
     }
 )  # fmt: skip
 _FOREVER: Final = 2**62
@@ -46,6 +50,9 @@ def effect_of(field: str, held: object, wanted: object) -> Effect:
         if not held and field in _EMPTY_IS_ALL:
             return "wider"
         return "wider" if _texts(held) - _texts(wanted) else "narrower"
+    if field == "resolve_aws_unique_ids":
+        # Without ids a role that is deleted and made anew under its name fits again.
+        return "narrower" if held else "wider"
     if field in _NARROWS:
         return "narrower"  # unlimited, and with `default`, is what the files want
     return "wider" if field in _TRUST else "different"

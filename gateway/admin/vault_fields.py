@@ -90,12 +90,19 @@ def jwt_role(
         "expiration_leeway": leeway,
         "not_before_leeway": leeway,
         "clock_skew_leeway": leeway,
-        "token_policies": sorted(set(role.policies)),
+        **token_fields(role.policies, role.ttl_s),
+    }
+
+
+def token_fields(policies: Iterable[str], ttl_s: int) -> Mapping[str, object]:
+    """Return the fields that say what tokens of a role are, of whatever auth method."""
+    return {
+        "token_policies": sorted(set(policies)),
         "token_no_default_policy": False,  # `default` lets a token revoke itself
         "token_type": "service",  # a batch token cannot be revoked
-        "token_ttl": role.ttl_s,
-        "token_max_ttl": role.ttl_s,
-        "token_explicit_max_ttl": role.ttl_s,  # holds even where somebody renews it
+        "token_ttl": ttl_s,
+        "token_max_ttl": ttl_s,
+        "token_explicit_max_ttl": ttl_s,  # holds even where somebody renews it
         "token_period": 0,
         # Unlimited: a repeated call would use up a count, and a token without uses cannot revoke itself.
         "token_num_uses": 0,

@@ -6,7 +6,7 @@ from typing import Literal
 
 from gateway.admin.vault_effects import Effect, effect_of, normal
 from gateway.admin.vault_fields import POLICY_MARK, missing_blocks
-from gateway.admin.vault_wanted import Item, Kind, WantedVault
+from gateway.admin.vault_items import Item, Kind, WantedVault
 
 Action = Literal["create", "update", "delete"]
 
@@ -87,7 +87,7 @@ class VaultPlan:
 def plan(wanted: WantedVault, held: Held) -> VaultPlan:
     """Compare."""
     problems = [*wanted.problems, *_wrong_mounts(wanted, held)]
-    blocked = {mount for mount, kind in held.mounts.items() if mount in wanted.mounts and kind not in _JWT}
+    blocked = {mount for mount, _, _ in _misfits(wanted, held)}
     changes = [
         change
         for item in wanted.items
@@ -115,15 +115,19 @@ def _ignored_namespace(wanted: WantedVault, held: Held) -> tuple[str, ...]:
     )
 
 
-# One plugin under two names.
-_JWT = frozenset({"jwt", "oidc"})
+def _misfits(wanted: WantedVault, held: Held) -> list[tuple[str, str, str]]:
+    """Return mounts that are there and of another type: mount, its type, the type that is wanted."""
+    return [
+        (mount, held.mounts[mount], min(types))
+        for mount, types in wanted.auth_types.items()
+        if mount in held.mounts and held.mounts[mount] not in types
+    ]
 
 
 def _wrong_mounts(wanted: WantedVault, held: Held) -> list[str]:
     faults = [
-        f"auth/{mount} is there and of the type {held.mounts[mount]}, not jwt. Name another mount in the files."
-        for mount in wanted.mounts
-        if mount in held.mounts and held.mounts[mount] not in _JWT
+        f"auth/{mount} is there and of the type {kind}, not {wanted_kind}. Name another mount in the files."
+        for mount, kind, wanted_kind in _misfits(wanted, held)
     ]
     for engine in wanted.engines:
         if engine not in held.engines:
@@ -152,7 +156,7 @@ def _compare(item: Item, held: Held) -> Change | None:
     if item.kind == "auth mount":
         there = item.path.removeprefix("sys/auth/") in held.mounts
         return None if there else Change(action="create", kind=item.kind, path=item.path, write=item.fields)
-    present = held.items.get(item.path)
+    present = held.items.get(item.path, _unwritten(item, held))
     if present is None:
         fields = tuple(
             _change(name, None, value) for name, value in item.fields.items() if normal(name, value)
@@ -167,6 +171,12 @@ def _compare(item: Item, held: Held) -> Change | None:
     if not fields:
         return None
     return Change(action="update", kind=item.kind, path=item.path, fields=fields, write=wanted)
+
+
+def _unwritten(item: Item, held: Held) -> Mapping[str, object] | None:
+    """Return what a thing is before it is written for the first time: an AWS auth mount then demands no server id."""
+    mount = item.path.removeprefix("auth/").removesuffix("/config/client")
+    return _NOTHING if item.kind == "auth config" and mount in held.mounts else None
 
 
 def _completed(item: Item, present: Mapping[str, object]) -> Mapping[str, object]:

@@ -125,6 +125,12 @@ def refusal(fault: VaultFault, doing: str) -> GatewayError:
             f"Cannot {doing}: Vault could not fetch the issuer's keys.",
             hint="Vault itself must reach the issuer and trust its certificate; nothing was changed there.",
         )
+    if fault.status == 400 and "to internal ID" in fault.text:
+        return UpstreamFailed(
+            ErrorCode.VAULT_ERROR,
+            f"Cannot {doing}: Vault could not look up in AWS the IAM roles that may log in.",
+            hint="The roles must be there, and the mount's own AWS identity (config/client) needs iam:GetRole.",
+        )
     found = _BY_STATUS.get(fault.status)
     if found is not None:
         kind, code, what, hint = found

@@ -1,10 +1,9 @@
 """What Vault must hold for these files: mounts, roles and policies, every field of each. Pure."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 from datetime import date
-from typing import Literal
 
 from gateway.admin.vault_fields import (
     engine_fields,
@@ -13,49 +12,14 @@ from gateway.admin.vault_fields import (
     jwt_role,
     policy_text,
 )
+from gateway.admin.vault_items import Item, WantedVault
+from gateway.admin.vault_tasks import task_items, task_mounts, task_remarks
 from gateway.identity.issuer import TrustedIssuer
-from gateway.policy.rule import Condition, Grant, Rule, Vault, VaultAws, VaultRole
+from gateway.policy.rule import Condition, Grant, Rule, TaskRole, Vault, VaultAws, VaultRole
 from gateway.policy.snapshot import Policy
-
-Kind = Literal["auth mount", "auth config", "auth role", "policy", "engine role"]
 
 #: Policies that Vault makes itself and that are never written here.
 _OF_VAULT = frozenset({"default", "root"})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Item:
-    """One thing that Vault holds.
-
-    path:   below `/v1/`, as `vault read` takes it.
-    fields: all that are compared and written; no secret among them.
-    shared: of a policy, when tokens with it are handed out: what else they may read is the administrator's to say, so more may
-            stand in it.
-    """
-
-    kind: Kind
-    path: str
-    fields: Mapping[str, object]
-    shared: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WantedVault:
-    """What one Vault must hold.
-
-    items:    in the order in which they can be written.
-    mounts:   JWT auth mounts that the files name, without `auth/`; every role there is theirs.
-    engines:  AWS secrets engines that must be there already: only an administrator can give them their AWS credentials.
-    problems: what the files ask for and Vault cannot hold; one sentence each, with what to do.
-    remarks:  what to know about it.
-    """
-
-    vault: Vault
-    items: tuple[Item, ...]
-    mounts: tuple[str, ...]
-    engines: tuple[str, ...]
-    problems: tuple[str, ...] = ()
-    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,12 +35,17 @@ class Granted:
 
 
 def wanted_of(policy: Policy, *, today: date) -> tuple[WantedVault, ...]:
-    """Return what each Vault that the targets name must hold, by name. today: UTC; rules that are over demand nothing."""
+    """Return what each Vault that targets or task roles name must hold, by name. today: UTC; rules that are over demand nothing."""
     by_vault: dict[str, list[Granted]] = defaultdict(list)
     for target in policy.targets.values():
         if isinstance(target, VaultRole):
             by_vault[target.vault.name].append(_granted(target, policy, today))
-    return tuple(_Wanted(policy).of(by_vault[name]) for name in sorted(by_vault))
+    tasks: dict[str, list[TaskRole]] = defaultdict(list)
+    for task in policy.task_roles.values():
+        tasks[task.vault.name].append(task)
+    vaults = {one.role.vault.name: one.role.vault for granted in by_vault.values() for one in granted}
+    vaults |= {task.vault.name: task.vault for task in policy.task_roles.values()}
+    return tuple(_Wanted(policy, tasks[name]).of(vaults[name], by_vault[name]) for name in sorted(vaults))
 
 
 def _granted(role: VaultRole, policy: Policy, today: date) -> Granted:
@@ -93,13 +62,15 @@ def _granted(role: VaultRole, policy: Policy, today: date) -> Granted:
 class _Wanted:
     """Collects the items of one Vault."""
 
-    def __init__(self, policy: Policy) -> None:
+    def __init__(self, policy: Policy, tasks: Sequence[TaskRole]) -> None:
+        self._tasks = tasks
+        self._emulated = policy.aws.emulator
         self._requirements = policy.requirements
         self._issuers = {issuer.name: issuer for issuer in policy.issuers.values()}
         self._problems: list[str] = []
         self._remarks: list[str] = []
 
-    def of(self, all_granted: Sequence[Granted]) -> WantedVault:
+    def of(self, vault: Vault, all_granted: Sequence[Granted]) -> WantedVault:
         mounts = sorted({granted.role.mount for granted in all_granted})
         held = [granted for granted in all_granted if granted.rules]
         self._remarks += [
@@ -113,15 +84,16 @@ class _Wanted:
             for mount in mounts
             for item in self._auth(mount, [granted for granted in held if granted.role.mount == mount])
         ]
-        items = (*auth, *self._policies(held), *self._engine_roles(held))
+        callers = (*auth, *self._policies(held), *self._engine_roles(held))
         engines = {granted.role.aws.mount for granted in held if granted.role.aws is not None}
         return WantedVault(
-            vault=all_granted[0].role.vault,
-            items=items,
+            vault=vault,
+            items=(*callers, *task_items(self._tasks, emulated=self._emulated)),
             mounts=tuple(mounts),
+            task_mounts=task_mounts(self._tasks),
             engines=tuple(sorted(engines)),
             problems=tuple(self._problems),
-            remarks=tuple(self._remarks),
+            remarks=(*self._remarks, *task_remarks(self._tasks)),
         )
 
     def _judge_names(self, held: Iterable[Granted]) -> None:
@@ -192,7 +164,8 @@ class _Wanted:
                 )
             else:
                 wanted[own].append(granted)
-        return [_policy(name, users) for name, users in sorted(wanted.items())]
+        of_tasks = {policy for task in self._tasks for policy in task.policies}
+        return [_policy(name, users, of_tasks) for name, users in sorted(wanted.items())]
 
     def _engine_roles(self, held: Iterable[Granted]) -> list[Item]:
         shared: dict[tuple[str, str], list[tuple[VaultAws, Granted]]] = defaultdict(list)
@@ -231,8 +204,9 @@ class _Wanted:
         )
 
 
-def _policy(name: str, users: Sequence[Granted]) -> Item:
-    shared = any(grant.form == "vault-token" for granted in users for grant in granted.grants)
+def _policy(name: str, users: Sequence[Granted], of_tasks: Set[str]) -> Item:
+    handed_out = any(grant.form == "vault-token" for granted in users for grant in granted.grants)
+    shared = handed_out or name in of_tasks
     return Item(
         kind="policy",
         path=f"sys/policies/acl/{name}",

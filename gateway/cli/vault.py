@@ -8,10 +8,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from gateway.admin.vault_apply import make, read_held
+from gateway.admin.vault_items import WantedVault
 from gateway.admin.vault_plan import VaultPlan, plan
 from gateway.admin.vault_session import VaultAccess, VaultSession, opened
 from gateway.admin.vault_text import render_plan, summary, to_document
-from gateway.admin.vault_wanted import WantedVault, wanted_of
+from gateway.admin.vault_wanted import wanted_of
 from gateway.cli.folder import load_or_complain
 from gateway.cli.options import COULD_NOT_RUN, default_config
 from gateway.cli.vault_access import access_of_administrator

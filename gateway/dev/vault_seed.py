@@ -5,9 +5,11 @@ from datetime import UTC, datetime
 from typing import Final
 
 from gateway.admin.vault_apply import make, read_held
+from gateway.admin.vault_iam import GLOBAL_REGION
+from gateway.admin.vault_items import WantedVault
 from gateway.admin.vault_plan import Change, plan
 from gateway.admin.vault_session import VaultAccess, VaultSession, opened
-from gateway.admin.vault_wanted import WantedVault, wanted_of
+from gateway.admin.vault_wanted import wanted_of
 from gateway.dev.ministack import ROOT_KEY_ID, ROOT_SECRET
 from gateway.dev.vault import VaultServer
 from gateway.errors import GatewayError
@@ -29,10 +31,13 @@ def seed_vault(server: VaultServer, policy: Policy, *, aws_url: str, region: str
     with opened(access) as session:
         for wanted in every:
             try:
-                engines = read_held(session, wanted).engines
+                held = read_held(session, wanted)
                 for engine in wanted.engines:
-                    if engine not in engines:
+                    if engine not in held.engines:
                         _enable_engine(session, engine, _root_config(aws_url, region))
+                for mount in wanted.task_mounts:
+                    if mount not in held.mounts:
+                        _enable_task_mount(session, mount, _client_config(aws_url))
                 # What one Vault of the files does not want, another may.
                 faults += _follow(session, wanted, prune=len(every) == 1)
             except (GatewayError, VaultFault) as fault:
@@ -58,6 +63,21 @@ def _enable_engine(session: VaultSession, engine: str, config: Mapping[str, obje
     # An administrator does this by hand: `vault apply` never holds what the engine signs with.
     session.write(f"sys/mounts/{engine}", {"type": "aws"})
     session.write(f"{engine}/config/root", config)
+
+
+def _enable_task_mount(session: VaultSession, mount: str, config: Mapping[str, object]) -> None:
+    session.write(f"sys/auth/{mount}", {"type": "aws"})
+    session.write(f"auth/{mount}/config/client", config)
+
+
+def _client_config(aws_url: str) -> Mapping[str, object]:
+    return {
+        "access_key": ROOT_KEY_ID,
+        "secret_key": ROOT_SECRET,
+        "iam_endpoint": aws_url,
+        "sts_endpoint": aws_url,
+        "sts_region": GLOBAL_REGION,  # for which `vault login` signs
+    }
 
 
 def _root_config(aws_url: str, region: str) -> Mapping[str, object]:

@@ -23,6 +23,7 @@ from gateway.files.schema import (
     RuleShape,
     ServerShape,
     TargetsShape,
+    TaskRoleShape,
     TeamShape,
     TlsShape,
     VaultAwsShape,
@@ -48,6 +49,7 @@ _SHAPES: Final[tuple[tuple[str, type[BaseModel]], ...]] = (
     ("roles/*", RoleShape),
     ("vault_roles/*", VaultRoleShape),
     ("vault_roles/*/aws", VaultAwsShape),
+    ("task_roles/*", TaskRoleShape),
     ("workflows/*", WorkflowShape),
     ("rules/*", RuleShape),
     ("rules/*/claims/*", ConditionShape),
@@ -79,7 +81,7 @@ _PATTERNS: Final = {
     ),
     "^[1-9][0-9]{0,6}": ("is no duration", "Write a whole number and a unit: 30s, 15m, 1h."),
     "^[0-9]{4}-": ("is no day", 'Write it as "2027-01-31", in quotes.'),
-    "^[a-z]{2,4}": ("is no AWS Region", "Write it as eu-west-1."),
+    "^[a-z]{2,4}": ("is no AWS Region", "Write its code, such as eu-west-1."),
     "^https?://": ("is no URL", "Write it whole: https://HOST, without a query."),
 }
 _CUSTOM: Final = {

@@ -43,6 +43,12 @@ def duration_s(text: str) -> int:
     return int(found[1]) * _UNITS[found[2]]
 
 
+def duration_text(seconds: int) -> str:
+    """Write seconds as a file does, in the largest unit that they are a multiple of."""
+    unit = next(unit for unit in ("h", "m", "s") if seconds % _UNITS[unit] == 0)
+    return f"{seconds // _UNITS[unit]}{unit}"
+
+
 def _scalar(value: object) -> str | int | bool:
     if isinstance(value, str | int | bool):
         return value
@@ -356,6 +362,30 @@ class VaultRoleShape(_Shape):
     )
 
 
+class TaskRoleShape(_Shape):
+    """A role of a Vault AWS auth mount that tasks log in to with their IAM role; no rule names it."""
+
+    vault: Name = Field(description="Name of a Vault in gateway.yaml.")
+    mount: VaultName = Field(description="Where the AWS auth method is mounted, without auth/.")
+    role: VaultName = Field(description="The role there, in lower case, as Vault makes it.")
+    principals: Annotated[list[str], Field(min_length=1, max_length=64)] = Field(
+        description="IAM roles that may log in: arn:aws:iam::ACCOUNT:role/NAME, complete, without wildcards."
+    )
+    policies: Annotated[list[VaultName], Field(min_length=1, max_length=64)] = Field(
+        description="Exactly these policies the token has, and Vault's own `default`. What they allow is written in Vault."
+    )
+    ttl: Duration = Field(description="Longest life of its tokens, 30s to 12h, renewed or not.")
+    server_id: Annotated[str, Field(min_length=1, max_length=256)] | None = Field(
+        default=None,
+        description="What a login must carry in X-Vault-AWS-IAM-Server-ID; a setting of the mount, so alike in all its roles.",
+    )
+    for_: Annotated[list[Name], Field(min_length=1, max_length=1000)] | None = Field(
+        default=None,
+        alias="for",
+        description="Workflows whose tasks use it; its ttl is compared with their timeouts.",
+    )
+
+
 class WorkflowShape(_Shape):
     """A state machine under a name that callers use."""
 
@@ -387,6 +417,9 @@ class TargetsShape(_Shape):
     roles: dict[Name, RoleShape] = Field(default_factory=dict, description="IAM roles, by our name for each.")
     vault_roles: dict[Name, VaultRoleShape] = Field(
         default_factory=dict, description="Roles of Vault's JWT auth, by our name for each."
+    )
+    task_roles: dict[Name, TaskRoleShape] = Field(
+        default_factory=dict, description="Roles of Vault's AWS auth, by our name for each."
     )
     workflows: dict[Name, WorkflowShape] = Field(
         default_factory=dict, description="State machines, by the name callers use."

@@ -19,11 +19,12 @@ from gateway.policy.compile_grants import Around
 from gateway.policy.compile_issuers import compile_issuers
 from gateway.policy.compile_rules import Mappings, TeamRules, compile_team, team_of
 from gateway.policy.compile_targets import compile_targets
+from gateway.policy.compile_task_roles import compile_task_roles
 from gateway.policy.compile_vaults import compile_vaults
 from gateway.policy.index import GrantIndex
 from gateway.policy.overlap_findings import overlap_findings
 from gateway.policy.report import Report, Spot, unknown_reference
-from gateway.policy.rule import Condition, Rule
+from gateway.policy.rule import Condition, Rule, TaskRole
 from gateway.policy.snapshot import AwsEndpoints, Policy
 from gateway.policy.vault_findings import vault_findings
 
@@ -118,7 +119,7 @@ def overlaps_of(compiled: Compiled) -> tuple[Finding, ...]:
 
 def _compile(sources: Sources, kept: Mapping[str, Mappings], *, dev: bool, today: date) -> Compiled:
     central, others = Report(), Report()
-    around, endpoints = _central(sources, central, dev=dev, today=today)
+    around, endpoints, task_roles = _central(sources, central, dev=dev, today=today)
     teams = _judge_teams(sources, around, kept, others)
     rules = [rule for team in teams for rule in team.compiled.rules]
     # Rules as they are written, not as they hold: when an owner takes everything away, that must take effect.
@@ -146,6 +147,7 @@ def _compile(sources: Sources, kept: Mapping[str, Mappings], *, dev: bool, today
             rules=MappingProxyType({rule.id: rule for rule in rules}),
             index=GrantIndex.build(rules),
             aws=endpoints,
+            task_roles=MappingProxyType(dict(task_roles)),
         ),
         findings=findings,
         teams=MappingProxyType({team.name: _state(team) for team in teams}),
@@ -157,7 +159,7 @@ def _compile(sources: Sources, kept: Mapping[str, Mappings], *, dev: bool, today
 
 def _central(
     sources: Sources, report: Report, *, dev: bool, today: date
-) -> tuple[Around | None, AwsEndpoints | None]:
+) -> tuple[Around | None, AwsEndpoints | None, Mapping[str, TaskRole]]:
     """Judge what is all or nothing: gateway.yaml, targets, and the files they name."""
     report.add(*(finding for finding in sources.findings if not _of_a_team(finding.place)))
     for source in sources.attachments.values():
@@ -166,11 +168,11 @@ def _central(
         report.add(*file.findings)
     gateway = sources.gateway
     if gateway is None:
-        return None, None
+        return None, None, {}
     report.add(*gateway.findings)
     shape = gateway.shape
     if shape is None:
-        return None, None
+        return None, None, {}
     issuers = compile_issuers(gateway, sources.attachments, report, dev=dev)
     teams = None if shape.teams is None else gateway.written("teams")
     vaults = compile_vaults(gateway, sources.attachments, report, dev=dev)
@@ -180,6 +182,7 @@ def _central(
     )
     if not sources.targets or any(_of_targets(finding) for finding in sources.findings):
         targets = replace(targets, complete=False)
+    task_roles = compile_task_roles(sources.targets, targets, vaults, report)
     _judge_team_list(gateway, report)
     around = Around(
         issuers=issuers,
@@ -192,7 +195,7 @@ def _central(
         today=today,
         unsure_teams=_unsure_teams(sources, gateway),
     )
-    return around, compile_endpoints(gateway, report, dev=dev)
+    return around, compile_endpoints(gateway, report, dev=dev), task_roles
 
 
 def _judge_team_list(gateway: Shaped[GatewayShape], report: Report) -> None:

@@ -6,7 +6,14 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
-from gateway.files.schema import GatewayShape, VaultAwsShape, VaultRoleShape, VaultShape, duration_s
+from gateway.files.schema import (
+    GatewayShape,
+    TaskRoleShape,
+    VaultAwsShape,
+    VaultRoleShape,
+    VaultShape,
+    duration_s,
+)
 from gateway.files.shapes import Shaped
 from gateway.files.source import FindingCode, Source, show
 from gateway.policy.compile_aws import compile_role_arn
@@ -110,6 +117,13 @@ def _judge_address(address: str, spot: Spot, *, dev: bool) -> None:
 
 def judge_vault_role(shape: VaultRoleShape, spot: Spot) -> None:
     """Report what is wrong with a Vault role by itself, but for its AWS engine."""
+    judge_login(shape, spot)
+    _judge_user_claim(shape.user_claim, spot / "user_claim")
+    _judge_wrap(shape, spot)
+
+
+def judge_login(shape: VaultRoleShape | TaskRoleShape, spot: Spot) -> None:
+    """Report what is wrong with the mount, the role, the policies and the ttl of a login."""
     if shape.mount.startswith("auth/"):
         (spot / "mount").error(
             FindingCode.VALUE_INVALID,
@@ -119,10 +133,12 @@ def judge_vault_role(shape: VaultRoleShape, spot: Spot) -> None:
     else:
         _judge_path(shape.mount, "mount", spot / "mount")
     _judge_role(shape.role, "role of Vault", spot / "role")
-    _judge_user_claim(shape.user_claim, spot / "user_claim")
     for index, policy in enumerate(shape.policies):
         _judge_policy(policy, spot / "policies" / index)
-    _judge_times(shape, spot)
+    if not _SHORTEST_S <= duration_s(shape.ttl) <= _LONGEST_S:
+        (spot / "ttl").error(
+            FindingCode.VALUE_INVALID, f"No token is made here that lives {shape.ttl}.", "Write 30s to 12h."
+        )
 
 
 def compile_engine(shape: VaultAwsShape, spot: Spot) -> VaultAws | None:
@@ -234,14 +250,10 @@ def _judge_user_claim(claim: str, spot: Spot) -> None:
         )
 
 
-def _judge_times(shape: VaultRoleShape, spot: Spot) -> None:
-    ttl_s = duration_s(shape.ttl)
-    if not _SHORTEST_S <= ttl_s <= _LONGEST_S:
-        (spot / "ttl").error(
-            FindingCode.VALUE_INVALID, f"No token is made here that lives {shape.ttl}.", "Write 30s to 12h."
-        )
+def _judge_wrap(shape: VaultRoleShape, spot: Spot) -> None:
     wrap_s = None if shape.wrap is None else duration_s(shape.wrap)
-    if wrap_s is not None and not _SHORTEST_WRAP_S <= wrap_s <= max(ttl_s, _SHORTEST_WRAP_S):
+    longest_s = max(duration_s(shape.ttl), _SHORTEST_WRAP_S)
+    if wrap_s is not None and not _SHORTEST_WRAP_S <= wrap_s <= longest_s:
         (spot / "wrap").error(
             FindingCode.VALUE_INVALID,
             f"A token that lives {shape.ttl} cannot stay wrapped for {shape.wrap}.",

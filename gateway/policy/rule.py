@@ -106,6 +106,27 @@ class VaultRole:
     teams: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskRole:
+    """A role of a Vault AWS auth mount that tasks log in to with their IAM role. No target: no caller of ours becomes it.
+
+    mount:      of the AWS auth method, without `auth/`.
+    principals: the IAM roles that may log in; never empty.
+    policies:   exactly these policies (and `default`) its tokens have; what they allow is the administrator's to write.
+    ttl_s:      longest life of its tokens, renewed or not.
+    server_id:  what the mount wants in X-Vault-AWS-IAM-Server-ID; one value for all its roles. None: the files do not say.
+    """
+
+    name: str
+    vault: Vault
+    mount: str
+    role: str
+    principals: tuple[RoleArn, ...]
+    policies: tuple[str, ...]
+    ttl_s: int
+    server_id: str | None = None
+
+
 # A closed union: a new kind of target makes mypy name every `match` that must learn it.
 Target = AwsRole | VaultRole
 

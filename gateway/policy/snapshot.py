@@ -6,7 +6,7 @@ from typing import Literal, Protocol
 
 from gateway.identity.issuer import TrustedIssuer
 from gateway.policy.index import GrantIndex
-from gateway.policy.rule import Condition, Rule, Target, Workflow
+from gateway.policy.rule import Condition, Rule, Target, TaskRole, Workflow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +32,7 @@ class Policy:
     issuers:      by their `iss` string.
     requirements: by issuer name: conditions every token of it must satisfy, judged before any rule.
     rules:        by id.
+    task_roles:   by our name for each; no decision needs them, `vault plan` does.
     """
 
     digest: str
@@ -42,6 +43,7 @@ class Policy:
     rules: Mapping[str, Rule]
     index: GrantIndex = field(repr=False)
     aws: AwsEndpoints
+    task_roles: Mapping[str, TaskRole] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,12 +6,14 @@ from dataclasses import replace
 from datetime import date
 
 from gateway.admin.vault_apply import make, read_held
+from gateway.admin.vault_items import Item, WantedVault
 from gateway.admin.vault_plan import VaultPlan, plan
 from gateway.admin.vault_session import VaultAccess, VaultSession, opened
-from gateway.admin.vault_wanted import Item, WantedVault, wanted_of
+from gateway.admin.vault_wanted import wanted_of
+from gateway.arn import RoleArn, parse_role
 from gateway.dev.vault import VaultServer
 from gateway.identity.issuer import KeyLocation, TrustedIssuer
-from gateway.policy.rule import Condition, Grant, Rule, VaultRole
+from gateway.policy.rule import Condition, Grant, Rule, TaskRole, Vault, VaultRole
 from gateway.policy.snapshot import Policy
 from tests.support import policies
 from tests.support.tokens import trusted
@@ -57,6 +59,32 @@ def vault_policy(
         issuers={one.issuer: one for one in every},
         targets={**made.targets, **{one.name: one for one in targets}},
     )
+
+
+def task_role(
+    address: str = "https://vault.acme.example:8200",
+    *,
+    name: str = "pay",
+    mount: str = "aws",
+    principals: tuple[RoleArn, ...] = (parse_role("arn:aws:iam::111122223333:role/pay"),),
+    server_id: str | None = None,
+) -> TaskRole:
+    """Return a role for tasks, whose policy has its name and whose tokens live five minutes."""
+    return TaskRole(
+        name=name,
+        vault=Vault(name="main", address=address),
+        mount=mount,
+        role=name,
+        principals=principals,
+        policies=(name,),
+        ttl_s=300,
+        server_id=server_id,
+    )
+
+
+def task_policy(*tasks: TaskRole) -> Policy:
+    """Return a policy with these task roles, and no rule that has to do with Vault."""
+    return replace(policies.policy(), task_roles={task.name: task for task in tasks})
 
 
 def wanted(policy: Policy, *, today: date = TODAY) -> WantedVault:
