@@ -1,17 +1,14 @@
 """The order of events for one call: identify, decide, record, obtain, act, record. Nothing else."""
 
-import asyncio
-import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
 
 from gateway.audit.record import Act, Journal
-from gateway.audit.story import Story, internal_error
+from gateway.audit.recorder import Recorder
+from gateway.audit.story import Story
 from gateway.clock import Clock
 from gateway.credentials.session import AwsCredentials, CredentialSource, VaultToken, session_for
-from gateway.errors import ErrorCode, GatewayError, RequestRejected, UpstreamFailed
+from gateway.errors import ErrorCode, RequestRejected, UpstreamFailed
 from gateway.executions.execution import CredentialsExpired, Event, Execution, Executions, owns, plan_start
 from gateway.executions.follow import Ended, Follower
 from gateway.identity.token import Identify, VerifiedToken
@@ -21,9 +18,6 @@ from gateway.policy.refuse import refusal
 from gateway.policy.rule import Grant, Obtain, Start, Stop, Target, VaultRole, View, Wish, Workflow
 from gateway.policy.snapshot import PolicySource
 from gateway.secret import Secret
-
-_log = logging.getLogger("gateway.exchange")
-_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,16 +119,14 @@ class Exchange:
         self._policies = policies
         self._credentials = credentials
         self._executions = executions
-        self._journal = journal
         self._clock = clock
-        self._metrics = metrics
         self._follower = Follower(executions, clock)
-        self._effects: set[asyncio.Task[object]] = set()
+        self._recorder = Recorder(journal, metrics)
 
     async def start(self, call: Call, request: StartRequest) -> Shown:
         """Start a workflow, or find what the same idempotency key started before."""
         story = self._story(call, "start", request.workflow)
-        with self._refusals(story):
+        with self._recorder.refusals(story):
             wish = Start(workflow=request.workflow, target=request.target)
             admitted = await self._admit(story, call, wish)
             plan = plan_start(
@@ -165,7 +157,7 @@ class Exchange:
     async def stop(self, call: Call, request: ExecutionRequest, *, reason: str) -> Shown:
         """Stop an execution; one that has ended is returned as it is."""
         story = self._story(call, "stop", request.workflow)
-        with self._refusals(story):
+        with self._recorder.refusals(story):
             admitted = await self._admit_to_execution(story, call, request)
         return await self._act_on_execution(
             story,
@@ -182,7 +174,7 @@ class Exchange:
         duration_s: a shorter session than the target's own; see `session_for` for its limits.
         """
         story = self._story(call, "obtain", target)
-        with self._refusals(story):
+        with self._recorder.refusals(story):
             allowed, token = await self._decide(story, call, Obtain(target=target, form="aws-credentials"))
             session = session_for(token, allowed.target, workflow=None, duration_s=duration_s)
         region = story.policy.aws.region
@@ -193,12 +185,15 @@ class Exchange:
             )
             return issued
 
-        return Obtained(target=allowed.target, credentials=await self._commit(story, call, hand_out))
+        return Obtained(
+            target=allowed.target,
+            credentials=await self._recorder.commit(story, hand_out, deadline=call.deadline),
+        )
 
     async def obtain_vault_token(self, call: Call, target: str) -> ObtainedVaultToken:
         """Hand out a token of a Vault role, response-wrapped where the target says so."""
         story = self._story(call, "obtain", target)
-        with self._refusals(story):
+        with self._recorder.refusals(story):
             allowed, token = await self._decide(story, call, Obtain(target=target, form="vault-token"))
         match allowed.target:
             case VaultRole() as role:
@@ -210,14 +205,16 @@ class Exchange:
             story.issued = issued = await self._credentials.vault_token(token, role, deadline=call.deadline)
             return issued
 
-        return ObtainedVaultToken(target=role, token=await self._commit(story, call, hand_out))
+        return ObtainedVaultToken(
+            target=role, token=await self._recorder.commit(story, hand_out, deadline=call.deadline)
+        )
 
     async def whoami(self, call: Call) -> Identity:
         """Return who the token speaks for; every token that verifies gets an answer, even when it holds nothing."""
         story = self._story(call, "whoami", None)
-        with self._refusals(story):
+        with self._recorder.refusals(story):
             token = await self._recognise(story, call)
-        self._count(story, None)
+        self._recorder.count(story, None)
         grants = grants_of(token.claims, story.policy, now=call.now)
         return Identity(token=token, grants=grants, policy=story.policy.digest)
 
@@ -227,8 +224,7 @@ class Exchange:
 
     async def finish(self) -> None:
         """Wait until every effect that has begun is concluded and recorded."""
-        while self._effects:
-            await asyncio.gather(*self._effects, return_exceptions=True)
+        await self._recorder.finish()
 
     # Admission: no effect yet, so a caller who leaves here leaves nothing behind.
 
@@ -292,7 +288,7 @@ class Exchange:
 
     async def _look(self, call: Call, request: ExecutionRequest, act: Act) -> tuple[Shown, AwsCredentials]:
         story = self._story(call, act, request.workflow)
-        with self._refusals(story):
+        with self._recorder.refusals(story):
             admitted = await self._admit_to_execution(story, call, request)
         shown = await self._act_on_execution(
             story,
@@ -317,7 +313,7 @@ class Exchange:
             story.execution = await self._under(story, call, admitted, use)
             return story.execution
 
-        execution = await self._commit(story, call, act)
+        execution = await self._recorder.commit(story, act, deadline=call.deadline)
         return Shown(execution=execution, workflow=admitted.workflow, target=admitted.target)
 
     async def _under(
@@ -347,58 +343,3 @@ class Exchange:
         raise UpstreamFailed(
             ErrorCode.AWS_ERROR, "AWS calls fresh credentials expired.", hint="Check the gateway's clock."
         )
-
-    async def _commit(self, story: Story, call: Call, act: Callable[[], Awaitable[_T]]) -> _T:
-        """Run the effect in a task of its own: a caller who leaves now gets it finished and recorded."""
-
-        async def whole() -> _T:
-            with self._refusals(story):
-                await self._journal.intend(story.record("intent"), deadline=call.deadline)
-            try:
-                result = await act()
-            except Exception as fault:  # noqa: BLE001  a bug of ours becomes internal_error, never a pass
-                failure = _as_failure(story, fault)
-                self._count(story, failure)
-                await self._journal.conclude(story.record("outcome", failure))
-                raise failure from None
-            self._count(story, None)
-            await self._journal.conclude(story.record("outcome"))
-            return result
-
-        task: asyncio.Task[_T] = asyncio.create_task(whole())
-        self._effects.add(task)
-        task.add_done_callback(self._forget)
-        return await asyncio.shield(task)
-
-    def _forget(self, task: "asyncio.Task[object]") -> None:
-        self._effects.discard(task)
-        # Fetched here, so that the failure of an effect whose caller has left is not reported as unhandled.
-        if not task.cancelled():
-            task.exception()
-
-    # What is recorded.
-
-    @contextmanager
-    def _refusals(self, story: Story) -> Iterator[None]:
-        """Record whatever failure, deliberate or a bug of ours, leaves the block; a cancelled call leaves no record."""
-        try:
-            yield
-        except Exception as fault:  # noqa: BLE001  as above
-            failure = _as_failure(story, fault)
-            self._count(story, failure)
-            # Nothing has happened, so nothing waits for the disk.
-            self._journal.refuse(story.record("refused", failure))
-            raise failure from None
-
-    def _count(self, story: Story, failure: GatewayError | None) -> None:
-        labels = story.labels(failure)
-        self._metrics.decisions.labels(**labels).inc()
-        story.notes.update(labels)
-
-
-def _as_failure(story: Story, fault: Exception) -> GatewayError:
-    """Return the deliberate failure; a bug becomes `internal_error`, its place in our log, never a pass."""
-    if isinstance(fault, GatewayError):
-        return fault
-    _log.error("unexpected failure", exc_info=fault, extra={"request_id": story.request_id, "act": story.act})
-    return internal_error()

@@ -1,0 +1,86 @@
+"""Records around what a call does: refusals as they come, an intent before every effect and its outcome after it."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+from gateway.audit.record import Journal
+from gateway.audit.story import Story, internal_error
+from gateway.errors import GatewayError
+from gateway.metrics import Metrics
+
+_log = logging.getLogger("gateway.exchange")
+_T = TypeVar("_T")
+
+
+class Recorder:
+    """Lets nothing happen without its record, and counts every decision."""
+
+    def __init__(self, journal: Journal, metrics: Metrics) -> None:
+        self._journal = journal
+        self._metrics = metrics
+        self._effects: set[asyncio.Task[object]] = set()
+
+    @contextmanager
+    def refusals(self, story: Story) -> Iterator[None]:
+        """Record whatever failure, deliberate or a bug of ours, leaves the block; a cancelled call leaves no record."""
+        try:
+            yield
+        except Exception as fault:  # noqa: BLE001  a bug of ours becomes internal_error, never a pass
+            failure = _as_failure(story, fault)
+            self.count(story, failure)
+            # Nothing has happened, so nothing waits for the disk.
+            self._journal.refuse(story.record("refused", failure))
+            raise failure from None
+
+    async def commit(self, story: Story, act: Callable[[], Awaitable[_T]], *, deadline: float) -> _T:
+        """Run an effect in a task of its own: a caller who leaves now gets it finished and recorded.
+
+        deadline: monotonic seconds until which the intent may take to become durable.
+        """
+
+        async def whole() -> _T:
+            with self.refusals(story):
+                await self._journal.intend(story.record("intent"), deadline=deadline)
+            try:
+                result = await act()
+            except Exception as fault:  # noqa: BLE001  as above
+                failure = _as_failure(story, fault)
+                self.count(story, failure)
+                await self._journal.conclude(story.record("outcome", failure))
+                raise failure from None
+            self.count(story, None)
+            await self._journal.conclude(story.record("outcome"))
+            return result
+
+        task: asyncio.Task[_T] = asyncio.create_task(whole())
+        self._effects.add(task)
+        task.add_done_callback(self._forget)
+        return await asyncio.shield(task)
+
+    def count(self, story: Story, failure: GatewayError | None) -> None:
+        """Count one decision, and note it for the request's log line."""
+        labels = story.labels(failure)
+        self._metrics.decisions.labels(**labels).inc()
+        story.notes.update(labels)
+
+    async def finish(self) -> None:
+        """Wait until every effect that has begun is concluded and recorded."""
+        while self._effects:
+            await asyncio.gather(*self._effects, return_exceptions=True)
+
+    def _forget(self, task: "asyncio.Task[object]") -> None:
+        self._effects.discard(task)
+        # Fetched here, so that the failure of an effect whose caller has left is not reported as unhandled.
+        if not task.cancelled():
+            task.exception()
+
+
+def _as_failure(story: Story, fault: Exception) -> GatewayError:
+    """Return the deliberate failure; a bug becomes `internal_error`, its place in our log, never a pass."""
+    if isinstance(fault, GatewayError):
+        return fault
+    _log.error("unexpected failure", exc_info=fault, extra={"request_id": story.request_id, "act": story.act})
+    return internal_error()
