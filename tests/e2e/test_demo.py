@@ -77,7 +77,7 @@ def test_the_administrators_own_vault_is_never_asked(tmp_path: Path) -> None:
 
 
 def test_without_a_vault_the_demo_says_how_to_get_one_and_goes_on(tmp_path: Path) -> None:
-    told = run_demo(**without_vault(tmp_path))
+    told = run_demo(**machine(tmp_path, has_vault=False))
 
     assert told.returncode == 0, told.stdout + told.stderr
     assert "Left out. No vault was found. Install Vault so that `vault` is on PATH" in told.stdout
@@ -85,20 +85,28 @@ def test_without_a_vault_the_demo_says_how_to_get_one_and_goes_on(tmp_path: Path
     assert "VAULT_ROOT" not in told.stdout
 
 
-def without_vault(folder: Path) -> dict[str, str]:
-    """Return the variables of a machine like ours that has no Vault."""
+def machine(folder: Path, *, has_vault: bool) -> dict[str, str]:
+    """Return the variables of a machine like ours whose environments are its own: nobody else's run folders are there."""
     cache = folder / "oidc-gateway"
     cache.mkdir()
-    for built in cache_folder().glob("ministack-*"):
+    wanted = ("ministack-*", "vault-*") if has_vault else ("ministack-*",)
+    for built in (one for pattern in wanted for one in cache_folder().glob(pattern)):
         (cache / built.name).symlink_to(built)
-    return {"XDG_CACHE_HOME": str(folder), "PATH": str(folder)}
+    own = {"XDG_CACHE_HOME": str(folder)}
+    return own if has_vault else {**own, "PATH": str(folder)}
+
+
+def left_in(folder: Path) -> list[Path]:
+    """Return the folders of environments that are still there."""
+    return list((folder / "oidc-gateway" / "run").glob("*"))
 
 
 def test_asked_to_end_while_it_plays_the_demo_ends_soon_and_leaves_nothing(tmp_path: Path) -> None:
-    before = runs()
+    variables = os.environ | machine(tmp_path, has_vault=True)
     with subprocess.Popen(
         [sys.executable, "-m", "gateway", "dev", "demo"],
         cwd=REPOSITORY,
+        env=variables,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         start_new_session=True,
@@ -115,14 +123,15 @@ def test_asked_to_end_while_it_plays_the_demo_ends_soon_and_leaves_nothing(tmp_p
     assert (played.returncode, said) == (130, b"")
     assert b"steps went as they should" not in shown
     assert took_s < 20
-    assert runs() <= before
+    assert left_in(tmp_path) == []
 
 
-def test_a_reader_who_leaves_ends_the_demo_quietly_and_wholly() -> None:
-    before = runs()
+def test_a_reader_who_leaves_ends_the_demo_quietly_and_wholly(tmp_path: Path) -> None:
+    variables = os.environ | machine(tmp_path, has_vault=True)
     with subprocess.Popen(
         [sys.executable, "-m", "gateway", "dev", "demo"],
         cwd=REPOSITORY,
+        env=variables,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     ) as left:
@@ -134,11 +143,7 @@ def test_a_reader_who_leaves_ends_the_demo_quietly_and_wholly() -> None:
         status = left.wait(_LIMIT_S)
 
     assert (status, said) == (128 + signal.SIGPIPE, b"")
-    assert runs() <= before
-
-
-def runs() -> set[Path]:
-    return set((cache_folder() / "run").glob("*"))
+    assert left_in(tmp_path) == []
 
 
 def test_the_demo_shows_no_token_and_no_secret(told: "subprocess.CompletedProcess[str]") -> None:
