@@ -1,6 +1,6 @@
 """One YAML file as plain values with places, and everything in it that YAML parsers might read differently."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Final
@@ -24,6 +24,7 @@ class Document:
     data:     text, integers, booleans, lists and mappings with text keys; None when nothing could be read.
     findings: bounded in number. A value with a finding keeps its place and its text in `data`.
     holes:    paths of what has the wrong shape or is missing, and is judged no further.
+    aliases:  of members with misspelt names: their paths as they are meant → the name in the file.
     """
 
     file: str
@@ -33,6 +34,7 @@ class Document:
     _tree: Tree | None = field(repr=False)
     _excerpts: Excerpts = field(repr=False)
     holes: frozenset[tuple[str | int, ...]] = frozenset()
+    aliases: Mapping[tuple[str | int, ...], str] = field(default_factory=dict)
 
     def is_hole(self, path: Path) -> bool:
         """Say whether a value, or one that it is part of, was already found wrong."""
@@ -47,6 +49,8 @@ class Document:
 
     def place(self, path: Path, *, key: bool = False) -> Place:
         """Return where a value stands, or its key; of a path that does not exist the deepest part that does."""
+        if self.aliases:
+            path = [self.aliases.get(tuple(path[: index + 1]), part) for index, part in enumerate(path)]
         line, column = self._tree.find(path, key=key) if self._tree is not None else (1, 1)
         return Place(file=self.file, line=line, column=column)
 

@@ -62,6 +62,7 @@ class Mending:
     data:    a copy, as far as it differs.
     indices: of a mapping file: the place in the file of each rule of `data`.
     holes:   paths in the file of what was taken out or stood in for.
+    aliases: of members with misspelt names: their paths as they are meant → the name in the file.
     """
 
     def __init__(self, data: dict[str, object]) -> None:
@@ -69,6 +70,7 @@ class Mending:
         rules = data.get("rules")
         self.indices = list(range(len(rules))) if isinstance(rules, list) else []
         self.holes: set[Path] = set()
+        self.aliases: dict[Path, str] = {}
         self._named: dict[Path, str] = {}
         self._gone: set[int] = set()
 
@@ -104,7 +106,7 @@ class Mending:
         """Take out what is wrong, or put something in its place."""
         found = [(mistake, self.find(mistake)) for mistake in mistakes]
         # Names come last: until then the paths are those that were found.
-        found.sort(key=lambda one: one[0]["loc"][-1] == "[key]")
+        found.sort(key=lambda one: (one[0]["loc"][-1] == "[key]", one[0]["type"] == "missing"))
         for mistake, path in found:
             self._mend(mistake, path)
         rules = self.data.get("rules")
@@ -115,10 +117,12 @@ class Mending:
 
     def _mend(self, mistake: ErrorDetails, path: Path) -> None:
         kind = mistake["type"]
-        if kind == "extra_forbidden" and not _is_in_claim(path):
+        if kind == "extra_forbidden" and not (_is_in_claim(path) and meant_field(self.data, path) is None):
             self._misnamed(path)
         elif kind == "missing":
-            self._stand_in((*path, str(mistake["loc"][-1])))
+            member = (*path, str(mistake["loc"][-1]))
+            if self._at(member) is _NOWHERE:  # it may stand there under a misspelt name
+                self._stand_in(member)
         elif kind == "too_long" and isinstance(mistake.get("ctx", {}).get("max_length"), int):
             self._cut(path, int(mistake["ctx"]["max_length"]))
         elif _is_in_claim(path):
@@ -144,10 +148,12 @@ class Mending:
         self._set(path[:1], {name if key == path[1] else key: entry for key, entry in entries.items()})
 
     def _misnamed(self, path: Path) -> None:
-        """Take an unknown member out; the one that was meant is not missing then."""
+        """Take an unknown member out; what it holds is judged as that of the member which was meant."""
         meant = meant_field(self.data, path)
         if meant is not None and _below(self._at(path[:-1]), meant) is _NOWHERE:
-            self._stand_in((*path[:-1], meant))
+            meant_path = (*path[:-1], meant)
+            self.aliases[self.in_file(meant_path)] = str(path[-1])
+            self._set(meant_path, self._at(path))
         self._take_out(path)
 
     def _stand_in(self, path: Path) -> None:

@@ -62,6 +62,7 @@ class Shaped(Generic[Shape]):
         Of a name that is none, such as `Github`, the one that it will be as well: whoever names that is not mistaken.
         """
         data = self.document.data
+        section = self.document.aliases.get((section,), section)
         entries = data.get(section) if isinstance(data, dict) else None
         names: list[str] = list(map(str, entries)) if isinstance(entries, dict) else []
         return frozenset((*names, *(as_name(name) for name in names)))
@@ -93,7 +94,11 @@ def shape_document(document: Document, shape: type[Shape]) -> Shaped[Shape]:
             mistakes = error.errors(include_url=False)
             # Asked one by one before anything is mended: the paths are those of the data as it was judged.
             found.extend(
-                explain(document, mending.in_file(mending.find(mistake)), mistake)
+                explain(
+                    replace(document, aliases=mending.aliases),
+                    mending.in_file(mending.find(mistake)),
+                    mistake,
+                )
                 for mistake in _independent(document, mistakes)
             )
             mending.mend(mistakes)
@@ -104,7 +109,7 @@ def shape_document(document: Document, shape: type[Shape]) -> Shaped[Shape]:
         }
         made = made.model_copy(update=names)
     return Shaped(
-        document=replace(document, holes=frozenset(mending.holes)),
+        document=replace(document, holes=frozenset(mending.holes), aliases=mending.aliases),
         shape=made,
         indices=tuple(mending.indices),
         findings=(*document.findings, *_unreported(document, found)),

@@ -47,7 +47,8 @@ class Preset:
     subject_claims:     conditions on one of these bind the subject. A name starting with `/` is a JSON pointer.
     custom_claims_bind: so does a condition on any claim that is not known to say nothing about the subject.
     claim_types:        JSON types of well-known claims, so that a rule that can never match is found in the file.
-    claims_closed:      tokens have no claims but those known here; so another one is never there.
+    claims_closed:      tokens have no claims but those known here and those with free_prefixes.
+    free_prefixes:      beginnings of claims' names that the issuer's users choose.
     value_hints:        what values look like, by claim; a value that does not is never sent.
     ends_in_slash:      issuers of this kind always (True) or never (False) end in a slash; None: it varies.
     audience_hint:      what a caller does to get a token with the right audience; one sentence.
@@ -65,6 +66,7 @@ class Preset:
     custom_claims_bind: bool = False
     claim_types: Mapping[str, ClaimType] = field(default_factory=dict)
     claims_closed: bool = False
+    free_prefixes: tuple[str, ...] = ()
     value_hints: Mapping[str, ValueHint] = field(default_factory=dict)
     ends_in_slash: bool | None = None
     audience_hint: str
@@ -197,6 +199,7 @@ _GITHUB_ACTIONS = Preset(
         )
     ),
     claims_closed=True,
+    free_prefixes=("repo_property_",),  # custom properties of repositories
     value_hints={
         "ref": ValueHint(prefix="refs/"),
         "ref_protected": _BOOLEAN_TEXT,

@@ -123,8 +123,7 @@ class GrantReader:
         targets = self._against.targets
         if name not in written and targets.complete:
             self.unknown.add((kind, name))
-            known = targets.workflows if kind == "workflow" else targets.roles
-            unknown_reference(self._spot.down(*at), kind, name, known)
+            unknown_reference(self._spot.down(*at), kind, name, sorted(written))
 
     def _owned(
         self, teams: tuple[str, ...], kind: Literal["workflow", "target"], name: str, at: Path

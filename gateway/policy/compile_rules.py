@@ -13,7 +13,7 @@ from gateway.identity.presets import PRESETS, UNKNOWN
 from gateway.policy.compile_grants import Around, GrantReader
 from gateway.policy.conditions import binding_claims, judge_email, read_conditions
 from gateway.policy.overlap import satisfiable
-from gateway.policy.report import Report, Spot, unknown_reference
+from gateway.policy.report import MAX_FINDINGS, Report, Spot, unknown_reference
 from gateway.policy.rule import Condition, Operator, Rule
 from gateway.policy.vault_findings import judge_towards_vault
 
@@ -21,6 +21,7 @@ Mappings = tuple[Shaped[MappingShape], ...]
 Path = tuple[str | int, ...]
 
 _SAME_AS_TEXT = frozenset({FindingCode.VALUE_UNLIKELY, FindingCode.CLAIM_TYPE_WRONG})
+_MOST_MEANT = 100
 _CLIENT_OR_SUBJECT = frozenset({"sub", "azp", "cid", "client_id"})
 
 
@@ -68,7 +69,10 @@ def compile_team(team: str, files: Mappings, against: Around) -> TeamRules:
         of_rules: list[Finding] = []
         for index, shape in zip(file.indices, file.shape.rules, strict=True):
             compiled.written += 1
-            of_rules += _Rule(team, shape, file, index, against, compiled).compile(names)
+            found = _Rule(team, shape, file, index, against, compiled).compile(names)
+            # Bounded; but one error among a thousand warnings holds the team back.
+            if len(of_rules) < MAX_FINDINGS or any(one.severity == "error" for one in found):
+                of_rules += found
         compiled.own.add(*_with_better_fixes(file.findings, of_rules))
     return compiled
 
@@ -111,6 +115,7 @@ class _Rule:
         self._shape = shape
         self._against = against
         self._into = into
+        self._meant: tuple[TrustedIssuer, ...] = ()
         # A rule's own mistakes are counted apart, so that one does not spoil its neighbours.
         self._own = Report()
         self._own_spot = Spot(file.document, ("rules", index), self._own)
@@ -133,7 +138,8 @@ class _Rule:
             )
         last_day = self._last_day()
         issuers = self._issuers()
-        conditions = self._conditions(issuers)
+        # Claims are judged by the issuer that is meant; the grants of a misspelt one are inert all the same.
+        conditions = self._conditions(issuers or self._meant)
         reader = GrantReader(self._team, issuers, self._against, self._outer_spot)
         grants = [grant for index, one in enumerate(shape.grants) if (grant := reader.read(one, index))]
         self._into.unknown |= reader.unknown
@@ -207,7 +213,10 @@ class _Rule:
         if issuer is None:
             if name not in against.written_issuers and not against.issuers.unreadable:
                 self._into.unknown.add(("issuer", name))
-                unknown_reference(self._outer_spot.down(*at), "issuer", name, against.issuers.trusted)
+                few = against.issuers.trusted if self._outer_spot.report.errors < _MOST_MEANT else ()
+                near = get_close_matches(name, list(few), n=1, cutoff=0.6)
+                self._meant = tuple(against.issuers.trusted[one] for one in near)
+                unknown_reference(self._outer_spot.down(*at), "issuer", name, sorted(against.written_issuers))
             return None
         if self._team in against.unsure_teams:
             return issuer

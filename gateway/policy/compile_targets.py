@@ -184,13 +184,14 @@ class _Targets:
             )
         schema = self._schema(shape.input_schema, spot / "input_schema")
         teams = self._owners(shape.teams, spot)
-        if machine is None or schema is None or (spot / "state_machine").is_hole:
+        if machine is None or (spot / "state_machine").is_hole:
             return None
         return Workflow(
             name=name,
             state_machine=machine,
             type=shape.type,
-            input_schema=schema,
+            # A schema that is wrong keeps the whole policy from coming into force; its grants are judged all the same.
+            input_schema=schema or InputSchema.nothing(),
             output_visible=shape.output == "visible",
             timeout_s=timeout_s,
             teams=teams,

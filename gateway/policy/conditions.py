@@ -1,13 +1,14 @@
 """The conditions of rules and of issuers: from the file's shape to values, judged against what an issuer can send."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 from gateway.files.schema import ConditionShape
 from gateway.files.source import FindingCode, show
 from gateway.identity.presets import ClaimType, Preset
 from gateway.policy.decide import LONGEST_ACTOR_CHAIN
-from gateway.policy.likelihood import judge_likelihood
+from gateway.policy.likelihood import judge_claim, judge_value
 from gateway.policy.report import Spot
 from gateway.policy.rule import Condition, Operator, Scalar
 
@@ -36,10 +37,14 @@ def read_conditions(
         before = spot.report.errors
         _judge_name(condition.claim, spot)
         _judge_values(condition, spot)
-        _judge_type(condition, spot, preset)
+        claim = spot / condition.claim
+        meant = judge_claim(condition.claim, claim, preset) if spot.report.errors == before else None
+        # What stands beside a misspelt name is judged as what is meant by it.
+        judged = replace(condition, claim=meant) if meant is not None else condition
+        _judge_type(judged, claim, preset)
         # One mistake, one finding: of what is wrong anyway it is not said that it is unlikely, too.
         if spot.report.errors == before:
-            judge_likelihood(condition, spot / condition.claim, preset)
+            judge_value(judged, claim, preset)
     return conditions
 
 
@@ -95,7 +100,10 @@ def _judge_name(claim: str, spot: Spot) -> None:
     member = claim.removeprefix("/") if claim.count("/") == 1 else claim
     if member in _FORBIDDEN:
         (spot / claim).error(
-            FindingCode.CLAIM_FORBIDDEN, f"{member} is not a claim for rules.", _FORBIDDEN[member], key=True
+            FindingCode.CLAIM_FORBIDDEN,
+            f"{member} is not a claim for rules.",
+            f"Remove it. {_FORBIDDEN[member]}",
+            key=True,
         )
     if not claim or len(claim) > 256 or (claim.startswith("/") and not is_pointer(claim)):
         (spot / claim).error(
@@ -161,11 +169,10 @@ def _judge_values(condition: Condition, spot: Spot) -> None:
         )
 
 
-def _judge_type(condition: Condition, spot: Spot, preset: Preset) -> None:
+def _judge_type(condition: Condition, claim: Spot, preset: Preset) -> None:
     known = preset.claim_types.get(condition.claim)
     if known is None or condition.operator is Operator.ABSENT:
         return
-    claim = spot / condition.claim
     if condition.operator in _LISTS:
         if known != "list":
             claim.error(

@@ -22,14 +22,30 @@ _OTHER_NAMES: Final = {
 _WHOLE: Final = frozenset({Operator.EQUALS, Operator.ANY_OF})
 #: Of a claim that may be an issuer's own invention only a very near miss is a misspelling.
 _NEAR: Final = 0.6
-_VERY_NEAR: Final = 0.88
+_VERY_NEAR: Final = 0.8
+_LONGEST_SLIP: Final = 3
 
 
-def judge_likelihood(condition: Condition, spot: Spot, preset: Preset) -> None:
-    """Warn about a claim that the issuer does not send, or a value that it never sends. spot: the claim's."""
-    if condition.claim not in {*preset.claim_types, *preset.subject_claims}:
-        _judge_claim(condition.claim, spot, preset)
-        return
+def judge_claim(claim: str, spot: Spot, preset: Preset) -> str | None:
+    """Warn about a claim that the issuer does not send; return the one that is meant, as far as can be told."""
+    if claim in {*preset.claim_types, *preset.subject_claims} or claim.startswith(preset.free_prefixes):
+        return None
+    near = _nearest(claim, preset)
+    if near is None and not preset.claims_closed:
+        return None
+    spot.warning(
+        FindingCode.CLAIM_UNLIKELY,
+        f"Tokens of {preset.name} have no claim {show(claim)}, as far as is known here.",
+        f"Did you mean {near}?"
+        if near
+        else "Look into one of its tokens for the name; remove the claim otherwise.",
+        key=True,
+    )
+    return near
+
+
+def judge_value(condition: Condition, spot: Spot, preset: Preset) -> None:
+    """Warn about values that the issuer never sends. spot: the claim's."""
     hint = preset.value_hints.get(condition.claim)
     if hint is None or condition.operator not in _WHOLE:
         return
@@ -38,25 +54,8 @@ def judge_likelihood(condition: Condition, spot: Spot, preset: Preset) -> None:
             spot.warning(
                 FindingCode.VALUE_UNLIKELY,
                 f"{preset.name} never sends {show(value)} as {condition.claim}.",
-                _fix(condition.claim, value, hint),
+                _fix(value, hint),
             )
-
-
-def _judge_claim(claim: str, spot: Spot, preset: Preset) -> None:
-    near = _nearest(claim, preset)
-    if not preset.claims_closed and near is None:
-        return
-    fix = (
-        f"Did you mean {near}?"
-        if near
-        else "Look into one of its tokens for the name; remove the claim otherwise."
-    )
-    spot.warning(
-        FindingCode.CLAIM_UNLIKELY,
-        f"Tokens of {preset.name} have no claim {show(claim)}, as far as is known here; then this rule never fits.",
-        fix,
-        key=True,
-    )
 
 
 def _nearest(claim: str, preset: Preset) -> str | None:
@@ -70,8 +69,16 @@ def _nearest(claim: str, preset: Preset) -> str | None:
     if "/" in claim and not preset.claims_closed:
         return None  # a name of one's own, as Auth0 demands it
     cutoff = _NEAR if preset.claims_closed else _VERY_NEAR
-    near = get_close_matches(claim.lower(), by_letters, n=1, cutoff=cutoff)
+    # Comparing letter by letter takes time, and a file may hold a hundred thousand names: few are worth it.
+    worth = [name for name in by_letters if _may_be_near(claim.lower(), name)]
+    near = get_close_matches(claim.lower(), worth, n=1, cutoff=cutoff)
     return by_letters[near[0]] if near else None
+
+
+def _may_be_near(claim: str, name: str) -> bool:
+    if abs(len(claim) - len(name)) > _LONGEST_SLIP:
+        return False
+    return claim[:1] == name[:1] or claim[-1:] == name[-1:]
 
 
 def _fits(value: str, hint: ValueHint) -> bool:
@@ -80,7 +87,7 @@ def _fits(value: str, hint: ValueHint) -> bool:
     return value.startswith(hint.prefix) and not (hint.not_prefix and value.startswith(hint.not_prefix))
 
 
-def _fix(claim: str, value: str, hint: ValueHint) -> str:
+def _fix(value: str, hint: ValueHint) -> str:
     if set(hint.choices) == {"true", "false"}:
         meant = {"yes": "true", "on": "true", "y": "true", "no": "false", "off": "false", "n": "false"}
         near = meant.get(value.lower(), value.lower())
@@ -89,11 +96,7 @@ def _fix(claim: str, value: str, hint: ValueHint) -> str:
         found = get_close_matches(value.lower(), hint.choices, n=1, cutoff=0.6)
         if found:
             return f"Did you mean {found[0]}?"
-        few = (
-            hint.choices
-            if len(hint.choices) <= 6
-            else (*hint.choices[:0], "push", "pull_request", "workflow_dispatch")
-        )
+        few = hint.choices if len(hint.choices) <= 6 else hint.choices[:6]
         return f"Such as: {', '.join(few)}."
     if hint.not_prefix:
         return f"Write {value.removeprefix('refs/heads/').removeprefix('refs/tags/')}: the name alone."

@@ -155,3 +155,16 @@ def test_a_file_cannot_give_commands_to_the_workflow_that_checks_it(message: str
     assert len(written.splitlines()) == 1
     assert "file=a%2Cb%3Ac.yaml," in written
     assert "100%25" in written or "%" not in message
+
+
+def test_a_command_among_the_fixes_can_be_pasted_from_where_the_reader_stands() -> None:
+    one = Finding(
+        code=FindingCode.FILE_PERMISSIONS,
+        severity="warning",
+        place=Place(file="mappings/a b.yaml", line=1, column=1),
+        message="It can be written by others.",
+        fix="chmod go-w mappings/a b.yaml",
+    )
+
+    assert render_text([one], folder="config/").endswith("fix: chmod go-w 'config/mappings/a b.yaml'")
+    assert render_text([one], folder=".").endswith("fix: chmod go-w 'mappings/a b.yaml'")

@@ -167,3 +167,36 @@ async def test_a_start_without_a_folder_names_it(tmp_path: Path) -> None:
 
     with pytest.raises(PolicyRejected, match="cannot be read"):
         await source.__aenter__()
+
+
+@pytest.mark.requirement("MP-06")
+async def test_a_misspelt_name_keeps_the_last_good_rules_and_is_stale_until_it_is_mended(
+    example: Example,
+) -> None:
+    before = example.source.current().rules[RULE]
+
+    example.edit(PAYMENTS, lambda text: text.replace("start: deploy-payments", "start: deploy-payment"))
+    await example.becomes_stale()
+
+    assert example.source.state().findings == 1
+    assert example.source.current().rules[RULE].grants == before.grants
+    assert example.metrics.registry.get_sample_value("oidc_gateway_policy_stale") == 1
+
+    example.edit(PAYMENTS, lambda text: text.replace("start: deploy-payment,", "start: deploy-payments,"))
+    await example.until(lambda: example.source.state().state == "current")
+
+
+@pytest.mark.requirement("MP-06")
+async def test_a_workflow_that_its_owner_removes_is_revoked_at_once_and_shows_as_stale(
+    example: Example,
+) -> None:
+    def without(text: str) -> str:
+        head, rest = text.split("  migrate-ledger:\n")
+        return head + "  triage-incident:\n" + rest.split("  triage-incident:\n")[1]
+
+    example.edit("targets.yaml", without)
+    await example.becomes_stale()
+
+    assert example.source.current().rules["payments.migrate"].grants == ()
+    assert len(example.source.current().rules[RULE].grants) == 2
+    assert example.source.state().findings == 1
