@@ -6,18 +6,26 @@ import sysconfig
 import time
 import uuid
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import gateway
+from gateway.arn import parse_role
 from gateway.dev.vault import VaultServer
+from gateway.files.folder import load_sources
+from gateway.policy.compile import compile_policy
+from gateway.policy.rule import TaskRole
+from gateway.policy.snapshot import AwsEndpoints
 from tests.support.boto import client, create_machine
-from tests.support.vault_plans import administrator
-from tests.support.vault_tasks import task_mount
+from tests.support.vault_plans import TODAY, administrator, apply, task_policy
+from tests.support.vault_tasks import client_config
 from tests.support.vaults import assumable_role
 
-EXAMPLE = Path(__file__).parents[2] / "deploy" / "vault"
+ROOT = Path(__file__).parents[2]
+EXAMPLE = ROOT / "deploy" / "vault"
+SECRET = "secret/data/payments"
 _PACKAGES = ("hvac", "requests", "urllib3", "idna", "certifi", "charset_normalizer")
 
 
@@ -33,6 +41,15 @@ def package() -> bytes:
                     archive.write(file, file.relative_to(folder.parent))
         archive.write(EXAMPLE / "task.py", "task.py")
     return held.getvalue()
+
+
+def task_role_of_the_files(address: str, *, mount: str, principal: str) -> TaskRole:
+    """Return the task role of config/, on this Vault and for this IAM role."""
+    policy = compile_policy(load_sources(ROOT / "config"), dev=False, today=TODAY).policy
+    assert policy is not None
+    written = policy.task_roles["payout-task"]
+    vault = replace(written.vault, address=address, namespace=None)
+    return replace(written, vault=vault, mount=mount, principals=(parse_role(principal),))
 
 
 def run(aws_url: str, machine: str, payload: dict[str, object]) -> dict[str, str]:
@@ -54,11 +71,14 @@ def test_a_task_of_a_state_machine_reads_its_secret_from_vault_with_its_role_alo
     name = f"pay-{uuid.uuid4().hex[:8]}"
     bound = task_role if allowed else assumable_role(ministack)
     definition = (EXAMPLE / "pay.asl.json").read_text().replace("function:pay", f"function:{name}")
-    with (
-        administrator(vault) as session,
-        task_mount(session, ministack, principal=bound, server_id="vault.acme.example") as mount,
-    ):
-        session.write(mount.secret, {"data": {"user": "ledger", "password": "s3cr3t-of-a-test"}})
+    role = task_role_of_the_files(vault.address, mount=f"aws-{name}", principal=bound)
+    with administrator(vault) as session:
+        session.write(f"sys/auth/{role.mount}", {"type": "aws"})
+        session.write(f"auth/{role.mount}/config/client", client_config(ministack))
+        session.write("sys/policies/acl/payout-task", {"policy": (EXAMPLE / "task-policy.hcl").read_text()})
+        # By name: the embedded AWS gives a function's session another id than its role has.
+        apply(session, replace(task_policy(role), aws=AwsEndpoints(region="eu-west-1", emulator=True)))
+        session.write(SECRET, {"data": {"user": "ledger", "password": "s3cr3t-of-a-test"}})
         client("lambda", ministack).create_function(
             FunctionName=name,
             Runtime="python3.11",
@@ -69,10 +89,10 @@ def test_a_task_of_a_state_machine_reads_its_secret_from_vault_with_its_role_alo
             Environment={
                 "Variables": {
                     "VAULT_ADDR": vault.address,
-                    "VAULT_ROLE": mount.role,
-                    "VAULT_MOUNT": mount.mount,
-                    "VAULT_SERVER_ID": "vault.acme.example",
-                    "VAULT_SECRET": mount.secret,
+                    "VAULT_ROLE": role.role,
+                    "VAULT_MOUNT": role.mount,
+                    "VAULT_SERVER_ID": role.server_id or "",
+                    "VAULT_SECRET": SECRET,
                 }
             },
         )
@@ -81,6 +101,7 @@ def test_a_task_of_a_state_machine_reads_its_secret_from_vault_with_its_role_alo
         ended = run(ministack, machine, {"amount": "12.00"})
 
         client("lambda", ministack).delete_function(FunctionName=name)
+        session.delete(f"sys/auth/{role.mount}")
     if allowed:
         assert ended["status"] == "SUCCEEDED", ended
         assert json.loads(ended["output"]) == {"amount": "12.00", "paid_as": "ledger", "authenticated": True}

@@ -25,7 +25,7 @@ from tests.support.vault_plans import (
     task_role,
     wanted,
 )
-from tests.support.vault_tasks import as_task, task_keys
+from tests.support.vault_tasks import as_task, client_config, task_keys
 from tests.support.vaults import assumable_role
 
 SERVER_ID = "vault.acme.example"
@@ -92,18 +92,6 @@ class Case:
         text = file.read_text()
         assert old in text
         file.write_text(text.replace(old, new))
-
-
-def client_config(aws_url: str) -> dict[str, object]:
-    """Return what an administrator writes for this mount: how Vault asks AWS."""
-    return {
-        "access_key": "test",
-        "secret_key": "test",
-        "sts_endpoint": aws_url,
-        "iam_endpoint": aws_url,
-        "sts_region": "us-east-1",
-        "max_retries": 0,
-    }
 
 
 @pytest.fixture

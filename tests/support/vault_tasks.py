@@ -27,6 +27,18 @@ class TaskMount:
     server_id: str | None
 
 
+def client_config(aws_url: str) -> dict[str, object]:
+    """Return what an administrator writes for an AWS auth mount: how Vault asks AWS."""
+    return {
+        "access_key": "test",
+        "secret_key": "test",
+        "sts_endpoint": aws_url,
+        "iam_endpoint": aws_url,
+        "sts_region": "us-east-1",
+        "max_retries": 0,
+    }
+
+
 @contextmanager
 def task_mount(
     session: VaultSession, aws_url: str, *, principal: str, server_id: str | None = None
@@ -35,17 +47,10 @@ def task_mount(
     suffix = uuid.uuid4().hex[:8]
     mount, name, secret = f"aws-{suffix}", f"task-{suffix}", f"secret/data/payments-{suffix}"
     session.write(f"sys/auth/{mount}", {"type": "aws"})
-    client_config: dict[str, object] = {
-        "access_key": "test",
-        "secret_key": "test",
-        "sts_endpoint": aws_url,
-        "iam_endpoint": aws_url,
-        "sts_region": "us-east-1",
-        "max_retries": 0,
-    }
+    config = client_config(aws_url)
     if server_id is not None:
-        client_config["iam_server_id_header_value"] = server_id
-    session.write(f"auth/{mount}/config/client", client_config)
+        config["iam_server_id_header_value"] = server_id
+    session.write(f"auth/{mount}/config/client", config)
     session.write(f"sys/policies/acl/{name}", {"policy": f'path "{secret}" {{ capabilities = ["read"] }}'})
     session.write(
         f"auth/{mount}/role/{name}",
