@@ -9,6 +9,8 @@ from pathlib import Path
 from gateway.dev.children import LOOPBACK, Server, running
 from tests.support.components import program
 
+_PAYLOAD = "payload"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JudgedIssuer:
@@ -21,14 +23,23 @@ class JudgedIssuer:
 
 
 @contextmanager
-def running_envoy(issuers: Sequence[JudgedIssuer]) -> Iterator[str]:
-    """Yield the URL of an Envoy that answers 200 to a bearer token it believes, 401 or 403 to any other."""
+def running_envoy(
+    issuers: Sequence[JudgedIssuer],
+    *,
+    claim: tuple[str, str] | None = None,
+    prefix: Sequence[str] = (),
+) -> Iterator[str]:
+    """Yield the URL of an Envoy that answers 200 to a bearer token it believes, 401 or 403 to any other.
+
+    claim: name and value that a token must have besides. prefix: a command that starts it, such as `taskset`.
+    """
 
     def command(port: int, scratch: Path) -> Sequence[str]:
         configuration = scratch / "envoy.json"
-        configuration.write_text(json.dumps(_envoy_configuration(port, issuers)))
+        configuration.write_text(json.dumps(_envoy_configuration(port, issuers, claim)))
         # One process, no shared memory for hot restarts: several may run side by side.
         return [
+            *prefix,
             program("tools", "envoy"),
             "-c",
             str(configuration),
@@ -44,7 +55,29 @@ def running_envoy(issuers: Sequence[JudgedIssuer]) -> Iterator[str]:
         yield f"http://{LOOPBACK}:{port}/"
 
 
-def _envoy_configuration(port: int, issuers: Sequence[JudgedIssuer]) -> Mapping[str, object]:
+def _claim_filter(name: str, value: str) -> Mapping[str, object]:
+    """Return Envoy's own way to ask for a claim: role-based access control over what jwt_authn has read."""
+    bearer = {
+        "metadata": {
+            "filter": "envoy.filters.http.jwt_authn",
+            "path": [{"key": _PAYLOAD}, {"key": name}],
+            "value": {"string_match": {"exact": value}},
+        }
+    }
+    anyone = {"permissions": [{"url_path": {"path": {"exact": "/ready"}}}], "principals": [{"any": True}]}
+    holder = {"permissions": [{"any": True}], "principals": [bearer]}
+    return {
+        "name": "envoy.filters.http.rbac",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBAC",
+            "rules": {"action": "ALLOW", "policies": {"ready": anyone, "claim": holder}},
+        },
+    }
+
+
+def _envoy_configuration(
+    port: int, issuers: Sequence[JudgedIssuer], claim: tuple[str, str] | None
+) -> Mapping[str, object]:
     api = "type.googleapis.com/envoy.extensions.filters"
     providers = {
         f"issuer-{number}": {
@@ -53,6 +86,7 @@ def _envoy_configuration(port: int, issuers: Sequence[JudgedIssuer]) -> Mapping[
             "local_jwks": {"inline_string": json.dumps(known.jwks)},
             "clock_skew_seconds": known.leeway_s or None,
             "require_expiration": True,
+            "payload_in_metadata": _PAYLOAD if claim else None,
         }
         for number, known in enumerate(issuers)
     }
@@ -80,6 +114,7 @@ def _envoy_configuration(port: int, issuers: Sequence[JudgedIssuer]) -> Mapping[
                     "rules": [{"match": {"path": "/ready"}}, {"match": {"prefix": "/"}, "requires": needs}],
                 },
             },
+            *([_claim_filter(*claim)] if claim else []),
             {
                 "name": "envoy.filters.http.router",
                 "typed_config": {"@type": f"{api}.http.router.v3.Router"},

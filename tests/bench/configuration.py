@@ -1,0 +1,73 @@
+"""Administrators' folders of any number of rules, for measuring."""
+
+from pathlib import Path
+from typing import Final
+
+from tests.bench.tokens import AUDIENCE, CLAIM, batches
+
+RULES_A_FILE: Final = 100
+
+_GATEWAY = f"""\
+format: oidc-gateway/gateway.v1
+issuers:
+  github:
+    preset: github-actions
+    audiences: [{AUDIENCE}]
+    require: {{ repository_owner_id: "12" }}
+    jwks_file: keys.json
+    max_age: 24h
+aws:
+  region: eu-west-1
+"""
+_TARGETS = """\
+format: oidc-gateway/targets.v1
+roles:
+  deployer: { arn: arn:aws:iam::111122223333:role/deployer, duration: 15m }
+workflows:
+  deploy:
+    state_machine: arn:aws:states:eu-west-1:111122223333:stateMachine:deploy
+    type: standard
+    timeout: 1h
+"""
+
+
+def repository_id(number: int) -> str:
+    """Return the repository that rule `number` is about; rule 0 is about that of the tokens."""
+    return CLAIM[1] if number == 0 else str(1_000_000 + number)
+
+
+def write_configuration(folder: Path, *, rules: int, jwks: bytes) -> Path:
+    """Write a folder of so many rules, a hundred a file, each about a repository of its own, all for one workflow."""
+    (folder / "mappings").mkdir(parents=True)
+    folder.chmod(0o755)
+    (folder / "gateway.yaml").write_text(_GATEWAY)
+    (folder / "targets.yaml").write_text(_TARGETS)
+    (folder / "keys.json").write_bytes(jwks)
+    for at, numbers in enumerate(batches(rules, RULES_A_FILE)):
+        write_mapping(folder, at, numbers)
+    return folder
+
+
+def write_mapping(folder: Path, at: int, numbers: range, *, why: str = "BENCH-1, measured") -> None:
+    """Write one mapping file; another `why` makes it another file."""
+    text = "".join(_rule(number, why) for number in numbers)
+    (folder / "mappings" / f"part-{at:04}.yaml").write_text(
+        f"format: oidc-gateway/mapping.v1\nrules:\n{text}"
+    )
+
+
+def _rule(number: int, why: str) -> str:
+    name = "payments" if number == 0 else f"service-{number}"
+    return f"""\
+  - name: {name}
+    why: {why}
+    issuer: github
+    claims:
+      repository: acme/{name}
+      repository_id: "{repository_id(number)}"
+      ref: refs/heads/main
+      environment: {{ any_of: [prod, prod-eu] }}
+    grants:
+      - {{ start: deploy, as: deployer }}
+      - {{ obtain: deployer }}
+"""

@@ -1,0 +1,26 @@
+"""Figures over several rounds: the median, and how far the rounds lie apart."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figure:
+    """One measured quantity. spread: from the smallest to the largest round, as a share of the median; 0.05 is 5 %."""
+
+    median: float
+    spread: float
+    rounds: tuple[float, ...]
+
+
+def figure(rounds: Sequence[float]) -> Figure:
+    """Return the figure of at least one round."""
+    middle = median(rounds)
+    spread = (max(rounds) - min(rounds)) / middle if middle else 0.0
+    return Figure(median=middle, spread=spread, rounds=tuple(rounds))
+
+
+def ratio(ours: Figure, theirs: Figure) -> Figure:
+    """Return ours by theirs, round by round: what slowed the machine for a while slowed both."""
+    return figure([mine / other for mine, other in zip(ours.rounds, theirs.rounds, strict=True)])

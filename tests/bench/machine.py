@@ -1,0 +1,88 @@
+"""What the kernel says: cores, CPU time and memory of a process with all its children. Linux only."""
+
+import os
+import platform
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from cryptography.hazmat.backends.openssl import backend
+
+from tests.support.processes import descendants, listening_addresses
+
+_TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cores:
+    """Where servers run and where the load comes from; the same core where there is but one."""
+
+    server: int
+    load: int
+
+    def pin_server(self) -> tuple[str, ...]:
+        """Return what stands before the command of a server."""
+        return ("taskset", "-c", str(self.server))
+
+    def pin_load(self) -> tuple[str, ...]:
+        """Return what stands before the command of the load generator."""
+        return ("taskset", "-c", str(self.load))
+
+
+def cores() -> Cores:
+    """Return the last core for servers, the first for the load generator, and for us."""
+    usable = sorted(os.sched_getaffinity(0))
+    return Cores(server=usable[-1], load=usable[0])
+
+
+def cpu_seconds(root: int) -> float:
+    """Return user and system time of the process and its descendants, those that ended and were waited for included."""
+    return sum(ticks_of(_stat(process)) for process in descendants(root)) / _TICKS_A_SECOND
+
+
+def ticks_of(stat: str) -> int:
+    """Return utime, stime, cutime and cstime together, from a line of /proc/PID/stat; 0 for an empty one."""
+    # The name in brackets may hold blanks and brackets; utime is the 14th field, the 12th after the name.
+    fields = stat.rpartition(")")[2].split()
+    return sum(int(field) for field in fields[11:15])
+
+
+def rss_mb(root: int) -> float:
+    """Return the resident memory of the process and its descendants in MB (10^6 bytes)."""
+    return sum(_resident_kb(process) for process in descendants(root)) * 1024 / 1e6
+
+
+def _resident_kb(process: int) -> int:
+    try:
+        lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+    return next((int(line.split()[1]) for line in lines if line.startswith("VmRSS:")), 0)
+
+
+def _stat(process: int) -> str:
+    try:
+        return Path(f"/proc/{process}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
+def listener(port: int) -> int:
+    """Return which of our descendants listens on a port; the one highest up where several share it."""
+    for process in sorted(descendants(os.getpid())):
+        if any(found == port for _, found in listening_addresses({process})):
+            return process
+    raise LookupError(f"None of our processes listens on port {port}.")
+
+
+def description() -> dict[str, object]:
+    """Return what a reader must know of the machine to judge figures."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
+    return {
+        "cpu": model or platform.machine(),
+        "cores": len(os.sched_getaffinity(0)),
+        "load_average": os.getloadavg()[0],
+        "python": f"{platform.python_version()} ({platform.python_compiler()})",
+        "signatures": f"cryptography {version('cryptography')}, {backend.openssl_version_text()}",
+    }

@@ -1,0 +1,75 @@
+"""What the bench computes from what it has read."""
+
+import pytest
+
+from tests.bench import table
+from tests.bench.figures import figure, ratio
+from tests.bench.load import LoadFailed, read_figures
+from tests.bench.machine import ticks_of
+from tests.bench.rows import LEAST, ROWS, Line, Measured
+
+
+def test_one_odd_round_changes_the_spread_and_not_the_figure() -> None:
+    found = figure([100.0, 101.0, 400.0])
+
+    assert (found.median, round(found.spread, 2)) == (101.0, 2.97)
+
+
+def test_a_ratio_compares_rounds_that_ran_beside_each_other() -> None:
+    ours, theirs = figure([50.0, 10.0, 60.0]), figure([100.0, 20.0, 100.0])
+
+    assert ratio(ours, theirs).rounds == (0.5, 0.5, 0.6)
+
+
+def test_rounds_that_have_no_partner_make_no_ratio() -> None:
+    with pytest.raises(ValueError, match="zip"):
+        ratio(figure([1.0, 2.0]), figure([1.0]))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param("python", id="plain"),
+        pytest.param("tricky) 9 9 9 (name", id="brackets-and-blanks"),
+    ],
+)
+def test_cpu_time_counts_user_system_and_ended_children_whatever_the_process_is_called(name: str) -> None:
+    stat = f"42 ({name}) S 1 42 42 0 -1 4194560 100 0 0 0 7 5 3 2 20 0 1 0 12345 1000 50"
+
+    assert ticks_of(stat) == 7 + 5 + 3 + 2
+
+
+def test_a_process_that_has_ended_meanwhile_used_nothing() -> None:
+    assert ticks_of("") == 0
+
+
+def test_the_figures_of_a_load_are_the_last_line_that_says_so() -> None:
+    output = 'Running 4s test\n  Requests/sec: 12\nFIGURES {"requests":48,"p50_ms":1.250}\n'
+
+    assert read_figures(output) == {"requests": 48.0, "p50_ms": 1.25}
+
+
+def test_a_load_without_figures_is_no_result() -> None:
+    with pytest.raises(LoadFailed, match="nothing that can be read"):
+        read_figures("Running 4s test\n")
+
+
+def test_the_listing_says_which_rows_cannot_be_measured_yet() -> None:
+    lines = table.listing(ROWS).splitlines()
+
+    assert len(lines) == len(ROWS)
+    assert all(("not built yet" in line) is not row.built for line, row in zip(lines, ROWS, strict=True))
+
+
+def test_every_rival_has_a_goal() -> None:
+    assert {rival for row in ROWS for rival in row.rivals} == set(LEAST)
+
+
+def test_the_table_says_how_far_rounds_lie_apart_and_which_goal_is_not_reached() -> None:
+    line = Line(label="gateway / plain", figure=figure([1.0, 2.0, 3.0]), unit="×", reached=False)
+    measured = Measured(row=ROWS[1], lines=(line,), notes=("on one core",))
+
+    text = table.as_text([measured], {"mode": "quick"})
+
+    assert "2.0 ×      ± 50.0 %   goal not reached" in text
+    assert "· on one core" in text

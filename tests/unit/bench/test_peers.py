@@ -1,0 +1,100 @@
+"""Nothing is measured that judges wrongly; and every token of a load is another one."""
+
+import http.server
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.bench.load import ColdLoad
+from tests.bench.machine import Cores
+from tests.bench.peers import Peer, PeerUnfit, prove
+from tests.bench.tokens import Supply, supply
+
+
+@pytest.fixture(scope="module")
+def tokens(tmp_path_factory: pytest.TempPathFactory) -> Supply:
+    return supply(tmp_path_factory.mktemp("tokens"), 20, log=lambda _: None)
+
+
+@contextmanager
+def answering(status: int) -> Iterator[Peer]:
+    """A peer that gives everybody the same answer."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002  the base class names it so
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield Peer(
+                name="fake",
+                version="0",
+                origin=f"http://127.0.0.1:{server.server_address[1]}",
+                path="/",
+                process=0,
+                lets_in=lambda found, _: found == 200,
+            )
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_a_peer_that_believes_everything_is_not_measured(tokens: Supply) -> None:
+    with answering(200) as peer, pytest.raises(PeerUnfit, match="lets in a token with a wrong signature"):
+        prove(peer, tokens)
+
+
+def test_a_peer_that_believes_nothing_is_not_measured(tokens: Supply) -> None:
+    with answering(401) as peer, pytest.raises(PeerUnfit, match="refuses a good token"):
+        prove(peer, tokens)
+
+
+def test_every_token_of_a_supply_is_different_and_none_is_the_one_peers_are_tried_with(
+    tokens: Supply,
+) -> None:
+    lines = tokens.file.read_text().split()
+
+    assert len(set(lines) | {tokens.good(), *tokens.bad().values()}) == 20 + 1 + 6
+
+
+def test_a_supply_is_used_again(tokens: Supply) -> None:
+    again = supply(tokens.file.parent, 20, log=lambda _: pytest.fail("signed twice"))
+
+    assert again.jwks == tokens.jwks
+
+
+def test_a_round_goes_on_where_the_last_one_of_that_peer_ended(
+    tokens: Supply, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A cache that remembers the end of one round must not help in the next."""
+    program = tmp_path / "wrk"
+    program.write_text(
+        f'#!/bin/sh\necho "$@" >> {tmp_path}/calls\n'
+        'echo \'FIGURES {"requests":7,"seconds":1,"refused":0,"broken":0,"p50_ms":1,"p99_ms":1}\'\n'
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setattr("tests.bench.load.cpu_seconds", _rising())
+    load = ColdLoad(tokens, Cores(server=0, load=0))
+    peer = Peer(name="fake", version="0", origin="http://x", path="/", process=1, lets_in=lambda *_: True)
+
+    load.run(peer, 1)
+    load.run(peer, 1)
+
+    skipped = [line.split()[-2] for line in (tmp_path / "calls").read_text().splitlines()]
+    assert skipped == ["0", "24"]
+
+
+def _rising() -> object:
+    seconds = iter(range(100))
+    return lambda _process: float(next(seconds))
