@@ -39,6 +39,16 @@ def read_held(session: VaultSession, wanted: WantedVault) -> Held:
         ),
         policies={path: text for path, text in marked.items() if path not in paths},
         engine_roles=tuple(path for path in sorted(reached - paths) if _fields(session, path) is not None),
+        sts={
+            mount: endpoint
+            for mount in wanted.task_mounts
+            if mount in ours
+            and (
+                endpoint := str(
+                    (_fields(session, f"auth/{mount}/config/client") or {}).get("sts_endpoint") or ""
+                )
+            )
+        },
         namespaces=_health(session).get("enterprise") is not False,
     )
 

@@ -1,8 +1,9 @@
 """The difference between what Vault holds and what the files want, as changes that can be shown and made. Pure."""
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Final, Literal
 
 from gateway.admin.vault_effects import Effect, effect_of, normal
 from gateway.admin.vault_fields import POLICY_MARK, missing_blocks
@@ -11,6 +12,11 @@ from gateway.admin.vault_items import Item, Kind, WantedVault
 Action = Literal["create", "update", "delete"]
 
 _NOTHING: Mapping[str, object] = {}
+# STS of the public partitions, VPC endpoints included; other hosts below amazonaws.com are of AWS's customers.
+_OF_AWS: Final = re.compile(
+    r"https://(?:vpce-[a-z0-9-]+\.)?sts(?:-fips)?\.(?:[a-z]{2,5}(?:-[a-z]+)+-[0-9]{1,2}\.)?(?:vpce\.)?"
+    r"(?:amazonaws\.com(?:\.cn)?|amazonaws\.eu|api\.aws)/?"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +28,7 @@ class Held:
     other_roles: paths of roles on the files' mounts that the files do not want.
     policies:    texts of policies that bear our mark and that the files do not want, by path.
     engine_roles: paths of engine roles that policies with our mark lead to, that are there and that the files do not want.
+    sts:         by AWS auth mount, whom Vault asks there who a task is; only where an administrator has said so.
     namespaces:  False where this Vault is of an edition that has none.
     """
 
@@ -31,6 +38,7 @@ class Held:
     other_roles: tuple[str, ...] = ()
     policies: Mapping[str, str]
     engine_roles: tuple[str, ...] = ()
+    sts: Mapping[str, str] = field(default_factory=dict)
     namespaces: bool = True
 
 
@@ -103,8 +111,17 @@ def plan(wanted: WantedVault, held: Held) -> VaultPlan:
         changes=tuple(changes),
         prune=tuple(prune),
         problems=tuple(problems),
-        remarks=(*wanted.remarks, *_ignored_namespace(wanted, held)),
+        remarks=(*wanted.remarks, *_strange_sts(held), *_ignored_namespace(wanted, held)),
     )
+
+
+def _strange_sts(held: Held) -> list[str]:
+    """Say where another than AWS decides who a task is: whoever answers there can log in as anybody."""
+    return [
+        f"auth/{mount} asks {endpoint} who a task is, which is no address of AWS. Whoever answers there can let anybody in."
+        for mount, endpoint in sorted(held.sts.items())
+        if not _OF_AWS.fullmatch(endpoint)
+    ]
 
 
 def _ignored_namespace(wanted: WantedVault, held: Held) -> tuple[str, ...]:

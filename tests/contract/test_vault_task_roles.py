@@ -138,6 +138,7 @@ def test_what_is_planned_is_made_once_and_then_there_is_nothing_to_do(
     assert f'      bound_iam_principal_arn: ["{case.principal}"]\n' in shown
     assert f"  ~ auth/{case.mount}/config/client  (update auth config)\n" in shown
     assert f"  i auth/{case.mount}: how Vault asks AWS who a task is" in shown
+    assert f"  i auth/{case.mount} asks {case.aws_url} who a task is, which is no address of AWS." in shown
 
 
 def test_the_mounts_aws_identity_and_endpoints_stay_as_the_administrator_wrote_them(case: Case) -> None:

@@ -161,3 +161,30 @@ def test_a_mount_of_another_type_is_left_alone() -> None:
         "auth/aws is there and of the type jwt, not aws. Name another mount in the files.",
     )
     assert found.changes == ()
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "strange"),
+    [
+        pytest.param("https://sts.amazonaws.com", False, id="global"),
+        pytest.param("https://sts.eu-west-1.amazonaws.com/", False, id="region"),
+        pytest.param("https://vpce-1-2.sts.eu-west-1.vpce.amazonaws.com", False, id="vpc-endpoint"),
+        pytest.param("https://sts.cn-north-1.amazonaws.com.cn", False, id="china"),
+        pytest.param("https://sts.amazonaws.com.attacker.example", True, id="looks-like-it"),
+        pytest.param("https://attackeramazonaws.com", True, id="ends-like-it"),
+        pytest.param("https://sts.s3.amazonaws.com", True, id="bucket"),
+        pytest.param("https://x.execute-api.eu-west-1.amazonaws.com", True, id="somebodys-api"),
+        pytest.param("https://sts.attacker.example/amazonaws.com", True, id="path"),
+        pytest.param("https://a@sts.amazonaws.com:8443", True, id="user-and-port"),
+        pytest.param("http://sts.amazonaws.com", True, id="in-the-clear"),
+    ],
+)
+def test_a_mount_that_asks_another_than_aws_who_a_task_is_is_pointed_out(
+    endpoint: str, strange: bool
+) -> None:
+    found = wanted(task_policy(TASK))
+    held = Held(items={}, mounts={"aws": "aws"}, engines={}, policies={}, sts={"aws": endpoint})
+
+    remarks = plan(found, held).remarks
+
+    assert any(remark.startswith(f"auth/aws asks {endpoint} who") for remark in remarks) is strange
