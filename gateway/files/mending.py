@@ -67,8 +67,7 @@ class Mending:
 
     def __init__(self, data: dict[str, object]) -> None:
         self.data = dict(data)
-        rules = data.get("rules")
-        self.indices = list(range(len(rules))) if isinstance(rules, list) else []
+        self.indices = _indices(data.get("rules"))
         self.holes: set[Path] = set()
         self.aliases: dict[Path, str] = {}
         self._named: dict[Path, str] = {}
@@ -154,6 +153,8 @@ class Mending:
             meant_path = (*path[:-1], meant)
             self.aliases[self.in_file(meant_path)] = str(path[-1])
             self._set(meant_path, self._at(path))
+            if meant_path == ("rules",):
+                self.indices = _indices(self.data["rules"])
         self._take_out(path)
 
     def _stand_in(self, path: Path) -> None:
@@ -247,6 +248,10 @@ def _below(here: object, part: str | int) -> object:
         found: object = here[part]
         return found
     return _NOWHERE
+
+
+def _indices(rules: object) -> list[int]:
+    return list(range(len(rules))) if isinstance(rules, list) else []
 
 
 def _pattern(path: Path) -> str:

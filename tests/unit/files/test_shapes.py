@@ -229,3 +229,15 @@ def test_a_file_of_another_kind_is_not_refused_word_by_word() -> None:
     shaped = mapping("rules: [" + "{a: 1}, " * 3_000 + "]")
 
     assert [finding.code for finding in shaped.findings] == ["limit_exceeded"]
+
+
+@pytest.mark.requirement("MP-01")
+def test_what_stands_under_a_misspelt_section_is_judged_too() -> None:
+    shaped = mapping(f"rule:\n  - {{name: a, {RULE}}}\n  - {{name: b, {RULE}, last_day: soon}}")
+
+    assert shaped.shape is not None
+    assert [(finding.code.value, str(finding.place)) for finding in shaped.findings] == [
+        ("field_unknown", "m.yaml:2:1"),
+        ("value_invalid", "m.yaml:4:90"),
+    ]
+    assert shaped.indices == (0, 1)
