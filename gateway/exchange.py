@@ -205,9 +205,13 @@ class Exchange:
             story.issued = issued = await self._credentials.vault_token(token, role, deadline=call.deadline)
             return issued
 
-        return ObtainedVaultToken(
-            target=role, token=await self._recorder.commit(story, hand_out, deadline=call.deadline)
+        issued = await self._recorder.commit(
+            story,
+            hand_out,
+            deadline=call.deadline,
+            unclaimed=lambda made: self._credentials.give_back(made, role),
         )
+        return ObtainedVaultToken(target=role, token=issued)
 
     async def whoami(self, call: Call) -> Identity:
         """Return who the token speaks for; every token that verifies gets an answer, even when it holds nothing."""

@@ -35,10 +35,18 @@ class Recorder:
             self._journal.refuse(story.record("refused", failure))
             raise failure from None
 
-    async def commit(self, story: Story, act: Callable[[], Awaitable[_T]], *, deadline: float) -> _T:
+    async def commit(
+        self,
+        story: Story,
+        act: Callable[[], Awaitable[_T]],
+        *,
+        deadline: float,
+        unclaimed: Callable[[_T], None] | None = None,
+    ) -> _T:
         """Run an effect in a task of its own: a caller who leaves now gets it finished and recorded.
 
-        deadline: monotonic seconds until which the intent may take to become durable.
+        deadline:  monotonic seconds until which the intent may take to become durable.
+        unclaimed: told of the result when the caller has left meanwhile, so that nobody else will ever have it.
         """
 
         async def whole() -> _T:
@@ -58,7 +66,12 @@ class Recorder:
         task: asyncio.Task[_T] = asyncio.create_task(whole())
         self._effects.add(task)
         task.add_done_callback(self._forget)
-        return await asyncio.shield(task)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if unclaimed is not None:
+                task.add_done_callback(lambda done: _pass_on(done, unclaimed))
+            raise
 
     def count(self, story: Story, failure: GatewayError | None) -> None:
         """Count one decision, and note it for the request's log line."""
@@ -76,6 +89,11 @@ class Recorder:
         # Fetched here, so that the failure of an effect whose caller has left is not reported as unhandled.
         if not task.cancelled():
             task.exception()
+
+
+def _pass_on(done: "asyncio.Task[_T]", unclaimed: Callable[[_T], None]) -> None:
+    if not done.cancelled() and done.exception() is None:
+        unclaimed(done.result())
 
 
 def _as_failure(story: Story, fault: Exception) -> GatewayError:

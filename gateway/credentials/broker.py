@@ -36,6 +36,10 @@ class AskVault(Protocol):
         """Log in for a token that leaves the gateway, wrapped where the role says so."""
         ...
 
+    def give_back(self, unclaimed: VaultToken, role: VaultRole) -> None:
+        """Revoke a token that nobody received, beside whatever happens next."""
+        ...
+
 
 class CredentialBroker:
     """A CredentialSource over STS, Vault and a cache. A token goes to the one target it was decided for and nowhere else."""
@@ -68,6 +72,10 @@ class CredentialBroker:
             raise TypeError(f"{target.name} is no Vault role, so it yields no token of Vault.")
         until = min(deadline, asyncio.get_running_loop().time() + FLIGHT_S)
         return await self._vault.login(token, target, deadline=until)
+
+    def give_back(self, unclaimed: VaultToken, target: VaultRole) -> None:
+        """Have a token revoked that nobody received; see CredentialSource."""
+        self._vault.give_back(unclaimed, target)
 
     def _fetch(self, token: VerifiedToken, target: Target, session: RoleSession, region: str) -> Fetch:
         match target:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+from collections.abc import Coroutine
 from types import TracebackType
 from typing import Final, Protocol, Self
 
@@ -63,6 +64,12 @@ class Revocations:
         task = self._take(vault, token, "unknown")
         if task is not None:
             await asyncio.wait({task}, timeout=ATTEMPT_S)
+
+    def beside(self, work: Coroutine[object, object, None]) -> None:
+        """Run what leads to a revocation beside whatever the caller does next; leaving waits for it too."""
+        task = asyncio.create_task(work, name="vault give-back")
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
 
     def _take(self, vault: Vault, token: Secret, accessor: str) -> asyncio.Task[None] | None:
         if len(self._running) >= _MOST:

@@ -104,6 +104,10 @@ class CredentialSource(Protocol):
         """
         ...
 
+    def give_back(self, unclaimed: VaultToken, target: VaultRole) -> None:
+        """Have a token revoked that nobody received, because the caller left while it was made. Never raises."""
+        ...
+
 
 def session_for(
     token: VerifiedToken, target: Target, *, workflow: Workflow | None, duration_s: int | None = None

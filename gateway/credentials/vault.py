@@ -69,6 +69,15 @@ class VaultCredentials:
             policies=login.policies,
         )
 
+    def give_back(self, unclaimed: VaultToken, role: VaultRole) -> None:
+        """Revoke a token that nobody received, beside whatever happens next; a batch token only ends by its lease."""
+        accessor = unclaimed.identity.rpartition("/")[2]
+        _log.warning("vault: nobody received the token of accessor %s; it is revoked", accessor)
+        if unclaimed.wrapped:
+            self._revocations.beside(self._undo_wrapping(role.vault, unclaimed.token))
+        else:
+            self._revocations.soon(role.vault, unclaimed.token, accessor=accessor)
+
     async def aws(
         self, token: VerifiedToken, role: VaultRole, session: RoleSession, *, deadline: float
     ) -> AwsCredentials:
@@ -139,6 +148,11 @@ class VaultCredentials:
         wrapping = wrapping_token_in(document)
         if held is None and wrapping is not None:
             held = await self._unwrapped(vault, wrapping)
+        if held is not None:
+            await self._revocations.now(vault, held)
+
+    async def _undo_wrapping(self, vault: Vault, wrapping: Secret) -> None:
+        held = await self._unwrapped(vault, wrapping)
         if held is not None:
             await self._revocations.now(vault, held)
 

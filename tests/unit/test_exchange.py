@@ -15,7 +15,7 @@ from gateway.executions.follow import Ended
 from gateway.identity.issuer import TrustedIssuer
 from gateway.identity.token import VerifiedToken
 from gateway.metrics import Metrics
-from gateway.policy.rule import Target, Workflow
+from gateway.policy.rule import Grant, Target, Vault, VaultRole, Workflow
 from gateway.policy.snapshot import Policy, PolicyState
 from gateway.secret import Secret
 from tests.support.clocks import START_S, SettableClock
@@ -23,7 +23,17 @@ from tests.support.policies import is_, obtain, policy, rule, start
 from tests.support.tokens import verified
 
 TOKEN = verified("github")
-RULES = policy(rule("prod", [is_("repository_id", "4711")], start(), obtain()))
+VAULT_ROLE = VaultRole(
+    name="ci",
+    vault=Vault(name="main", address="https://vault.example"),
+    mount="jwt",
+    role="ci",
+    user_claim="repository_id",
+    policies=("ci",),
+    ttl_s=900,
+)
+VAULT_TOKEN = Grant(verb="obtain", workflow=None, target=VAULT_ROLE, form="vault-token")
+RULES = policy(rule("prod", [is_("repository_id", "4711")], start(), obtain(), VAULT_TOKEN))
 OWN = execution_name(TOKEN.principal, "deploy", "991-1")
 STARTED = Execution(workflow="deploy", name=OWN, arn=f"arn:…:{OWN}", status="RUNNING", started_at=START_S)
 
@@ -104,7 +114,12 @@ class House:
             identity=f"arn:aws:sts::111122223333:assumed-role/{target.name}/{session.name}",
         )
 
+    def give_back(self, unclaimed: VaultToken, target: VaultRole) -> None:
+        self.happened.append(f"give back {unclaimed.identity}")
+
     async def vault_token(self, token: VerifiedToken, target: Target, *, deadline: float) -> VaultToken:
+        self.started.set()
+        await self.hold_start.wait()
         self.happened.append("vault-token")
         return VaultToken(
             token=Secret("hvs.a-token"),
@@ -270,6 +285,27 @@ async def test_a_caller_who_leaves_after_the_intent_leaves_one_recorded_executio
     assert house.happened == ["identify", "intend", "obtain", "start", "conclude"]
 
 
+async def test_a_vault_token_that_nobody_receives_is_given_back(house: House) -> None:
+    house.hold_start.clear()
+    caller = asyncio.create_task(house.exchange.obtain_vault_token(call(), "ci"))
+    await house.started.wait()
+
+    caller.cancel()
+    await asyncio.gather(caller, return_exceptions=True)
+    house.hold_start.set()
+    await house.exchange.finish()
+    await asyncio.sleep(0)
+
+    assert house.happened == ["identify", "intend", "vault-token", "conclude", "give back auth/jwt/role/ci"]
+
+
+async def test_a_vault_token_that_is_received_is_not_given_back(house: House) -> None:
+    obtained = await house.exchange.obtain_vault_token(call(), "ci")
+
+    assert obtained.target is VAULT_ROLE
+    assert house.happened == ["identify", "intend", "vault-token", "conclude"]
+
+
 async def test_a_failed_start_is_recorded_with_its_code_and_what_aws_said(house: House) -> None:
     house.start_fails = UpstreamFailed(ErrorCode.WORKFLOW_THROTTLED, "Step Functions is throttling.")
 
@@ -354,7 +390,7 @@ async def test_who_am_i_answers_for_every_verified_token_and_has_no_effect(house
     identity = await house.exchange.whoami(call())
 
     assert house.happened == ["identify"]
-    assert [grant.verb for grant in identity.grants] == ["start", "obtain"]
+    assert [grant.verb for grant in identity.grants] == ["start", "obtain", "obtain"]
     assert identity.policy == RULES.digest
 
 
