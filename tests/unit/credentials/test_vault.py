@@ -186,6 +186,28 @@ async def test_a_token_that_is_handed_out_is_not_revoked_and_says_when_it_ends()
     assert held.policies == ("default", "payments-ci")
 
 
+@pytest.mark.requirement("VA-05")
+async def test_a_token_that_nobody_received_is_revoked() -> None:
+    async with Peer(says(login_answer()), REVOKED) as peer:
+        target = vault_role(peer.url)
+        async with vault_edge() as edge:
+            held = await edge.vault.login(TOKEN, target, deadline=within(5))
+            edge.vault.give_back(held, target)
+
+    assert paths(peer) == [LOGIN, REVOKE]
+
+
+@pytest.mark.requirement("VA-05")
+async def test_a_wrapped_token_that_nobody_received_is_unwrapped_and_revoked() -> None:
+    async with Peer(says(wrapped_answer()), says(login_answer()), REVOKED) as peer:
+        target = vault_role(peer.url, wrap_s=60)
+        async with vault_edge() as edge:
+            held = await edge.vault.login(TOKEN, target, deadline=within(5))
+            edge.vault.give_back(held, target)
+
+    assert paths(peer) == [LOGIN, "/v1/sys/wrapping/unwrap", REVOKE]
+
+
 async def test_a_token_is_known_by_a_digest_of_its_accessor() -> None:
     async with Peer(says(login_answer()), says(login_answer(accessor="another"))) as peer:
         first, second = await log_in(peer), await log_in(peer)
