@@ -19,9 +19,9 @@ from gateway.admin.vault_login import (
 )
 from gateway.cli.options import COULD_NOT_RUN
 from gateway.cli.vault_access import access_of_task
-from gateway.errors import AccessDenied, ConfigurationInvalid, ErrorCode, GatewayError, RequestRejected
+from gateway.errors import AccessDenied, ErrorCode, GatewayError
 
-_CODES = "Exit codes: 0 {}, 1 refused, 2 could not run."
+_CODES = "Exit codes: 0 {}, 1 {}, 2 could not run: not reached, sealed, not a Vault, or no way to log in."
 _ENVIRONMENT = "VAULT_ADDR, VAULT_NAMESPACE and VAULT_CACERT say where (BAO_… as well)."
 
 
@@ -31,7 +31,7 @@ def add_task_parsers(commands: "argparse._SubParsersAction[argparse.ArgumentPars
         "login",
         help="log in with the IAM role of this task and print or write the token",
         description=f"Logs in with the AWS credentials of this environment, which never leave it. {_ENVIRONMENT}",
-        epilog=_CODES.format("logged in"),
+        epilog=_CODES.format("logged in", "refused"),
     )
     login.add_argument("--role", required=True, help="role of Vault's AWS auth method")
     _add_iam_options(login)
@@ -50,7 +50,7 @@ def add_task_parsers(commands: "argparse._SubParsersAction[argparse.ArgumentPars
             "Prints a secret. With --role it logs in first and revokes the token afterwards; else the token is "
             f"VAULT_TOKEN or in --token-file. {_ENVIRONMENT}"
         ),
-        epilog=_CODES.format("printed"),
+        epilog=_CODES.format("printed", "refused or not there"),
     )
     read.add_argument("path", metavar="PATH", help="mount and path, such as secret/data/payments")
     read.add_argument("--field", metavar="NAME", help="print this member alone, as it is")
@@ -105,7 +105,7 @@ def run_read(arguments: argparse.Namespace) -> int:
         printed = _field(secret, arguments.field) if arguments.field else _whole(secret, arguments.format)
     except GatewayError as fault:
         return say_fault("vault read", fault)
-    print(printed)
+    print(_shown(printed) if sys.stdout.isatty() else printed)
     return 0
 
 
@@ -155,6 +155,11 @@ def _whole(secret: Mapping[str, object], form: str) -> str:
     return "\n".join(f"{name}: {_field(secret, name)}" for name in secret)
 
 
+def _shown(text: str) -> str:
+    """Return the text without what a terminal would obey or that would hide or reorder the rest; lines stay lines."""
+    return "".join(char if char.isprintable() or char in "\n\t" else json.dumps(char)[1:-1] for char in text)
+
+
 def write_privately(path: Path, text: str) -> None:
     """Put a file with this text into place at once, readable and writable by its owner alone. Raises OSError."""
     # mkstemp makes it 0600 whatever the umask.
@@ -174,5 +179,6 @@ def write_privately(path: Path, text: str) -> None:
 def say_fault(command: str, fault: GatewayError) -> int:
     """Say on stderr what was refused or is missing, on one line, and return the exit code."""
     hint = f" {fault.hint}" if fault.hint else ""
-    print(f"oidc-gateway {command}: {fault.code}: {fault.message}{hint}", file=sys.stderr)
-    return COULD_NOT_RUN if isinstance(fault, (ConfigurationInvalid, RequestRejected)) else 1
+    # The hint may list a secret's members, whose names anybody may have chosen who writes there.
+    print(_shown(f"oidc-gateway {command}: {fault.code}: {fault.message}{hint}"), file=sys.stderr)
+    return 1 if isinstance(fault, AccessDenied) else COULD_NOT_RUN

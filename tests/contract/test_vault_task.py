@@ -363,14 +363,14 @@ def test_a_sealed_vault_is_said_so(
 
         code = main(["vault", "login", *options(mounted)])
 
-    assert code == 1
+    assert code == 2
     assert "vault_sealed: Cannot log in at" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("address", "code", "said"),
     [
-        pytest.param(f"http://{LOOPBACK}:{{port}}", 1, "cannot be reached.", id="nobody there"),
+        pytest.param(f"http://{LOOPBACK}:{{port}}", 2, "cannot be reached.", id="nobody there"),
         pytest.param(
             "http://vault.acme.example:8200", 2, "The address of Vault is not https://", id="in the clear"
         ),
