@@ -86,6 +86,7 @@ def welcome(environment: Environment) -> list[str]:
         f'  printf %s "$TOKEN" | {command} decide --token - --start deploy-payments \\',
         f"      --dev --config {environment.derived.destination}",
         f"  {command} explain REQUEST_ID --audit {environment.audit}",
+        *_vault_plan(environment, command),
         "",
         "Ctrl-C ends everything and leaves nothing behind.",
         "",
@@ -96,6 +97,17 @@ def _vault(environment: Environment) -> str:
     if environment.vault is None:
         return f"not here. {HOW_TO_GET_ONE}"
     return f"{environment.vault.address} (root token: {environment.vault_token_file})"
+
+
+def _vault_plan(environment: Environment, command: str) -> list[str]:
+    if environment.vault is None:
+        return []
+    # A VAULT_ADDR of the terminal would lead to another Vault than this one.
+    return [
+        "",
+        f"  env -u VAULT_ADDR -u BAO_ADDR {command} vault plan --dev --config {environment.derived.destination} \\",
+        f"      --token-file {environment.vault_token_file}",
+    ]
 
 
 def keep_running(environment: Environment, asked: threading.Event, *, say: Callable[[str], None]) -> None:

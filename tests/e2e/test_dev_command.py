@@ -298,6 +298,26 @@ def test_the_commands_of_the_welcome_can_be_pasted(dev: Dev) -> None:
 
 
 @_VAULT
+def test_the_plan_of_its_vault_can_be_pasted_whatever_vault_the_terminal_names(dev: Dev) -> None:
+    welcome = [line.strip() for line in dev.printed().splitlines()]
+    place = next(place for place, line in enumerate(welcome) if " vault plan --dev " in line)
+    pasted = f"{welcome[place].removesuffix(chr(92))} {welcome[place + 1]}"
+
+    planned = subprocess.run(
+        ["bash", "-c", pasted],
+        cwd=REPOSITORY,
+        env=dev.environment | {"VAULT_ADDR": "https://vault.acme.example:8200"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert planned.returncode in (0, 1), planned.stderr
+    assert "http://127.0.0.1:" in planned.stdout
+
+
+@_VAULT
 def test_an_edited_role_of_vault_is_live_without_a_restart(dev: Dev) -> None:
     rules = dev.config / "mappings" / "payments" / "ci.yaml"
     before = rules.read_text()
