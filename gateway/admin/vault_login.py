@@ -1,9 +1,8 @@
 """A task of AWS logs in to Vault with its IAM role, and reads a secret: nothing stored, no key, no password.
 
-from gateway.admin.vault_login import logged_in_with_iam_role
-
-with logged_in_with_iam_role("https://vault.acme.example:8200", "task") as vault:
-password = vault.secret("secret/data/payments")["password"]
+access = VaultAccess(address="https://vault.acme.example:8200")
+with logged_in_with_iam_role(access, IamLogin(role="payout-task")) as vault:
+    password = vault.secret("secret/data/payments")["password"]
 """
 
 import re
