@@ -19,7 +19,7 @@ from gateway.policy.compile import compile_policy
 from gateway.policy.rule import TaskRole
 from gateway.policy.snapshot import AwsEndpoints
 from tests.support.boto import client, create_machine
-from tests.support.vault_plans import TODAY, administrator, apply, task_policy
+from tests.support.vault_plans import TODAY, administrator, apply, planned, task_policy
 from tests.support.vault_tasks import client_config
 from tests.support.vaults import assumable_role
 
@@ -77,7 +77,9 @@ def test_a_task_of_a_state_machine_reads_its_secret_from_vault_with_its_role_alo
         session.write(f"auth/{role.mount}/config/client", client_config(ministack))
         session.write("sys/policies/acl/payout-task", {"policy": (EXAMPLE / "task-policy.hcl").read_text()})
         # By name: the embedded AWS gives a function's session another id than its role has.
-        apply(session, replace(task_policy(role), aws=AwsEndpoints(region="eu-west-1", emulator=True)))
+        policy = replace(task_policy(role), aws=AwsEndpoints(region="eu-west-1", emulator=True))
+        apply(session, policy)
+        assert planned(session, policy).in_step
         session.write(SECRET, {"data": {"user": "ledger", "password": "s3cr3t-of-a-test"}})
         client("lambda", ministack).create_function(
             FunctionName=name,

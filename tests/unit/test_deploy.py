@@ -396,3 +396,43 @@ def test_the_host_of_the_ingress_is_the_audience_of_the_configuration() -> None:
     audiences = {audience for entry in GATEWAY["issuers"].values() for audience in entry.get("audiences", [])}
 
     assert audiences == {f"https://{host}"}
+
+
+@pytest.mark.parametrize("page", ["README.md", "deploy/vault/README.md"])
+@pytest.mark.parametrize(
+    ("written", "path"),
+    [
+        pytest.param(r"(?:--role |VAULT_ROLE=|\brole=\")([\w-]+)", ("role",), id="role"),
+        pytest.param(
+            r"(?:--header-value |VAULT_SERVER_ID=|header_value=\")([\w.-]+\w)", ("server_id",), id="server id"
+        ),
+        pytest.param(r"vault policy write (\S+)", ("policies", 0), id="policy"),
+    ],
+)
+def test_the_commands_of_a_task_name_the_task_role_of_the_configuration(
+    page: str, written: str, path: tuple[str | int, ...]
+) -> None:
+    role = yaml.safe_load((CONFIG / "targets.yaml").read_text())["task_roles"]["payout-task"]
+    expected = role[path[0]] if len(path) == 1 else role[path[0]][path[1]]
+
+    named = set(re.findall(written, (ROOT / page).read_text()))
+
+    assert named <= {expected}
+
+
+def test_vaults_commands_go_to_the_vault_and_namespace_of_the_configuration() -> None:
+    vault = yaml.safe_load((CONFIG / "gateway.yaml").read_text())["vaults"]["main"]
+    pages = [(ROOT / page).read_text() for page in ("README.md", "deploy/vault/README.md")]
+
+    exported = [
+        found for text in pages for found in re.findall(r"^export VAULT_ADDR=(.*)$", text, re.MULTILINE)
+    ]
+
+    assert len(exported) == 4
+    for line in exported:
+        assert line.startswith(f"{vault['address']} VAULT_NAMESPACE={vault['namespace']}")
+
+
+def test_no_page_makes_a_role_of_vaults_aws_auth_by_hand() -> None:
+    for page in (ROOT / "README.md", *(ROOT / "deploy").rglob("*.md")):
+        assert not re.search(r"vault write \S*auth/\S+/role/", page.read_text()), page
