@@ -56,6 +56,9 @@ class NoVault:
     async def login(self, token: VerifiedToken, role: VaultRole, *, deadline: float) -> VaultToken:
         raise AssertionError("Vault was asked.")
 
+    def give_back(self, unclaimed: VaultToken, role: VaultRole) -> None:
+        raise AssertionError("Vault was asked.")
+
 
 class House:
     """A broker over its parts."""
