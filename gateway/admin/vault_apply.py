@@ -24,7 +24,7 @@ def read_held(session: VaultSession, wanted: WantedVault) -> Held:
         for item in wanted.items
         if item.kind != "auth mount" and (found := _fields(session, item.path)) is not None
     }
-    marked = dict(_marked_policies(session, wanted.mounts))
+    marked = dict(_marked_policies(session, wanted.sure))
     paths = {item.path for item in wanted.items}
     reached = {role for text in marked.values() for role in engine_roles_of(text)}
     return Held(

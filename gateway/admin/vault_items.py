@@ -1,7 +1,7 @@
 """What one Vault must hold, as values: mounts, roles and policies."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from gateway.policy.rule import Vault
@@ -39,6 +39,8 @@ class WantedVault:
     engines:  AWS secrets engines that must be there already: only an administrator can give them their AWS credentials.
     problems: what the files ask for and Vault cannot hold; one sentence each, with what to do.
     remarks:  what to know about it.
+    unsure:   of `mounts`, those of which the files do not tell for certain what is wanted there: nothing of theirs is "not in
+              the files".
     """
 
     vault: Vault
@@ -48,6 +50,21 @@ class WantedVault:
     engines: tuple[str, ...]
     problems: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
+    unsure: frozenset[str] = frozenset()
+
+    @property
+    def sure(self) -> tuple[str, ...]:
+        """Return the JWT auth mounts of which the files tell all that is wanted there."""
+        return tuple(mount for mount in self.mounts if mount not in self.unsure)
+
+    def with_errors(self, errors: Iterable[str]) -> "WantedVault":
+        """Return this with what is wrong in the files. Rules may be missing then, of whatever role."""
+        faults = tuple(errors)
+        return (
+            replace(self, problems=(*faults, *self.problems), unsure=frozenset(self.mounts))
+            if faults
+            else self
+        )
 
     @property
     def auth_types(self) -> Mapping[str, frozenset[str]]:

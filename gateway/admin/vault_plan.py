@@ -102,7 +102,11 @@ def plan(wanted: WantedVault, held: Held) -> VaultPlan:
         if not _is_blocked(item, wanted, held, blocked) and (change := _compare(item, held)) is not None
     ]
     prune = [
-        *(Change(action="delete", kind="auth role", path=path) for path in held.other_roles),
+        *(
+            Change(action="delete", kind="auth role", path=path)
+            for path in held.other_roles
+            if path.removeprefix("auth/").rpartition("/role/")[0] not in wanted.unsure | blocked
+        ),
         *(Change(action="delete", kind="policy", path=path) for path in sorted(held.policies)),
         *(Change(action="delete", kind="engine role", path=path) for path in held.engine_roles),
     ]

@@ -68,6 +68,7 @@ class _Wanted:
         self._requirements = policy.requirements
         self._issuers = {issuer.name: issuer for issuer in policy.issuers.values()}
         self._problems: list[str] = []
+        self._unsure: set[str] = set()
         self._remarks: list[str] = []
 
     def of(self, vault: Vault, all_granted: Sequence[Granted]) -> WantedVault:
@@ -94,6 +95,7 @@ class _Wanted:
             engines=tuple(sorted(engines)),
             problems=tuple(self._problems),
             remarks=(*self._remarks, *task_remarks(self._tasks)),
+            unsure=frozenset(self._unsure),
         )
 
     def _judge_names(self, held: Iterable[Granted]) -> None:
@@ -102,6 +104,7 @@ class _Wanted:
             role = granted.role
             taken = first.setdefault((role.mount, role.role), role.name)
             if taken != role.name:
+                self._unsure.add(role.mount)
                 self._problems.append(
                     f"{taken} and {role.name} name the same role auth/{role.mount}/role/{role.role}. Give each its own."
                 )
@@ -111,6 +114,7 @@ class _Wanted:
         if not names:
             return []
         if len(names) > 1:
+            self._unsure.add(mount)
             self._problems.append(
                 f"auth/{mount} would have to serve the issuers {' and '.join(names)}; a JWT mount of Vault serves one. "
                 "Give each its own vault_role, on a mount of its own."
@@ -119,6 +123,7 @@ class _Wanted:
         issuer = self._issuers[names[0]]
         config = jwt_config(issuer)
         if isinstance(config, str):
+            self._unsure.add(mount)
             self._problems.append(f"auth/{mount}: {config}")
             return []
         if "access" in issuer.token_kinds and (issuer.audiences or "id" in issuer.token_kinds):
@@ -159,6 +164,7 @@ class _Wanted:
                 continue
             own = next((name for name in role.policies if name not in _OF_VAULT), None)
             if own is None:
+                self._unsure.add(role.mount)
                 self._problems.append(
                     f"{role.name} has an AWS engine and no policy of its own. Name one in `policies`; it is written for it."
                 )
@@ -183,6 +189,7 @@ class _Wanted:
         handed_out = any(grant.verb == "obtain" for grant in grants)
         document = "" if handed_out else engine_policy(grants)
         if isinstance(document, int):
+            self._unsure |= {granted.role.mount for _, granted in users}
             self._problems.append(
                 f"{names}: the policy for all its workflows has {document} characters, and AWS takes 2,048. "
                 "Spread the workflows over several vault_roles."

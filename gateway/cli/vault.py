@@ -7,13 +7,14 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
+from gateway.admin.check import counted, render_text
 from gateway.admin.vault_apply import make, read_held
 from gateway.admin.vault_items import WantedVault
 from gateway.admin.vault_plan import VaultPlan, plan
 from gateway.admin.vault_session import VaultAccess, VaultSession, opened
 from gateway.admin.vault_text import render_plan, summary, to_document
 from gateway.admin.vault_wanted import wanted_of
-from gateway.cli.folder import load_or_complain
+from gateway.cli.folder import Loaded, load_or_complain
 from gateway.cli.options import COULD_NOT_RUN, default_config
 from gateway.cli.vault_access import access_of_administrator
 from gateway.cli.vault_task import add_task_parsers, say_fault
@@ -87,10 +88,12 @@ def _run(arguments: argparse.Namespace, command: str, act: _Act) -> int:
     loaded = load_or_complain(arguments.config, dev=arguments.dev, lenient=True, command=command)
     if loaded is None or loaded.policy is None:
         return COULD_NOT_RUN
-    all_wanted = wanted_of(loaded.policy, today=datetime.now(tz=UTC).date())
+    errors = _errors(loaded)
+    every = wanted_of(loaded.policy, today=datetime.now(tz=UTC).date())
+    all_wanted = tuple(wanted.with_errors(errors) for wanted in every)
     if not all_wanted and arguments.vault is None:
         print("No target of the files is a Vault role; nothing is needed.")
-        return 0
+        return COULD_NOT_RUN if errors else 0
     wanted = _chosen(all_wanted, arguments.vault, command)
     if wanted is None:
         return COULD_NOT_RUN
@@ -101,6 +104,14 @@ def _run(arguments: argparse.Namespace, command: str, act: _Act) -> int:
     except GatewayError as fault:
         say_fault(command, fault)
         return COULD_NOT_RUN
+
+
+def _errors(loaded: Loaded) -> tuple[str, ...]:
+    """Say on stderr what is wrong in the files, as `serve` does, and return it a line each."""
+    errors = [finding for finding in loaded.findings if finding.severity == "error"]
+    if errors:
+        print(render_text(errors), file=sys.stderr)
+    return tuple(f"{one.place.file}:{one.place.line}: {one.message}" for one in errors)
 
 
 def _chosen(all_wanted: tuple[WantedVault, ...], name: str | None, command: str) -> WantedVault | None:
@@ -131,6 +142,14 @@ def _apply(
 ) -> int:
     found = plan(wanted, read_held(session, wanted))
     print(render_plan(found, address=access.address, pruning=arguments.prune), flush=True)
+    if arguments.prune and found.problems:
+        print(
+            "oidc-gateway vault apply: nothing was changed or deleted. --prune takes away what the files do not have, and with "
+            f"{counted(len(found.problems), 'problem')} left (above, after `!`) nobody can tell what that is: mend them first, "
+            "or leave --prune out.",
+            file=sys.stderr,
+        )
+        return COULD_NOT_RUN
     changes = (*found.changes, *(found.prune if arguments.prune else ()))
     if changes and not (arguments.yes or _agreed()):
         print("Nothing was changed; --yes makes these changes.")

@@ -47,7 +47,7 @@ def seed_vault(server: VaultServer, policy: Policy, *, aws_url: str, region: str
 
 def _follow(session: VaultSession, wanted: WantedVault, *, prune: bool) -> list[str]:
     found = plan(wanted, read_held(session, wanted))
-    changes = (*found.changes, *(found.prune if prune else ()))
+    changes = (*found.changes, *(found.prune if prune and not found.problems else ()))
     return [*found.problems, *(fault for change in changes if (fault := _made(session, change)))]
 
 

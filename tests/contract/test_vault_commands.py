@@ -1,6 +1,7 @@
 """`vault plan` and `vault apply` on a folder of files and a real Vault: shown, asked, made, and the token never seen."""
 
 import json
+import re
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -162,6 +163,75 @@ def test_what_the_files_do_not_have_fails_the_plan_until_it_is_pruned(
     assert (before, after) == ((0, 1), (0, 0))
     assert kept is not None
     assert "--prune deletes it" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("  - name: [broken\n", id="a file that cannot be read"),
+        pytest.param("  - name: other\n    why: a test\n    issuer: gone\n", id="a rule that is not valid"),
+    ],
+)
+def test_while_a_file_has_an_error_nothing_counts_as_not_in_the_files_and_pruning_is_refused(
+    case: Case, capsys: pytest.CaptureFixture[str], text: str
+) -> None:
+    gateway = case.config / "gateway.yaml"
+    gateway.write_text(
+        gateway.read_text()
+        + "teams: { team: { issuers: [github], contact: a }, other: { issuers: [github], contact: b } }\n"
+    )
+    targets = case.config / "targets.yaml"
+    owned = re.sub(
+        r"^  (payments-ci|deploy):\n", r"\g<0>    teams: [team]\n", targets.read_text(), flags=re.MULTILINE
+    )
+    targets.write_text(owned)
+    other = case.config / "mappings/other/x.yaml"
+    for team in ("team", "other"):
+        (case.config / "mappings" / team).mkdir()
+    (case.config / "mappings/rules.yaml").rename(case.config / "mappings/team/x.yaml")
+    case.run("apply", "--yes")
+    other.write_text(f"format: oidc-gateway/mapping.v1\nrules:\n{text}")
+    by_hand = case.role.replace("payments-ci", "by-hand")
+    case.session.write(by_hand, {"role_type": "jwt", "user_claim": "sub", "bound_audiences": ["a"]})
+    capsys.readouterr()
+
+    codes = (case.run("plan"), case.run("apply", "--yes", "--prune"))
+
+    said = capsys.readouterr()
+    assert codes == (1, 2)
+    assert "mappings/other/x.yaml:" in said.err
+    assert by_hand not in said.out
+    assert case.session.read(by_hand) is not None
+    assert case.session.read(case.role) is not None
+    assert "  ! mappings/other/x.yaml:" in said.out
+    assert "nothing was changed or deleted" in said.err
+
+
+def test_while_the_plan_has_a_problem_pruning_is_refused_and_deletes_nothing(
+    case: Case, capsys: pytest.CaptureFixture[str]
+) -> None:
+    case.run("apply", "--yes")
+    gateway = case.config / "gateway.yaml"
+    second = "  second:\n    preset: github-actions\n    issuer: https://token.example/second\n    audiences: [https://g.example]\naws:"
+    gateway.write_text(gateway.read_text().replace("aws:", second))
+    targets = case.config / "targets.yaml"
+    lines = targets.read_text().splitlines(keepends=True)
+    copied = "".join(lines[2:10]).replace("payments-ci", "other")
+    targets.write_text("".join([*lines[:2], *lines[2:10], copied, *lines[10:]]))
+    (case.config / "mappings/other.yaml").write_text(
+        MAPPING.replace("prod", "b")
+        .replace("issuer: github", "issuer: second")
+        .replace("as: payments-ci", "as: other")
+    )
+    capsys.readouterr()
+
+    codes = (case.run("plan"), case.run("apply", "--yes", "--prune"))
+
+    said = capsys.readouterr()
+    assert "would have to serve the issuers github and second" in said.out
+    assert codes == (1, 2)
+    assert "--prune deletes it" not in said.out
+    assert case.session.read(case.role) is not None
 
 
 def test_the_token_is_neither_printed_nor_written(
