@@ -1,11 +1,12 @@
 """Reads what a Vault holds of what the files want, and writes what is missing: the administrator's side, with their token."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from typing import Any
 
 from gateway.admin.vault_effects import normal
+from gateway.admin.vault_fields import PolicyMark, mark_of
 from gateway.admin.vault_items import WantedVault
-from gateway.admin.vault_plan import Change, Held, engine_roles_of, is_ours
+from gateway.admin.vault_plan import Change, Held
 from gateway.admin.vault_refusals import refusal
 from gateway.admin.vault_session import VaultSession
 from gateway.errors import ConfigurationInvalid, ErrorCode
@@ -26,18 +27,22 @@ def read_held(session: VaultSession, wanted: WantedVault) -> Held:
     }
     marked = dict(_marked_policies(session, wanted.sure))
     paths = {item.path for item in wanted.items}
-    reached = {role for text in marked.values() for role in engine_roles_of(text)}
+    engines = _types(session, "sys/mounts")
+    reached = {
+        role
+        for mark in marked.values()
+        if mark.untouched
+        for role in mark.engine_roles
+        # A mark can name whatever path somebody writes there: a secret of another engine is never ours.
+        if engines.get(role.rpartition("/roles/")[0]) == "aws"
+    }
     return Held(
         items=items,
         mounts=mounts,
-        engines=_types(session, "sys/mounts"),
-        other_roles=tuple(
-            path
-            for mount in ours
-            for name in _names(session, f"auth/{mount}/role")
-            if (path := f"auth/{mount}/role/{name}") not in paths
-        ),
-        policies={path: text for path, text in marked.items() if path not in paths},
+        engines=engines,
+        other_roles=_others(session, [mount for mount in ours if mount in wanted.mounts], paths),
+        other_tasks=_others(session, [mount for mount in ours if mount in wanted.task_mounts], paths),
+        policies={path: mark for path, mark in marked.items() if path not in paths},
         engine_roles=tuple(path for path in sorted(reached - paths) if _fields(session, path) is not None),
         sts={
             mount: endpoint
@@ -50,6 +55,15 @@ def read_held(session: VaultSession, wanted: WantedVault) -> Held:
             )
         },
         namespaces=_health(session).get("enterprise") is not False,
+    )
+
+
+def _others(session: VaultSession, mounts: Iterable[str], wanted: Set[str]) -> tuple[str, ...]:
+    return tuple(
+        path
+        for mount in mounts
+        for name in _names(session, f"auth/{mount}/role")
+        if (path := f"auth/{mount}/role/{name}") not in wanted
     )
 
 
@@ -93,14 +107,14 @@ def _differs(session: VaultSession, path: str, wanted: Mapping[str, object]) -> 
     return [name for name, value in wanted.items() if normal(name, found.get(name)) != normal(name, value)]
 
 
-def _marked_policies(session: VaultSession, mounts: tuple[str, ...]) -> Iterable[tuple[str, str]]:
+def _marked_policies(session: VaultSession, mounts: tuple[str, ...]) -> Iterable[tuple[str, PolicyMark]]:
     for name in _names(session, "sys/policies/acl"):
         if name in ("root", "default"):
             continue
         path = f"sys/policies/acl/{name}"
         text = (_fields(session, path) or {}).get("policy")
-        if isinstance(text, str) and is_ours(text, mounts):
-            yield path, text
+        if isinstance(text, str) and (mark := mark_of(text)) is not None and mark.is_of(mounts):
+            yield path, mark
 
 
 def _types(session: VaultSession, path: str) -> dict[str, str]:

@@ -30,7 +30,7 @@ _TRUST: Final = frozenset(
     {
         "bound_issuer", "bound_subject", "bound_claims_type", "jwks_url", "jwks_ca_pem", "jwks_pairs", "oidc_discovery_url",
         "oidc_discovery_ca_pem", "jwt_validation_pubkeys", "credential_type", "provider_config", "role_type",
-        "auth_type", "iam_server_id_header_value",
+        "auth_type", "iam_server_id_header_value", "token_type",
     }
 )  # fmt: skip
 _FOREVER: Final = 2**62

@@ -7,6 +7,7 @@ only those that can narrow and that the files do not describe: `token_bound_cidr
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 from gateway.admin.vault_bounds import bounds_of
@@ -19,14 +20,32 @@ from gateway.policy.rule import Condition, Grant, Operator, Scalar, VaultRole, W
 #: Begins every policy that is written here.
 POLICY_MARK: Final = "# Written by `oidc-gateway vault apply` for "
 _SHARED_MARK: Final = (
-    "# The block for the AWS engine is kept by `oidc-gateway vault apply`; all else is yours."
+    "# The block for the AWS engine is kept by `oidc-gateway vault apply`, all else is yours; for "
 )
+_ENGINE_ROLES: Final = "; engine roles: "
 _BLOCK: Final = re.compile(r'(path "([^"]+)" \{\n[^}]*\})')
 #: AWS takes no longer session policy (AssumeRole, parameter Policy).
 LONGEST_DOCUMENT: Final = 2_048
 _SHORTEST_STS_S: Final = 900
 _WELL_KNOWN: Final = "/.well-known/openid-configuration"
 _FOLLOWS: Final = ("states:DescribeExecution", "states:GetExecutionHistory", "states:StopExecution")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyMark:
+    """What a policy that was written here says of itself.
+
+    users:     paths of the auth roles that it is for. engine_roles: paths of those that were written along with it.
+    untouched: all of it is as it was written; what somebody has changed since is not ours alone any more.
+    """
+
+    users: tuple[str, ...]
+    engine_roles: tuple[str, ...]
+    untouched: bool
+
+    def is_of(self, mounts: Iterable[str]) -> bool:
+        """Say whether it is for roles of these mounts alone."""
+        return all(any(user.startswith(f"auth/{mount}/role/") for mount in mounts) for user in self.users)
 
 
 def jwt_config(issuer: TrustedIssuer) -> Mapping[str, object] | str:
@@ -133,17 +152,36 @@ def _only_text(values: tuple[Scalar, ...]) -> str:
 def policy_text(roles: Iterable[VaultRole], *, shared: bool) -> str:
     """Return the policy that lets tokens of these roles ask the AWS engine for credentials, and nothing else.
 
-    shared: it will be completed by hand, so it bears no mark and is never deleted.
+    shared: it may be completed by hand; as soon as it is, it is nobody's to delete but the administrator's.
     """
-    users = sorted({f"auth/{role.mount}/role/{role.role}" for role in roles})
-    first = _SHARED_MARK if shared else f"{POLICY_MARK}{', '.join(users)}."
-    return "\n".join([first, *engine_blocks(roles)])
+    every = tuple(roles)
+    users = {f"auth/{role.mount}/role/{role.role}" for role in every}
+    engine_roles = {f"{role.aws.mount}/roles/{role.aws.role}" for role in every if role.aws is not None}
+    return _text(_SHARED_MARK if shared else POLICY_MARK, users, engine_roles)
 
 
-def engine_blocks(roles: Iterable[VaultRole]) -> list[str]:
-    """Return the blocks of a policy for the engines behind these roles."""
-    paths = sorted({f"{role.aws.mount}/sts/{role.aws.role}" for role in roles if role.aws is not None})
-    return [f'path "{path}" {{\n  capabilities = ["update"]\n}}\n' for path in paths]
+def _text(mark: str, users: Iterable[str], engine_roles: Iterable[str]) -> str:
+    roles = sorted(engine_roles)
+    first = f"{mark}{', '.join(sorted(users))}{_ENGINE_ROLES}{', '.join(roles)}."
+    paths = ["/sts/".join(role.rsplit("/roles/", 1)) for role in roles]
+    return "\n".join([first, *(f'path "{path}" {{\n  capabilities = ["update"]\n}}\n' for path in paths)])
+
+
+def mark_of(policy: str) -> PolicyMark | None:
+    """Return what the first line of a policy says that was written here; None where it is none of ours."""
+    first = policy.partition("\n")[0]
+    for mark in (POLICY_MARK, _SHARED_MARK):
+        users, between, engine_roles = first.removeprefix(mark).removesuffix(".").partition(_ENGINE_ROLES)
+        if first.startswith(mark) and between:
+            found = PolicyMark(
+                users=tuple(users.split(", ")),
+                engine_roles=tuple(engine_roles.split(", ")),
+                untouched=False,
+            )
+            whole = all("/roles/" in role for role in found.engine_roles)
+            same = whole and policy.strip() == _text(mark, found.users, found.engine_roles).strip()
+            return replace(found, untouched=same)
+    return None
 
 
 def missing_blocks(wanted: str, held: str) -> str:

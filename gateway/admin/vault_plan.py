@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from gateway.admin.vault_effects import Effect, effect_of, normal
-from gateway.admin.vault_fields import POLICY_MARK, missing_blocks
+from gateway.admin.vault_fields import POLICY_MARK, PolicyMark, mark_of, missing_blocks
 from gateway.admin.vault_items import Item, Kind, WantedVault
 
 Action = Literal["create", "update", "delete"]
@@ -25,9 +25,10 @@ class Held:
 
     items:       by path, those that are wanted and there.
     mounts:      types of auth methods by mount; engines: types of secrets engines by mount. Without slashes.
-    other_roles: paths of roles on the files' mounts that the files do not want.
-    policies:    texts of policies that bear our mark and that the files do not want, by path.
-    engine_roles: paths of engine roles that policies with our mark lead to, that are there and that the files do not want.
+    other_roles: paths of roles on the files' JWT mounts that the files do not want; other_tasks: on their AWS auth mounts.
+    policies:    what the marks of policies say that are for the files' mounts and that the files do not want, by path.
+    engine_roles: paths of engine roles that untouched policies of ours name, that are there and that the files do not want.
+    batch:       auth mounts that are tuned to give batch tokens, whatever a role says.
     sts:         by AWS auth mount, whom Vault asks there who a task is; only where an administrator has said so.
     namespaces:  False where this Vault is of an edition that has none.
     """
@@ -36,8 +37,10 @@ class Held:
     mounts: Mapping[str, str]
     engines: Mapping[str, str]
     other_roles: tuple[str, ...] = ()
-    policies: Mapping[str, str]
+    other_tasks: tuple[str, ...] = ()
+    policies: Mapping[str, PolicyMark] = field(default_factory=dict)
     engine_roles: tuple[str, ...] = ()
+    batch: tuple[str, ...] = ()
     sts: Mapping[str, str] = field(default_factory=dict)
     namespaces: bool = True
 
@@ -94,12 +97,24 @@ class VaultPlan:
 
 def plan(wanted: WantedVault, held: Held) -> VaultPlan:
     """Compare."""
-    problems = [*wanted.problems, *_wrong_mounts(wanted, held)]
+    foreign = _foreign_policies(wanted, held)
+    problems = [
+        *wanted.problems,
+        *_wrong_mounts(wanted, held),
+        *foreign.values(),
+        *(
+            f"auth/{mount} is tuned to give batch tokens, which nobody can revoke. Correct it: "
+            f"vault auth tune -token-type=default-service {mount}."
+            for mount in held.batch
+        ),
+    ]
     blocked = {mount for mount, _, _ in _misfits(wanted, held)}
     changes = [
         change
         for item in wanted.items
-        if not _is_blocked(item, wanted, held, blocked) and (change := _compare(item, held)) is not None
+        if item.path not in foreign
+        and not _is_blocked(item, wanted, held, blocked)
+        and (change := _compare(item, held)) is not None
     ]
     prune = [
         *(
@@ -107,7 +122,11 @@ def plan(wanted: WantedVault, held: Held) -> VaultPlan:
             for path in held.other_roles
             if path.removeprefix("auth/").rpartition("/role/")[0] not in wanted.unsure | blocked
         ),
-        *(Change(action="delete", kind="policy", path=path) for path in sorted(held.policies)),
+        *(
+            Change(action="delete", kind="policy", path=path)
+            for path, mark in sorted(held.policies.items())
+            if mark.untouched and path not in _named(wanted)
+        ),
         *(Change(action="delete", kind="engine role", path=path) for path in held.engine_roles),
     ]
     return VaultPlan(
@@ -115,8 +134,53 @@ def plan(wanted: WantedVault, held: Held) -> VaultPlan:
         changes=tuple(changes),
         prune=tuple(prune),
         problems=tuple(problems),
-        remarks=(*wanted.remarks, *_strange_sts(held), *_ignored_namespace(wanted, held)),
+        remarks=(
+            *wanted.remarks,
+            *_left_to_hand(held),
+            *_strange_sts(held),
+            *_ignored_namespace(wanted, held),
+        ),
     )
+
+
+def _foreign_policies(wanted: WantedVault, held: Held) -> dict[str, str]:
+    """Return by path why a policy cannot be written: it holds what somebody else wrote, which would be lost."""
+    found = {}
+    for item in wanted.items:
+        if item.kind != "policy" or item.shared or item.path not in held.items:
+            continue
+        text = str(held.items[item.path].get("policy") or "")
+        mark = mark_of(text)
+        if not text.startswith(POLICY_MARK) and (mark is None or not mark.untouched):
+            found[item.path] = (
+                f"{item.path} is there and was not written here, or not all of it: it would be lost. Use another name in "
+                "`policies`, or delete it first."
+            )
+    return found
+
+
+def _named(wanted: WantedVault) -> frozenset[str]:
+    """Return the paths of the policies that wanted roles give."""
+    names = (item.fields.get("token_policies") for item in wanted.items)
+    return frozenset(
+        f"sys/policies/acl/{name}" for found in names if isinstance(found, list) for name in found
+    )
+
+
+def _left_to_hand(held: Held) -> list[str]:
+    """Say what the files do not have and nobody can know to be ours."""
+    return [
+        *(
+            f"{path} is not in the files. AWS auth mounts are shared with others: delete it by hand if it is yours."
+            for path in held.other_tasks
+        ),
+        *(
+            f"{path} is not in the files, but was changed since it was written here: delete it by hand, and with it "
+            f"{' and '.join(mark.engine_roles)}, when nobody needs them."
+            for path, mark in sorted(held.policies.items())
+            if not mark.untouched
+        ),
+    ]
 
 
 def _strange_sts(held: Held) -> list[str]:
@@ -202,6 +266,10 @@ def _unwritten(item: Item, held: Held) -> Mapping[str, object] | None:
 
 def _completed(item: Item, present: Mapping[str, object]) -> Mapping[str, object]:
     held = str(present.get("policy") or "")
+    mark, ours = mark_of(held), mark_of(str(item.fields["policy"]))
+    mounts = {user.removeprefix("auth/").rpartition("/role/")[0] for user in (ours.users if ours else ())}
+    if mark is not None and mark.untouched and mark.is_of(mounts):
+        return item.fields
     missing = missing_blocks(str(item.fields["policy"]), held)
     return {"policy": f"{held.rstrip()}\n\n{missing}" if missing else held}
 
@@ -209,18 +277,3 @@ def _completed(item: Item, present: Mapping[str, object]) -> Mapping[str, object
 def _change(name: str, held: object, wanted: object) -> FieldChange:
     before, after = normal(name, held), normal(name, wanted)
     return FieldChange(field=name, held=before, wanted=after, effect=effect_of(name, before, after))
-
-
-def is_ours(policy: str, mounts: tuple[str, ...]) -> bool:
-    """Say whether a policy was written here, for roles of these mounts alone."""
-    first = policy.partition("\n")[0]
-    if not first.startswith(POLICY_MARK):
-        return False
-    users = first.removeprefix(POLICY_MARK).rstrip(".").split(", ")
-    return all(any(user.startswith(f"auth/{mount}/role/") for mount in mounts) for user in users)
-
-
-def engine_roles_of(policy: str) -> tuple[str, ...]:
-    """Return the paths of the engine roles that a policy with our mark leads to."""
-    paths = [line.split('"')[1] for line in policy.splitlines() if line.startswith('path "')]
-    return tuple(path.replace("/sts/", "/roles/", 1) for path in paths if "/sts/" in path)

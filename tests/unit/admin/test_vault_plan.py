@@ -1,6 +1,7 @@
 """What Vault must hold for the files: never narrower than the rules, no wider than Vault can say, and every field of it."""
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import date
 
@@ -10,8 +11,8 @@ from hypothesis import strategies as st
 
 from gateway.admin.vault_bounds import bounds_of
 from gateway.admin.vault_effects import Effect, effect_of, normal
-from gateway.admin.vault_fields import LONGEST_DOCUMENT, POLICY_MARK, missing_blocks
-from gateway.admin.vault_plan import Held, engine_roles_of, is_ours, plan
+from gateway.admin.vault_fields import LONGEST_DOCUMENT, POLICY_MARK, PolicyMark, mark_of, missing_blocks
+from gateway.admin.vault_plan import Held, plan
 from gateway.admin.vault_text import render_plan, summary
 from gateway.identity.issuer import KeyLocation
 from gateway.policy.claims import check_claim
@@ -348,12 +349,63 @@ def test_the_policy_leads_to_the_engine_and_nowhere_else() -> None:
     text = item(wanted(vault_policy(rule("a", [is_("sub", "s")], start_as(TARGET)))), POLICY).fields["policy"]
 
     assert text == (
-        "# Written by `oidc-gateway vault apply` for auth/jwt-github/role/payments-ci.\n"
+        "# Written by `oidc-gateway vault apply` for auth/jwt-github/role/payments-ci; "
+        "engine roles: aws/roles/payments.\n"
         'path "aws/sts/payments" {\n  capabilities = ["update"]\n}\n'
     )
-    assert is_ours(str(text), ("jwt-github",))
-    assert not is_ours(str(text), ("jwt-other",))
-    assert engine_roles_of(str(text)) == (ENGINE,)
+    mark = mark_of(str(text))
+    assert mark == PolicyMark(users=(ROLE,), engine_roles=(ENGINE,), untouched=True)
+    assert mark.is_of(["jwt-github"])
+    assert not mark.is_of(["jwt-other"])
+
+
+def test_an_engine_role_is_remembered_at_its_own_mount_even_where_that_is_called_as_a_path_of_it() -> None:
+    target = vault_role(aws=replace(engine(), mount="x/sts/y"))
+
+    text = item(wanted(vault_policy(rule("a", [is_("sub", "s")], start_as(target)))), POLICY).fields["policy"]
+
+    mark = mark_of(str(text))
+    assert mark is not None
+    assert (mark.engine_roles, mark.untouched) == (("x/sts/y/roles/payments",), True)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: text + 'path "secret/data/sts/x" { capabilities = ["read"] }\n',
+        lambda text: text.replace("aws/roles/payments", "secret/data/roles/x"),
+        lambda text: text.replace("update", "read"),
+    ],
+    ids=["a line more", "another path in the mark", "another power"],
+)
+def test_a_policy_that_was_changed_is_not_deleted_and_left_to_whoever_changed_it(
+    change: Callable[[str], str],
+) -> None:
+    found = wanted(vault_policy(rule("a", [is_("sub", "s")], start_as(TARGET))))
+    mark = mark_of(change(str(item(found, POLICY).fields["policy"])))
+    assert mark is not None
+
+    result = plan(
+        found, Held(items={}, mounts={}, engines={"aws": "aws"}, policies={"sys/policies/acl/old": mark})
+    )
+
+    assert not mark.untouched
+    assert result.prune == ()
+    assert any(remark.startswith("sys/policies/acl/old is not in the files") for remark in result.remarks)
+
+
+def test_a_policy_that_somebody_else_wrote_is_a_problem_and_not_overwritten() -> None:
+    found = wanted(vault_policy(rule("a", [is_("sub", "s")], start_as(TARGET))))
+    held = Held(
+        items={POLICY: {"policy": 'path "secret/data/x" { capabilities = ["read"] }'}},
+        mounts={},
+        engines={"aws": "aws"},
+    )
+
+    result = plan(found, held)
+
+    assert result.problems[0].startswith(f"{POLICY} is there and was not written here")
+    assert POLICY not in [change.path for change in result.changes]
 
 
 @pytest.mark.parametrize(
@@ -401,6 +453,7 @@ def test_rules_with_nothing_in_common_are_pointed_out() -> None:
         ("clock_skew_leeway", -1, 30, "narrower"),
         ("token_period", 60, 0, "wider"),
         ("default_role", "any", "", "wider"),
+        ("token_type", "batch", "service", "wider"),
         ("token_num_uses", 2, 0, "narrower"),
         ("user_claim", "sub", "repository_id", "different"),
         ("policy_document", "", '{"Statement": []}', "wider"),
