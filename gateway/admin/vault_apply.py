@@ -9,7 +9,7 @@ from gateway.admin.vault_items import WantedVault
 from gateway.admin.vault_plan import Change, Held
 from gateway.admin.vault_refusals import refusal
 from gateway.admin.vault_session import VaultSession
-from gateway.errors import ConfigurationInvalid, ErrorCode
+from gateway.errors import ConfigurationInvalid, ErrorCode, UpstreamFailed
 from gateway.outbound.vault_answers import VaultFault
 
 # What an administrator may have set to narrow a role, and the files do not describe.
@@ -18,7 +18,8 @@ _KEPT = ("token_bound_cidrs", "external_id", "mfa_serial_number")
 
 def read_held(session: VaultSession, wanted: WantedVault) -> Held:
     """Return what is there. Raises GatewayError: what could not be read, and what to do."""
-    mounts = _types(session, "sys/auth")
+    auth = _mounts(session, "sys/auth")
+    mounts = {mount: str(about.get("type")) for mount, about in auth.items()}
     ours = tuple(mount for mount, types in wanted.auth_types.items() if mounts.get(mount) in types)
     items = {
         item.path: found
@@ -40,6 +41,7 @@ def read_held(session: VaultSession, wanted: WantedVault) -> Held:
         items=items,
         mounts=mounts,
         engines=engines,
+        batch=tuple(mount for mount in ours if _gives_batch_tokens(auth[mount])),
         other_roles=_others(session, [mount for mount in ours if mount in wanted.mounts], paths),
         other_tasks=_others(session, [mount for mount in ours if mount in wanted.task_mounts], paths),
         policies={path: mark for path, mark in marked.items() if path not in paths},
@@ -118,10 +120,24 @@ def _marked_policies(session: VaultSession, mounts: tuple[str, ...]) -> Iterable
 
 
 def _types(session: VaultSession, path: str) -> dict[str, str]:
-    found = _fields(session, path) or {}
-    return {
-        mount.rstrip("/"): str(about.get("type")) for mount, about in found.items() if isinstance(about, dict)
-    }
+    return {mount: str(about.get("type")) for mount, about in _mounts(session, path).items()}
+
+
+def _gives_batch_tokens(about: Mapping[str, object]) -> bool:
+    config = about.get("config")
+    return isinstance(config, dict) and config.get("token_type") == "batch"
+
+
+def _mounts(session: VaultSession, path: str) -> dict[str, Mapping[str, Any]]:
+    found = _fields(session, path)
+    if not found or not all(name.isprintable() for name in found):
+        # Of both kinds Vault always has some, which nobody can disable.
+        raise UpstreamFailed(
+            ErrorCode.VAULT_ERROR,
+            f"Cannot read {path}: what answers is no Vault.",
+            hint="Use the address of Vault itself, of its active node.",
+        )
+    return {mount.rstrip("/"): about for mount, about in found.items() if isinstance(about, dict)}
 
 
 def _health(session: VaultSession) -> Mapping[str, Any]:
@@ -136,7 +152,15 @@ def _fields(session: VaultSession, path: str) -> Mapping[str, Any] | None:
         answer = session.read(path)
     except VaultFault as fault:
         raise refusal(fault, f"read {path}") from None
-    return None if answer is None else answer.get("data")
+    if answer is None:
+        return None
+    if not isinstance(data := answer.get("data"), dict):
+        raise UpstreamFailed(
+            ErrorCode.VAULT_ERROR,
+            f"Cannot read {path}: the answer holds no data, as none of Vault does.",
+            hint="Use the address of Vault itself, of its active node.",
+        )
+    return data
 
 
 def _names(session: VaultSession, path: str) -> tuple[str, ...]:

@@ -61,7 +61,10 @@ class VaultSession:
             if fault.status == 404:
                 return ()
             raise
-        return tuple(sorted(answer.get("data", {}).get("keys", ())))
+        keys = (answer.get("data") or {}).get("keys")
+        if not isinstance(keys, list) or not all(isinstance(key, str) and key.isprintable() for key in keys):
+            raise self._unlike_vault(200)
+        return tuple(sorted(keys))
 
     def write(self, path: str, fields: Mapping[str, object]) -> Mapping[str, Any]:
         """Write and return the whole answer, empty for none."""
@@ -88,9 +91,11 @@ class VaultSession:
             raise self._fault(
                 "{} did not answer in time.", "Is it the right address, and is Vault up?"
             ) from None
-        except requests.exceptions.RequestException:
+        except (RecursionError, UnicodeError):
+            raise self._unlike_vault(200) from None
+        except (requests.exceptions.RequestException, ValueError):
             raise self._fault("{} cannot be reached.", "Is it the right address, and is Vault up?") from None
-        if isinstance(answer, dict):
+        if isinstance(answer, dict) and _is_shaped(answer):
             return answer
         status = answer.status_code if isinstance(answer, requests.Response) else 200
         if status == 204:
@@ -98,7 +103,10 @@ class VaultSession:
         if status >= 400:
             raise VaultFault(status, text=_sentences(answer))
         # Redirects are not followed: they would carry token and identity to another host.
-        raise UpstreamFailed(
+        raise self._unlike_vault(status)
+
+    def _unlike_vault(self, status: int) -> UpstreamFailed:
+        return UpstreamFailed(
             ErrorCode.VAULT_ERROR,
             f"{self._address} answers as no Vault does (status {status}).",
             hint="Use the address of Vault itself, of its active node.",
@@ -111,7 +119,15 @@ class VaultSession:
 @contextmanager
 def opened(access: VaultAccess) -> Iterator[VaultSession]:
     """Yield a session. Raises ConfigurationInvalid for an address that would carry tokens in the clear."""
-    url = urlsplit(access.address)
+    try:
+        url = urlsplit(access.address)
+        _ = url.port
+    except ValueError:
+        raise ConfigurationInvalid(
+            ErrorCode.MAPPING_INVALID_FOR_VAULT,
+            "The address of Vault cannot be read.",
+            hint="Write https://HOST:PORT; an IPv6 address stands in brackets.",
+        ) from None
     if url.scheme != "https" and not (url.scheme == "http" and url.hostname in _LOOPBACK):
         raise ConfigurationInvalid(
             ErrorCode.MAPPING_INVALID_FOR_VAULT,
@@ -144,9 +160,32 @@ def _ca_file(pem: str | None) -> Iterator[str | bool]:
         yield file.name
 
 
+def _is_shaped(answer: Mapping[str, object]) -> bool:
+    """Say whether what we read of answers is of the types that Vault gives it; what is not there is no fault."""
+    data, auth = answer.get("data"), answer.get("auth")
+    if not isinstance(data, dict | None) or not isinstance(auth, dict | None):
+        return False
+    found = auth or {}
+    policies, lease = found.get("policies"), found.get("lease_duration")
+    return (
+        _is_line(found.get("client_token"))
+        and _is_line(found.get("accessor"))
+        and (
+            policies is None or (isinstance(policies, list) and all(isinstance(one, str) for one in policies))
+        )
+        and (lease is None or type(lease) is int)
+    )
+
+
+def _is_line(value: object) -> bool:
+    return value is None or (isinstance(value, str) and value.isascii() and value.isprintable())
+
+
 def _sentences(answer: requests.Response) -> str:
     try:
         errors = answer.json().get("errors", ())
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, RecursionError):
+        return ""
+    if not isinstance(errors, list):
         return ""
     return " | ".join(one for one in errors if isinstance(one, str))[:_TEXT_CHARS]

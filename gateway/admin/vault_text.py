@@ -86,5 +86,6 @@ def _shown(value: object) -> str:
     if value is None:
         return "nothing"
     if isinstance(value, str) and "\n" in value:
-        return " ".join(line.strip() for line in value.splitlines() if not line.startswith("#"))
+        text = " ".join(line.strip() for line in value.splitlines() if not line.startswith("#"))
+        return "".join(one if one.isprintable() else "?" for one in text)
     return json.dumps(value, ensure_ascii=False, sort_keys=True)

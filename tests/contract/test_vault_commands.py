@@ -5,7 +5,9 @@ import re
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -205,6 +207,72 @@ def test_while_a_file_has_an_error_nothing_counts_as_not_in_the_files_and_prunin
     assert case.session.read(case.role) is not None
     assert "  ! mappings/other/x.yaml:" in said.out
     assert "nothing was changed or deleted" in said.err
+
+
+class _Liar(BaseHTTPRequestHandler):
+    """Answers everything with one body."""
+
+    body = b""
+
+    def do_GET(self) -> None:
+        self.rfile.read(int(self.headers.get("content-length") or 0))
+        self.send_response(200)
+        self.send_header("content-length", str(len(self.body)))
+        self.end_headers()
+        self.wfile.write(self.body)
+
+    do_POST = do_LIST = do_GET  # noqa: N815 - so http.server wants it
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name in the library
+        pass
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"data":"x"}',
+        b'{"data":null}',
+        b'{"data":[]}',
+        b'{"data":{}}',
+        b'{"data":{"keys":[1,null]}}',
+        b'{"data":{"a/":{"type":"x"},"keys":[1,null]}}',
+        b"[1]",
+        b"<html>",
+        b'{"auth":["x"]}',
+        b'{"auth":{"client_token":"t","lease_duration":"abc"}}',
+        b'{"data":{"a\\u001b[31m":{"type":"jwt"}}}',
+        b'{"data":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+    ],
+    ids=lambda body: body[:24].decode(),
+)
+def test_an_answer_that_is_not_of_vaults_form_is_one_line_and_no_traceback(
+    case: Case, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], body: bytes
+) -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), type("Liar", (_Liar,), {"body": body})) as server:
+        thread = Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        monkeypatch.setenv("VAULT_ADDR", f"http://127.0.0.1:{server.server_port}")
+
+        code = case.run("plan")
+
+        server.shutdown()
+        thread.join()
+    said = capsys.readouterr()
+    assert (code, said.out) == (2, "")
+    assert said.err.count("\n") == 1
+    assert "\x1b" not in said.err
+
+
+@pytest.mark.parametrize("address", ["http://[::1", "http://127.0.0.1:x", "https://a:99999"])
+def test_an_address_that_is_none_is_one_line_and_no_traceback(
+    case: Case, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], address: str
+) -> None:
+    monkeypatch.setenv("VAULT_ADDR", address)
+
+    code = case.run("plan")
+
+    assert code == 2
+    assert "The address of Vault cannot be read" in capsys.readouterr().err
 
 
 def test_while_the_plan_has_a_problem_pruning_is_refused_and_deletes_nothing(

@@ -280,6 +280,53 @@ def test_when_a_rule_goes_its_role_its_policy_and_its_engine_role_can_be_pruned(
     assert planned(case.session, gone).in_step
 
 
+def test_what_a_line_by_hand_or_a_forged_mark_leads_to_is_never_deleted(case: Case) -> None:
+    suffix = uuid.uuid4().hex[:8]
+    for mount in (f"kv-{suffix}/roles", f"kv-{suffix}/sts"):
+        case.session.write(f"sys/mounts/{mount}", {"type": "kv"})
+    secrets = (f"kv-{suffix}/roles/a", f"kv-{suffix}/sts/a")
+    for secret in secrets:
+        case.session.write(secret, {"value": "x"})
+    apply(case.session, case.policy)
+    path = f"sys/policies/acl/{case.target.policies[0]}"
+    text = case.session.read(path)
+    assert text is not None
+    by_hand = f'path "kv-{suffix}/sts/a" {{\n  capabilities = ["read"]\n}}\n'
+    case.session.write(path, {"policy": text["data"]["policy"] + by_hand})
+    mark = f"# Written by `oidc-gateway vault apply` for {case.role}; engine roles: kv-{suffix}/roles/a."
+    forged = f'{mark}\npath "kv-{suffix}/sts/a" {{\n  capabilities = ["update"]\n}}\n'
+    case.session.write(f"sys/policies/acl/forged-{suffix}", {"policy": forged})
+    gone = vault_policy(rule("other", [is_("repository_id", "1")], *()), targets=[case.target])
+
+    apply(case.session, gone, prune=True)
+
+    assert all(case.session.read(secret) is not None for secret in secrets)
+    assert case.session.read(path) is not None
+    assert case.session.read(f"{case.target.aws.mount}/roles/payments") is not None  # type: ignore[union-attr]
+
+
+def test_of_a_role_that_was_handed_out_engine_role_and_policy_are_found_too(case: Case) -> None:
+    url = str(item(wanted(case.policy), f"auth/{case.target.mount}/config").fields["jwks_url"])
+    handed_out = vault_policy(
+        rule("prod", [is_("repository_id", "4711")], token_of(case.target)), jwks_url=url
+    )
+    apply(case.session, handed_out)
+    gone = vault_policy(rule("other", [is_("repository_id", "1")], *()), targets=[case.target])
+
+    found = apply(case.session, gone, prune=True)
+
+    assert [one.kind for one in found.prune] == ["auth role", "policy", "engine role"]
+
+
+def test_a_mount_that_gives_batch_tokens_whatever_a_role_says_is_a_problem(case: Case) -> None:
+    apply(case.session, case.policy)
+    case.session.write(f"sys/auth/{case.target.mount}/tune", {"token_type": "batch"})
+
+    found = planned(case.session, case.policy)
+
+    assert found.problems[0].startswith(f"auth/{case.target.mount} is tuned to give batch tokens")
+
+
 def test_an_engine_that_is_not_there_is_for_the_administrator_and_holds_nothing_else_up(
     case: Case,
 ) -> None:
