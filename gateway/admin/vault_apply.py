@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping, Set
 from typing import Any
 
 from gateway.admin.vault_effects import normal
-from gateway.admin.vault_fields import PolicyMark, mark_of
-from gateway.admin.vault_items import WantedVault
+from gateway.admin.vault_fields import mark_of
+from gateway.admin.vault_items import WantedVault, named_policies
 from gateway.admin.vault_plan import Change, Held
 from gateway.admin.vault_refusals import refusal
 from gateway.admin.vault_session import VaultSession
@@ -26,16 +26,27 @@ def read_held(session: VaultSession, wanted: WantedVault) -> Held:
         for item in wanted.items
         if item.kind != "auth mount" and (found := _fields(session, item.path)) is not None
     }
-    marked = dict(_marked_policies(session, wanted.sure))
     paths = {item.path for item in wanted.items}
     engines = _types(session, "sys/mounts")
+    texts = dict(_policies(session))
+    marked = {
+        path: mark
+        for path, text in texts.items()
+        if (mark := mark_of(text)) is not None and mark.is_of(wanted.sure)
+    }
+    policies = {path: mark for path, mark in marked.items() if path not in paths | named_policies(wanted)}
+    staying = [
+        text
+        for path, text in texts.items()
+        if path not in paths and not (path in policies and policies[path].untouched)
+    ]
     reached = {
         role
         for mark in marked.values()
         if mark.untouched
         for role in mark.engine_roles
         # A mark can name whatever path somebody writes there: a secret of another engine is never ours.
-        if engines.get(role.rpartition("/roles/")[0]) == "aws"
+        if engines.get(role.rpartition("/roles/")[0]) == "aws" and not _is_asked(role, staying)
     }
     return Held(
         items=items,
@@ -44,7 +55,7 @@ def read_held(session: VaultSession, wanted: WantedVault) -> Held:
         batch=tuple(mount for mount in ours if _gives_batch_tokens(auth[mount])),
         other_roles=_others(session, [mount for mount in ours if mount in wanted.mounts], paths),
         other_tasks=_others(session, [mount for mount in ours if mount in wanted.task_mounts], paths),
-        policies={path: mark for path, mark in marked.items() if path not in paths},
+        policies=policies,
         engine_roles=tuple(path for path in sorted(reached - paths) if _fields(session, path) is not None),
         sts={
             mount: endpoint
@@ -109,14 +120,18 @@ def _differs(session: VaultSession, path: str, wanted: Mapping[str, object]) -> 
     return [name for name, value in wanted.items() if normal(name, found.get(name)) != normal(name, value)]
 
 
-def _marked_policies(session: VaultSession, mounts: tuple[str, ...]) -> Iterable[tuple[str, PolicyMark]]:
+def _policies(session: VaultSession) -> Iterable[tuple[str, str]]:
     for name in _names(session, "sys/policies/acl"):
-        if name in ("root", "default"):
-            continue
         path = f"sys/policies/acl/{name}"
-        text = (_fields(session, path) or {}).get("policy")
-        if isinstance(text, str) and (mark := mark_of(text)) is not None and mark.is_of(mounts):
-            yield path, mark
+        text = None if name == "root" else (_fields(session, path) or {}).get("policy")
+        if isinstance(text, str):
+            yield path, text
+
+
+def _is_asked(engine_role: str, policies: Iterable[str]) -> bool:
+    """Say whether a policy that stays leads to an engine role by its name."""
+    mount, _, name = engine_role.rpartition("/roles/")
+    return any(f'"{mount}/{way}/{name}"' in text for text in policies for way in ("sts", "creds"))
 
 
 def _types(session: VaultSession, path: str) -> dict[str, str]:

@@ -70,3 +70,11 @@ class WantedVault:
     def auth_types(self) -> Mapping[str, frozenset[str]]:
         """Return what type each auth mount may be of."""
         return {**dict.fromkeys(self.mounts, _JWT), **dict.fromkeys(self.task_mounts, _AWS)}
+
+
+def named_policies(wanted: WantedVault) -> frozenset[str]:
+    """Return the paths of the policies that wanted roles give to their tokens."""
+    found = [item.fields.get("token_policies") for item in wanted.items]
+    return frozenset(
+        f"sys/policies/acl/{name}" for names in found if isinstance(names, list) for name in names
+    )

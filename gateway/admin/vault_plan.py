@@ -125,7 +125,7 @@ def plan(wanted: WantedVault, held: Held) -> VaultPlan:
         *(
             Change(action="delete", kind="policy", path=path)
             for path, mark in sorted(held.policies.items())
-            if mark.untouched and path not in _named(wanted)
+            if mark.untouched
         ),
         *(Change(action="delete", kind="engine role", path=path) for path in held.engine_roles),
     ]
@@ -157,14 +157,6 @@ def _foreign_policies(wanted: WantedVault, held: Held) -> dict[str, str]:
                 "`policies`, or delete it first."
             )
     return found
-
-
-def _named(wanted: WantedVault) -> frozenset[str]:
-    """Return the paths of the policies that wanted roles give."""
-    names = (item.fields.get("token_policies") for item in wanted.items)
-    return frozenset(
-        f"sys/policies/acl/{name}" for found in names if isinstance(found, list) for name in found
-    )
 
 
 def _left_to_hand(held: Held) -> list[str]:

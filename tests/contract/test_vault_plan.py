@@ -305,6 +305,20 @@ def test_what_a_line_by_hand_or_a_forged_mark_leads_to_is_never_deleted(case: Ca
     assert case.session.read(f"{case.target.aws.mount}/roles/payments") is not None  # type: ignore[union-attr]
 
 
+def test_an_engine_role_that_the_policy_of_somebody_else_leads_to_stays(case: Case) -> None:
+    apply(case.session, case.policy)
+    assert case.target.aws is not None
+    other = f"sys/policies/acl/other-{uuid.uuid4().hex[:8]}"
+    text = f'path "{case.target.aws.mount}/sts/payments" {{ capabilities = ["update"] }}'
+    case.session.write(other, {"policy": text})
+    gone = vault_policy(rule("other", [is_("repository_id", "1")], *()), targets=[case.target])
+
+    found = apply(case.session, gone, prune=True)
+
+    assert [one.kind for one in found.prune] == ["auth role", "policy"]
+    assert case.session.read(f"{case.target.aws.mount}/roles/payments") is not None
+
+
 def test_of_a_role_that_was_handed_out_engine_role_and_policy_are_found_too(case: Case) -> None:
     url = str(item(wanted(case.policy), f"auth/{case.target.mount}/config").fields["jwks_url"])
     handed_out = vault_policy(
