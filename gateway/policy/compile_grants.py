@@ -7,7 +7,7 @@ from typing import Final, Literal, assert_never
 
 from gateway.arn import RoleArn
 from gateway.files.mending import UNKNOWN_REGION
-from gateway.files.schema import GrantShape
+from gateway.files.schema import GrantShape, duration_text
 from gateway.files.source import FindingCode
 from gateway.identity.issuer import TrustedIssuer
 from gateway.identity.presets import PRESETS
@@ -210,7 +210,7 @@ class GrantReader:
         if target.ttl_s < _SHORTEST_S:
             self._spot.down(*at).error(
                 FindingCode.VAULT_MISMATCH,
-                f"AWS issues no session shorter than 15m, and {target.name} allows {_written(target.ttl_s)}.",
+                f"AWS issues no session shorter than 15m, and {target.name} allows {duration_text(target.ttl_s)}.",
                 "The platform team can raise its ttl to 15m or more.",
             )
             return False
@@ -256,16 +256,16 @@ class GrantReader:
         if ttl_s < timeout_s:
             spot.warning(
                 FindingCode.TTL_MISMATCH,
-                f"What {target.name} issues ends after {_written(ttl_s)}, before {workflow.name} may: its timeout is "
-                f"{_written(timeout_s)}.",
+                f"What {target.name} issues ends after {duration_text(ttl_s)}, before {workflow.name} may: its timeout is "
+                f"{duration_text(timeout_s)}.",
                 "Raise ttl, lower timeout, or see that whoever follows it comes with a fresh token.",
             )
         elif ttl_s > max(_SHORTEST_S, 4 * timeout_s):
             spot.warning(
                 FindingCode.TTL_MISMATCH,
-                f"What {target.name} issues lives {_written(ttl_s)}, much longer than {workflow.name} can last: its "
-                f"timeout is {_written(timeout_s)}.",
-                f"Lower ttl to {_written(max(_SHORTEST_S, timeout_s))}.",
+                f"What {target.name} issues lives {duration_text(ttl_s)}, much longer than {workflow.name} can last: its "
+                f"timeout is {duration_text(timeout_s)}.",
+                f"Lower ttl to {duration_text(max(_SHORTEST_S, timeout_s))}.",
             )
 
 
@@ -283,11 +283,3 @@ def _verb(shape: GrantShape) -> tuple[Verb, str]:
     if shape.stop is not None:
         return "stop", shape.stop
     return "obtain", shape.obtain or ""
-
-
-def _written(seconds: int) -> str:
-    """Write seconds as a file does."""
-    for unit, length in (("h", 3600), ("m", 60)):
-        if seconds % length == 0:
-            return f"{seconds // length}{unit}"
-    return f"{seconds}s"
