@@ -23,7 +23,7 @@ from gateway.doors.middleware import Front
 from gateway.doors.rest import RestDoor
 from gateway.doors.routes import door_routes
 from gateway.doors.token_endpoint import TokenDoor
-from gateway.exchange import Exchange
+from gateway.exchange.exchange import Exchange
 from gateway.executions.states_calls import StatesCalls
 from gateway.executions.stepfunctions import StepFunctions
 from gateway.identity.identify import CachingIdentify, VerifyingIdentify

@@ -8,7 +8,7 @@ from starlette.responses import Response
 from gateway.arn import parse_assumed_role
 from gateway.credentials.session import AwsCredentials
 from gateway.doors.times import rfc3339_ms, rfc3339_s
-from gateway.exchange import Identity, ObtainedVaultToken, Shown
+from gateway.exchange.call import Identity, ObtainedVaultToken, Shown
 from gateway.executions.execution import execution_url
 from gateway.policy.rule import Grant
 

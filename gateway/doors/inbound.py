@@ -9,7 +9,7 @@ from starlette.requests import Request
 
 from gateway.clock import Clock
 from gateway.errors import ErrorCode, RequestRejected, TokenRejected
-from gateway.exchange import Call
+from gateway.exchange.call import Call
 from gateway.secret import Secret
 from gateway.strict_json import JsonLimits, StrictJsonError, parse_json_object
 

@@ -26,7 +26,8 @@ from gateway.doors.inbound import (
 from gateway.doors.leaving import while_present
 from gateway.doors.times import rfc3339_ms
 from gateway.errors import ErrorCode, RequestRejected
-from gateway.exchange import Exchange, ExecutionRequest, StartRequest
+from gateway.exchange.call import ExecutionRequest, StartRequest
+from gateway.exchange.exchange import Exchange
 from gateway.executions.execution import Event, execution_url
 from gateway.executions.follow import Ended
 

@@ -10,7 +10,8 @@ from gateway.doors.documents import credentials_document, json_bytes, json_respo
 from gateway.doors.inbound import form_fields, json_members, make_call, media_type, no_query, one_token
 from gateway.doors.leaving import while_present
 from gateway.errors import ErrorCode, RequestRejected
-from gateway.exchange import Call, Exchange
+from gateway.exchange.call import Call
+from gateway.exchange.exchange import Exchange
 
 GRANT_TYPE = "urn:ietf:params:oauth:grant-type:token-exchange"
 AWS_CREDENTIALS = "urn:oidc-gateway:token-type:aws-credentials"

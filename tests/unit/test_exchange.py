@@ -9,7 +9,8 @@ import pytest
 from gateway.audit.record import Record
 from gateway.credentials.session import AwsCredentials, RoleSession, VaultToken
 from gateway.errors import ErrorCode, GatewayError, Unavailable, UpstreamFailed
-from gateway.exchange import Call, Exchange, ExecutionRequest, StartRequest
+from gateway.exchange.call import Call, ExecutionRequest, StartRequest
+from gateway.exchange.exchange import Exchange
 from gateway.executions.execution import CredentialsExpired, Event, Execution, StartPlan, execution_name
 from gateway.executions.follow import Ended
 from gateway.identity.issuer import TrustedIssuer

@@ -20,7 +20,7 @@ from gateway.doors.rest import RestDoor
 from gateway.doors.routes import door_routes
 from gateway.doors.token_endpoint import TokenDoor
 from gateway.errors import ErrorCode, FailedClaim, GatewayError, InputFault, Upstream
-from gateway.exchange import Identity, Shown
+from gateway.exchange.call import Identity, Shown
 from gateway.executions.execution import Execution, Status
 from gateway.identity.keys import KeyFault, KeySetState
 from gateway.metrics import Metrics

@@ -1,104 +1,31 @@
 """The order of events for one call: identify, decide, record, obtain, act, record. Nothing else."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from gateway.audit.record import Act, Journal
 from gateway.audit.recorder import Recorder
 from gateway.audit.story import Story
 from gateway.clock import Clock
 from gateway.credentials.session import AwsCredentials, CredentialSource, VaultToken, session_for
-from gateway.errors import ErrorCode, RequestRejected, UpstreamFailed
-from gateway.executions.execution import CredentialsExpired, Event, Execution, Executions, owns, plan_start
+from gateway.errors import ErrorCode, UpstreamFailed
+from gateway.exchange.admission import Admission, Admitted
+from gateway.exchange.call import (
+    Call,
+    ExecutionRequest,
+    Identity,
+    Obtained,
+    ObtainedVaultToken,
+    Shown,
+    StartRequest,
+)
+from gateway.executions.execution import CredentialsExpired, Event, Execution, Executions, plan_start
 from gateway.executions.follow import Ended, Follower
-from gateway.identity.token import Identify, VerifiedToken
+from gateway.identity.token import Identify
 from gateway.metrics import Metrics
-from gateway.policy.decide import Allowed, Denied, decide, grants_of
-from gateway.policy.refuse import refusal
-from gateway.policy.rule import Grant, Obtain, Start, Stop, Target, VaultRole, View, Wish, Workflow
+from gateway.policy.decide import grants_of
+from gateway.policy.rule import Obtain, Start, VaultRole, Workflow
 from gateway.policy.snapshot import PolicySource
-from gateway.secret import Secret
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
-    """One request of a caller; made by a door.
-
-    now:        the call's only reading of the wall clock, seconds since the epoch.
-    deadline:   monotonic seconds by which the call must be answered (a wait that was asked for comes on top).
-    source:     the peer's address; user_agent: as sent, cut. Both for the record only.
-    notes:      filled with what the request's one log line should say of it.
-    """
-
-    request_id: str
-    token: Secret
-    now: float
-    deadline: float
-    source: str | None = None
-    user_agent: str | None = None
-    notes: dict[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StartRequest:
-    """What the caller wants started. input: the parsed JSON object; idempotency_key: None when none was sent."""
-
-    workflow: str
-    target: str | None
-    input: dict[str, object] = field(repr=False)
-    idempotency_key: str | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExecutionRequest:
-    """An execution the caller wants to see or stop, by workflow and execution name."""
-
-    workflow: str
-    name: str
-    target: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shown:
-    """An execution and as what it was reached."""
-
-    execution: Execution
-    workflow: Workflow
-    target: Target
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Obtained:
-    """Credentials that leave the gateway."""
-
-    target: Target
-    credentials: AwsCredentials
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ObtainedVaultToken:
-    """A Vault token that leaves the gateway."""
-
-    target: VaultRole
-    token: VaultToken
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Identity:
-    """Who a token speaks for, what it holds now, and the digest of the policy that says so."""
-
-    token: VerifiedToken
-    grants: tuple[Grant, ...]
-    policy: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Admitted:
-    """A call that may have its effect."""
-
-    token: VerifiedToken
-    target: Target
-    workflow: Workflow
 
 
 class Exchange:
@@ -115,7 +42,7 @@ class Exchange:
         clock: Clock,
         metrics: Metrics,
     ) -> None:
-        self._identify = identify
+        self._admission = Admission(identify)
         self._policies = policies
         self._credentials = credentials
         self._executions = executions
@@ -128,7 +55,7 @@ class Exchange:
         story = self._story(call, "start", request.workflow)
         with self._recorder.refusals(story):
             wish = Start(workflow=request.workflow, target=request.target)
-            admitted = await self._admit(story, call, wish)
+            admitted = await self._admission.to_workflow(story, call, wish)
             plan = plan_start(
                 workflow=admitted.workflow,
                 principal=admitted.token.principal,
@@ -158,7 +85,7 @@ class Exchange:
         """Stop an execution; one that has ended is returned as it is."""
         story = self._story(call, "stop", request.workflow)
         with self._recorder.refusals(story):
-            admitted = await self._admit_to_execution(story, call, request)
+            admitted = await self._admission.to_execution(story, call, request)
         return await self._act_on_execution(
             story,
             call,
@@ -175,7 +102,9 @@ class Exchange:
         """
         story = self._story(call, "obtain", target)
         with self._recorder.refusals(story):
-            allowed, token = await self._decide(story, call, Obtain(target=target, form="aws-credentials"))
+            allowed, token = await self._admission.decide(
+                story, call, Obtain(target=target, form="aws-credentials")
+            )
             session = session_for(token, allowed.target, workflow=None, duration_s=duration_s)
         region = story.policy.aws.region
 
@@ -194,7 +123,9 @@ class Exchange:
         """Hand out a token of a Vault role, response-wrapped where the target says so."""
         story = self._story(call, "obtain", target)
         with self._recorder.refusals(story):
-            allowed, token = await self._decide(story, call, Obtain(target=target, form="vault-token"))
+            allowed, token = await self._admission.decide(
+                story, call, Obtain(target=target, form="vault-token")
+            )
         match allowed.target:
             case VaultRole() as role:
                 pass
@@ -217,7 +148,7 @@ class Exchange:
         """Return who the token speaks for; every token that verifies gets an answer, even when it holds nothing."""
         story = self._story(call, "whoami", None)
         with self._recorder.refusals(story):
-            token = await self._recognise(story, call)
+            token = await self._admission.recognise(story, call)
         self._recorder.count(story, None)
         grants = grants_of(token.claims, story.policy, now=call.now)
         return Identity(token=token, grants=grants, policy=story.policy.digest)
@@ -229,8 +160,6 @@ class Exchange:
     async def finish(self) -> None:
         """Wait until every effect that has begun is concluded and recorded."""
         await self._recorder.finish()
-
-    # Admission: no effect yet, so a caller who leaves here leaves nothing behind.
 
     def _story(self, call: Call, act: Act, name: str | None) -> Story:
         return Story(
@@ -245,43 +174,6 @@ class Exchange:
             notes=call.notes,
         )
 
-    async def _recognise(self, story: Story, call: Call) -> VerifiedToken:
-        issuers = story.policy.issuers
-        story.token = await self._identify(call.token, issuers, now=call.now, deadline=call.deadline)
-        return story.token
-
-    async def _decide(self, story: Story, call: Call, wish: Wish) -> tuple[Allowed, VerifiedToken]:
-        token = await self._recognise(story, call)
-        decision = decide(token.claims, wish, story.policy, now=call.now)
-        story.decision = decision
-        if isinstance(decision, Denied):
-            raise refusal(wish, decision)
-        return decision, token
-
-    async def _admit(self, story: Story, call: Call, wish: Wish) -> _Admitted:
-        allowed, token = await self._decide(story, call, wish)
-        if allowed.workflow is None:
-            raise TypeError("A grant about a workflow carries none.")
-        return _Admitted(token=token, target=allowed.target, workflow=allowed.workflow)
-
-    async def _admit_to_execution(self, story: Story, call: Call, request: ExecutionRequest) -> _Admitted:
-        story.planned = request.name
-        token = await self._recognise(story, call)
-        own = owns(token.principal, request.name)
-        wish: View | Stop
-        if story.act == "stop":
-            wish = Stop(workflow=request.workflow, own=own, target=request.target)
-        else:
-            wish = View(workflow=request.workflow, own=own, target=request.target)
-        admitted = await self._admit(story, call, wish)
-        if admitted.workflow.type != "standard":
-            raise RequestRejected(
-                ErrorCode.EXECUTION_UNSUPPORTED,
-                f"{admitted.workflow.name} is an EXPRESS workflow, whose executions AWS neither describes nor stops.",
-                hint="Use a STANDARD workflow where executions must be followed.",
-            )
-        return admitted
-
     def _start_deadline(self, call: Call, workflow: Workflow) -> float:
         """Return the call's deadline; a synchronous workflow is waited for as long as it may run."""
         if workflow.type != "express-sync":
@@ -293,7 +185,7 @@ class Exchange:
     async def _look(self, call: Call, request: ExecutionRequest, act: Act) -> tuple[Shown, AwsCredentials]:
         story = self._story(call, act, request.workflow)
         with self._recorder.refusals(story):
-            admitted = await self._admit_to_execution(story, call, request)
+            admitted = await self._admission.to_execution(story, call, request)
         shown = await self._act_on_execution(
             story,
             call,
@@ -310,7 +202,7 @@ class Exchange:
         self,
         story: Story,
         call: Call,
-        admitted: _Admitted,
+        admitted: Admitted,
         use: Callable[[AwsCredentials], Awaitable[Execution]],
     ) -> Shown:
         async def act() -> Execution:
@@ -324,7 +216,7 @@ class Exchange:
         self,
         story: Story,
         call: Call,
-        admitted: _Admitted,
+        admitted: Admitted,
         use: Callable[[AwsCredentials], Awaitable[Execution]],
     ) -> Execution:
         """Use credentials scoped to one workflow; renew them once when AWS calls them expired."""

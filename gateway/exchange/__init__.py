@@ -1,0 +1,1 @@
+"""The order of events for one call, and nothing else."""

@@ -1,0 +1,69 @@
+"""Everything before an effect: who calls, and may it? A caller who leaves here leaves nothing behind."""
+
+from dataclasses import dataclass
+
+from gateway.audit.story import Story
+from gateway.errors import ErrorCode, RequestRejected
+from gateway.exchange.call import Call, ExecutionRequest
+from gateway.executions.execution import owns
+from gateway.identity.token import Identify, VerifiedToken
+from gateway.policy.decide import Allowed, Denied, decide
+from gateway.policy.refuse import refusal
+from gateway.policy.rule import Stop, Target, View, Wish, Workflow
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Admitted:
+    """A call that may have its effect."""
+
+    token: VerifiedToken
+    target: Target
+    workflow: Workflow
+
+
+class Admission:
+    """Judges calls by the policy snapshot of their story, and tells the story what it finds."""
+
+    def __init__(self, identify: Identify) -> None:
+        self._identify = identify
+
+    async def recognise(self, story: Story, call: Call) -> VerifiedToken:
+        """Return the verified token; raises TokenRejected, AccessDenied or Unavailable."""
+        issuers = story.policy.issuers
+        story.token = await self._identify(call.token, issuers, now=call.now, deadline=call.deadline)
+        return story.token
+
+    async def decide(self, story: Story, call: Call, wish: Wish) -> tuple[Allowed, VerifiedToken]:
+        """Return what the token may become for this wish; raises also what `refusal` makes of a denial."""
+        token = await self.recognise(story, call)
+        decision = decide(token.claims, wish, story.policy, now=call.now)
+        story.decision = decision
+        if isinstance(decision, Denied):
+            raise refusal(wish, decision)
+        return decision, token
+
+    async def to_workflow(self, story: Story, call: Call, wish: Wish) -> Admitted:
+        """Admit a call that is about a workflow."""
+        allowed, token = await self.decide(story, call, wish)
+        if allowed.workflow is None:
+            raise TypeError("A grant about a workflow carries none.")
+        return Admitted(token=token, target=allowed.target, workflow=allowed.workflow)
+
+    async def to_execution(self, story: Story, call: Call, request: ExecutionRequest) -> Admitted:
+        """Admit a call that looks at an execution or stops it; one's own needs no more than a `start` grant."""
+        story.planned = request.name
+        token = await self.recognise(story, call)
+        own = owns(token.principal, request.name)
+        wish: View | Stop
+        if story.act == "stop":
+            wish = Stop(workflow=request.workflow, own=own, target=request.target)
+        else:
+            wish = View(workflow=request.workflow, own=own, target=request.target)
+        admitted = await self.to_workflow(story, call, wish)
+        if admitted.workflow.type != "standard":
+            raise RequestRejected(
+                ErrorCode.EXECUTION_UNSUPPORTED,
+                f"{admitted.workflow.name} is an EXPRESS workflow, whose executions AWS neither describes nor stops.",
+                hint="Use a STANDARD workflow where executions must be followed.",
+            )
+        return admitted
