@@ -20,6 +20,8 @@ class ErrorCode(StrEnum):
     URI_TOO_LONG = "uri_too_long"
     UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
     HEADERS_TOO_LARGE = "headers_too_large"
+    HOST_NOT_ALLOWED = "host_not_allowed"
+    RATE_LIMITED = "rate_limited"
     GRANT_TYPE_UNSUPPORTED = "grant_type_unsupported"
     IDEMPOTENCY_KEY_MISSING = "idempotency_key_missing"
     IDEMPOTENCY_UNSUPPORTED = "idempotency_unsupported"
@@ -29,6 +31,9 @@ class ErrorCode(StrEnum):
     DRAINING = "draining"
     DEADLINE_EXCEEDED = "deadline_exceeded"
     AUDIT_UNAVAILABLE = "audit_unavailable"
+    SWITCHES_UNAVAILABLE = "switches_unavailable"
+    REPLAY_STORE_UNAVAILABLE = "replay_store_unavailable"
+    REPLAY_STORE_FULL = "replay_store_full"
     # The token, before its signature is verified.
     TOKEN_MISSING = "token_missing"
     TOKEN_TOO_LARGE = "token_too_large"
@@ -50,6 +55,7 @@ class ErrorCode(StrEnum):
     TOKEN_KEY_AMBIGUOUS = "token_key_ambiguous"
     TOKEN_SIGNATURE_INVALID = "token_signature_invalid"
     KEYS_UNAVAILABLE = "keys_unavailable"
+    ISSUER_DISABLED = "issuer_disabled"
     # The token, after its signature is verified.
     CLAIM_MISSING = "claim_missing"
     CLAIM_VALUE_INVALID = "claim_value_invalid"
@@ -71,7 +77,13 @@ class ErrorCode(StrEnum):
     WORKFLOW_UNKNOWN = "workflow_unknown"
     TARGET_UNKNOWN = "target_unknown"
     TARGET_AMBIGUOUS = "target_ambiguous"
+    RULE_DISABLED = "rule_disabled"
+    SUBJECT_DISABLED = "subject_disabled"
+    WORKFLOW_DISABLED = "workflow_disabled"
     TOKEN_UNUSABLE_FOR_AWS = "token_unusable_for_aws"
+    # The token was used before, or is being used.
+    TOKEN_REPLAYED = "token_replayed"
+    REQUEST_IN_PROGRESS = "request_in_progress"
     # AWS STS.
     AWS_DENIED = "aws_denied"
     AWS_TOKEN_REJECTED = "aws_token_rejected"
@@ -101,7 +113,7 @@ class ErrorCode(StrEnum):
     START_UNKNOWN = "start_unknown"
 
 
-Stage = Literal["http", "token", "rule", "aws", "vault", "workflow", "audit", "gateway"]
+Stage = Literal["http", "token", "rule", "replay", "aws", "vault", "workflow", "audit", "gateway"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

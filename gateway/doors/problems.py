@@ -78,6 +78,8 @@ TABLE: Final[Mapping[ErrorCode, Said]] = {
     _C.URI_TOO_LONG: _said("http", 414, "The address is too long."),
     _C.UNSUPPORTED_MEDIA_TYPE: _said("http", 415, "The body has a media type that is not accepted here."),
     _C.HEADERS_TOO_LARGE: _said("http", 431, "The header fields are too large or too many."),
+    _C.HOST_NOT_ALLOWED: _said("http", 421, "The gateway does not answer under this name."),
+    _C.RATE_LIMITED: _said("http", 429, "Too many requests.", retryable=True),
     _C.GRANT_TYPE_UNSUPPORTED: _said(
         "http", 400, "This grant type is not supported.", "unsupported_grant_type"
     ),
@@ -88,6 +90,13 @@ TABLE: Final[Mapping[ErrorCode, Said]] = {
     _C.DRAINING: _said("gateway", 503, "The gateway is shutting down.", retryable=True),
     _C.DEADLINE_EXCEEDED: _said("gateway", 504, "The request ran out of time.", retryable=True),
     _C.AUDIT_UNAVAILABLE: _said("audit", 503, "The audit record cannot be written.", retryable=True),
+    _C.SWITCHES_UNAVAILABLE: _said(
+        "gateway", 503, "What is switched off cannot be read, so nothing is allowed.", retryable=True
+    ),
+    _C.REPLAY_STORE_UNAVAILABLE: _said(
+        "replay", 503, "It cannot be known whether the token was used before.", retryable=True
+    ),
+    _C.REPLAY_STORE_FULL: _said("replay", 503, "No more used tokens can be remembered.", retryable=True),
     _C.TOKEN_MISSING: _said("token", 401, "A token is needed."),
     _C.TOKEN_TOO_LARGE: _said("token", 401, "The token is too large."),
     _C.TOKEN_MALFORMED: _said("token", 401, "The token is not a compact JWS."),
@@ -108,6 +117,7 @@ TABLE: Final[Mapping[ErrorCode, Said]] = {
     _C.TOKEN_KEY_AMBIGUOUS: _said("token", 401, "The token's key is ambiguous."),
     _C.TOKEN_SIGNATURE_INVALID: _said("token", 401, "The token's signature is invalid."),
     _C.KEYS_UNAVAILABLE: _said("token", 503, "The issuer's keys cannot be had now.", retryable=True),
+    _C.ISSUER_DISABLED: _said("token", 403, "The token's issuer is switched off."),
     _C.CLAIM_MISSING: _said("token", 401, "The token lacks a claim."),
     _C.CLAIM_VALUE_INVALID: _said("token", 401, "A claim of the token has an invalid value."),
     _C.TOKEN_EXPIRED: _said("token", 401, "The token has expired."),
@@ -129,6 +139,11 @@ TABLE: Final[Mapping[ErrorCode, Said]] = {
     _C.WORKFLOW_UNKNOWN: _said("rule", 404, "The workflow is unknown.", "invalid_target"),
     _C.TARGET_UNKNOWN: _said("rule", 404, "The target is unknown.", "invalid_target"),
     _C.TARGET_AMBIGUOUS: _said("rule", 409, "Several targets allow this; name one.", "invalid_target"),
+    _C.RULE_DISABLED: _said("rule", 403, "The rule that allowed this is switched off."),
+    _C.SUBJECT_DISABLED: _said("rule", 403, "This identity is switched off."),
+    _C.WORKFLOW_DISABLED: _said("rule", 403, "The workflow is switched off."),
+    _C.TOKEN_REPLAYED: _said("replay", 409, "The token was used before."),
+    _C.REQUEST_IN_PROGRESS: _said("replay", 409, "The same request is in progress.", retryable=True),
     _C.TOKEN_UNUSABLE_FOR_AWS: _said("rule", 403, "AWS would not take this token."),
     _C.AWS_DENIED: _said("aws", 403, "AWS refused the role to this token.", "invalid_target"),
     _C.AWS_TOKEN_REJECTED: _said("aws", 403, "AWS rejected the token."),
