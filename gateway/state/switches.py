@@ -6,11 +6,14 @@ from typing import Final, Literal, Protocol, get_args
 
 SwitchKind = Literal["issuer", "rule", "subject", "workflow"]
 KINDS: Final[tuple[SwitchKind, ...]] = get_args(SwitchKind)
+#: How many things may be off at once, and of how many it is remembered who switched them on again.
+MAX_OFF: Final = 10_000
+MAX_ON: Final = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Switch:
-    """One thing that is off.
+    """How one thing was switched off, or on again.
 
     name: an issuer's name in `gateway.yaml`, a rule's id, a workflow's name; for a subject the issuer's name, a blank,
           and `sub` exactly as tokens carry it.
@@ -30,12 +33,14 @@ class SwitchBoard:
 
     readable: False when the store cannot be read: then everything counts as off.
     off:      by kind and name.
+    on:       what was switched on again, the last MAX_ON; allows nothing, but the record must say who did it.
     digest:   `sha256:` and 64 hex digits over the switches; replicas compare it.
     """
 
     readable: bool
     digest: str
     off: Mapping[tuple[SwitchKind, str], Switch] = field(default_factory=dict)
+    on: Mapping[tuple[SwitchKind, str], Switch] = field(default_factory=dict)
 
 
 class Switches(Protocol):
@@ -53,8 +58,8 @@ class SwitchStore(Protocol):
         """Switch off; False when it was off already, and then the earlier entry stays."""
         ...
 
-    async def turn_on(self, kind: SwitchKind, name: str) -> Switch | None:
-        """Switch on; returns what was off, None when nothing was."""
+    async def turn_on(self, switch: Switch) -> Switch | None:
+        """Switch on, by whom the value says; returns how it was switched off, None when it was not off."""
         ...
 
     async def read(self) -> SwitchBoard:
