@@ -59,7 +59,7 @@ def _said(
 
 
 def _usual_oauth_error(status: int) -> OAuthError:
-    if status in {503, 504}:
+    if status in {429, 503, 504}:
         return "temporarily_unavailable"
     return "server_error" if status >= 500 else "invalid_request"
 

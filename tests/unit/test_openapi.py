@@ -42,6 +42,8 @@ ANYWHERE = frozenset(
         ErrorCode.REQUEST_TIMEOUT,
         ErrorCode.URI_TOO_LONG,
         ErrorCode.HEADERS_TOO_LARGE,
+        ErrorCode.HOST_NOT_ALLOWED,
+        ErrorCode.RATE_LIMITED,
         ErrorCode.OVERLOADED,
         ErrorCode.DRAINING,
     }
@@ -68,14 +70,18 @@ def stage(*names: str) -> frozenset[ErrorCode]:
     return frozenset(code for code, said in TABLE.items() if said.stage in names)
 
 
-WHO = OF_A_CALL | stage("token") | {ErrorCode.INTERNAL_ERROR}
+WHO = (
+    OF_A_CALL
+    | stage("token")
+    | {ErrorCode.SUBJECT_DISABLED, ErrorCode.SWITCHES_UNAVAILABLE, ErrorCode.INTERNAL_ERROR}
+)
 EFFECT = WHO | stage("rule", "aws", "vault", "audit") | {ErrorCode.DEADLINE_EXCEEDED}
 LOOK = EFFECT | OF_AN_EXECUTION | {ErrorCode.WORKFLOW_THROTTLED}
-OBTAIN = (EFFECT | WITH_A_BODY) - {ErrorCode.WORKFLOW_UNKNOWN}
+OBTAIN = (EFFECT | WITH_A_BODY | stage("replay")) - {ErrorCode.WORKFLOW_UNKNOWN, ErrorCode.WORKFLOW_DISABLED}
 
 #: Every code that a route's own work can end in.
 CODES: Mapping[Operation, frozenset[ErrorCode]] = {
-    ("post", "/v1/executions"): EFFECT | WITH_A_BODY | OF_A_START | {ErrorCode.WORKFLOW_THROTTLED},
+    ("post", "/v1/executions"): EFFECT | WITH_A_BODY | OF_A_START | stage("replay") | {ErrorCode.WORKFLOW_THROTTLED},
     ("get", "/v1/executions/{workflow}/{name}"): LOOK,
     ("post", "/v1/executions/{workflow}/{name}/stop"): LOOK | WITH_A_BODY,
     ("get", "/v1/executions/{workflow}/{name}/events"): LOOK,

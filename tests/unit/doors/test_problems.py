@@ -61,7 +61,7 @@ def test_every_code_makes_a_problem_document(code: ErrorCode) -> None:
 def test_the_token_endpoint_never_answers_401_403_or_409(code: ErrorCode) -> None:
     answer = token_error_response(GatewayError(code, "A sentence."), "r1")
 
-    assert answer.status_code in {400, 405, 408, 413, 414, 415, 431, 500, 502, 503, 504}
+    assert answer.status_code in {400, 405, 408, 413, 414, 415, 421, 429, 431, 500, 502, 503, 504}
     assert answer.headers["Content-Type"] == "application/json"
     assert "WWW-Authenticate" not in answer.headers
 
@@ -70,7 +70,10 @@ def test_the_token_endpoint_never_answers_401_403_or_409(code: ErrorCode) -> Non
 def test_only_what_can_heal_by_itself_is_retryable(code: ErrorCode) -> None:
     said = TABLE[code]
 
-    assert said.retryable == (said.status in {408, 503} or code is ErrorCode.DEADLINE_EXCEEDED)
+    assert said.retryable == (
+        said.status in {408, 429, 503}
+        or code in {ErrorCode.DEADLINE_EXCEEDED, ErrorCode.REQUEST_IN_PROGRESS}
+    )
 
 
 @pytest.mark.parametrize(
