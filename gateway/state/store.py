@@ -1,7 +1,10 @@
 """Reservations: each key is somebody's once. Values, and what a store of them must do."""
 
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
+
+#: A longer answer is not kept: the key stays taken, and whoever repeats the request learns only that.
+MAX_ANSWER_BYTES: Final = 65_536
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +48,7 @@ class Taken:
     same:       it wanted the same: its binding is ours.
     request_id: of the call that has it. since: wall seconds at which it was reserved, by the store's clock.
     left_s:     of its lease; 0 unless running.
-    answer:     what `confirm` stored; None when nothing was stored. Never a credential.
+    answer:     what `confirm` stored; None when nothing was stored, or it wanted something else. Never a credential.
     """
 
     state: Literal["running", "interrupted", "done"]
@@ -66,7 +69,8 @@ class Reservations(Protocol):
     async def reserve(self, claim: Claim, *, deadline: float) -> Reservation | Taken:
         """Take the key, atomically: of any number of calls at once one gets it.
 
-        deadline: monotonic seconds. Raises Unavailable (`replay_store_unavailable`, `replay_store_full`).
+        A repeatable claim gets an interrupted key of the same binding; it then stays interrupted when that call
+        ends in `release`, because the first may have done something. deadline: monotonic seconds. Raises Unavailable (`replay_store_unavailable`, `replay_store_full`).
         """
         ...
 
@@ -75,7 +79,10 @@ class Reservations(Protocol):
         ...
 
     async def confirm(self, reservation: Reservation, *, answer: bytes | None) -> None:
-        """Keep the key until `until`. Never raises: an entry that cannot be reached stays as it began."""
+        """Keep the key until `until`. Never raises: an entry that cannot be reached stays as it began.
+
+        answer: at most MAX_ANSWER_BYTES.
+        """
         ...
 
     async def release(self, reservation: Reservation) -> None:
