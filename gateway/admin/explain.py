@@ -26,6 +26,9 @@ _DEEDS: Final[Mapping[str, str]] = {
     "events": "follow an execution of",
     "obtain": "obtain credentials of",
     "whoami": "learn who it is",
+    "switch": "switch",
+    "reload": "take other files into force:",
+    "explain": "have explained",
 }
 _MUST: Final[Mapping[Operator, str]] = {
     Operator.EQUALS: "must be {}",
@@ -50,6 +53,8 @@ class Explanation:
 def explain(records: Sequence[Record]) -> Explanation:
     """Return what the records of one request, at least one, say together."""
     by_kind = {record.kind: record for record in records}
+    if "admin" in by_kind:
+        return _of_administrator(by_kind["admin"])
     refused, outcome = by_kind.get("refused"), by_kind.get("outcome")
     if refused is not None:
         return Explanation(told=refused, result="refused", next=_advice(refused))
@@ -60,9 +65,37 @@ def explain(records: Sequence[Record]) -> Explanation:
     return Explanation(told=outcome, result="failed", next=_advice(outcome))
 
 
+def _of_administrator(record: Record) -> Explanation:
+    if record.code is None:
+        return Explanation(told=record, result="done", next=None)
+    return Explanation(told=record, result="refused", next=_advice(record))
+
+
+def _administration(told: Record) -> str:
+    """Tell what an administrator did."""
+    deed = f"{told.act} {_plain(told.object)}" if told.object else told.act
+    parts = [
+        [
+            f"Request {_plain(told.request_id)} at {moment(told.at)}",
+            f"Administration: {deed}."
+            if told.code is None
+            else f"Administration refused with {told.code}: {deed}.",
+        ],
+        _section(
+            "Who", [("actor", _plain(told.actor)), *([("from", _plain(told.source))] if told.source else [])]
+        ),
+        ["Why", f"  {_plain(told.why)}"] if told.why else [],
+        ["What changed", *(f"  {_plain(line)}" for line in told.changes)] if told.changes else [],
+        [f"Policy in force {_plain(told.policy)}"],
+    ]
+    return "\n\n".join("\n".join(part) for part in parts if part) + "\n"
+
+
 def as_text(explanation: Explanation) -> str:
     """Tell it in plain words, for a terminal: no text of a caller moves the cursor."""
     told = explanation.told
+    if told.kind == "admin":
+        return _administration(told)
     parts = [
         [f"Request {_plain(told.request_id)} at {moment(told.at)}", _verdict(explanation)],
         ["Who", *_who(told)],
@@ -70,7 +103,7 @@ def as_text(explanation: Explanation) -> str:
         [_rule_title(explanation), *map(_check, told.checks)] if told.checks else [],
         _section("AWS", _aws(told)),
         ["What to do", f"  {explanation.next}"] if explanation.next else [],
-        [f"Decided by policy {_plain(told.policy)}"],
+        [f"Decided by policy {_plain(told.policy)}", *([f"Trace {_plain(told.trace)}"] if told.trace else [])],
     ]
     return "\n\n".join("\n".join(part) for part in parts if part) + "\n"
 
@@ -80,6 +113,7 @@ def as_json(explanation: Explanation) -> dict[str, object]:
     told = explanation.told
     return {
         "request_id": told.request_id,
+        "trace": told.trace,
         "at": moment(told.at),
         "act": told.act,
         "object": told.object,
@@ -102,6 +136,9 @@ def as_json(explanation: Explanation) -> dict[str, object]:
         "execution": told.execution,
         "existed": told.existed,
         "expires_at": None if told.expires_at is None else moment(told.expires_at),
+        "actor": told.actor,
+        "why": told.why,
+        "changes": list(told.changes),
         "next": explanation.next,
     }
 

@@ -87,6 +87,10 @@ def to_document(record: Record, limits: Limits = USUAL) -> Document:
         "upstream": _maybe(record.upstream),
         "source": _maybe(record.source),
         "user_agent": _maybe(record.user_agent),
+        "trace": _maybe(record.trace),
+        "actor": _maybe(record.actor),
+        "why": _maybe(record.why),
+        "changes": _changes(record.changes, limits),
     }
 
 
@@ -116,6 +120,13 @@ def _claims(claims: Sequence[tuple[str, object]], limits: Limits) -> list[Docume
     ]
     if len(claims) > limits.items:
         written.append({"name": "…", "value": f"{len(claims) - limits.items} more claims", "type": CUT})
+    return written
+
+
+def _changes(changes: Sequence[str], limits: Limits) -> list[str]:
+    written = [_text(line) for line in changes[: limits.items]]
+    if len(changes) > limits.items:
+        written.append(f"… {len(changes) - limits.items} more")
     return written
 
 

@@ -97,6 +97,10 @@ class JsonlJournal:
         """Take a refusal and return at once."""
         self._offer(record, None)
 
+    def note(self, record: Record) -> None:
+        """Take an administrator's act and return at once."""
+        self._offer(record, None)
+
     def _offer(self, record: Record, waiter: "asyncio.Future[None] | None") -> Item | None:
         try:
             body = encode(record)

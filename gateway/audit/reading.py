@@ -33,6 +33,7 @@ class Query:
     session:   assumed-role ARN, or its session name.
     execution: execution ARN, or its name; an intent knows only the name.
     rule:      rule id, matched or nearest.
+    trace:     id of a trace, 32 hex digits.
     """
 
     request: str | None = None
@@ -40,6 +41,7 @@ class Query:
     session: str | None = None
     execution: str | None = None
     rule: str | None = None
+    trace: str | None = None
 
     def fits(self, record: Record) -> bool:
         """Say whether the record has everything asked for."""
@@ -49,6 +51,7 @@ class Query:
             and (self.session is None or _is_session(record, self.session))
             and (self.execution is None or _is_execution(record, self.execution))
             and (self.rule is None or self.rule in record.rules)
+            and self.trace in (None, record.trace)
         )
 
 
@@ -66,11 +69,17 @@ def find(directory: Path, query: Query) -> Iterator[Entry]:
 
 
 def find_stories(directory: Path, text: str) -> list[list[Entry]]:
-    """Return all records of every request that a request id, execution or session ARN or token digest leads to.
+    """Return all records of every request that a request or trace id, execution or session ARN or token digest leads to.
 
     One list per request, in the order the requests began; raises OSError.
     """
-    queries = (Query(request=text), Query(execution=text), Query(session=text), Query(token=text))
+    queries = (
+        Query(request=text),
+        Query(execution=text),
+        Query(session=text),
+        Query(token=text),
+        Query(trace=text),
+    )
     wanted: dict[str, list[Entry]] = {}
     for entry in _entries(directory, _short(text)):
         if any(query.fits(entry.record) for query in queries):

@@ -54,6 +54,11 @@ def to_record(document: Mapping[str, object]) -> Record:
             upstream=_read(document, "upstream"),
             source=_read(document, "source"),
             user_agent=_read(document, "user_agent"),
+            trace=_read(document, "trace"),
+            actor=_read(document, "actor"),
+            why=_read(document, "why"),
+            # Records of earlier releases do not have it.
+            changes=tuple(str(line) for line in _list(document, "changes")) if "changes" in document else (),
         )
     except ValueError as fault:
         raise DocumentInvalid(str(fault)) from fault

@@ -7,13 +7,15 @@ from gateway.errors import ErrorCode
 from gateway.identity.token import Principal
 from gateway.policy.claims import ClaimCheck
 
-RecordKind = Literal["refused", "intent", "outcome"]
-Act = Literal["start", "view", "stop", "events", "obtain", "whoami"]
+RecordKind = Literal["refused", "intent", "outcome", "admin"]
+#: Of an administrator, or of the gateway that notices what one has done.
+AdminAct = Literal["switch", "reload", "explain", "view"]
+Act = Literal["start", "view", "stop", "events", "obtain", "whoami", "switch", "reload", "explain"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """What one call did or was refused; filled by `exchange` alone.
+    """What one call did or was refused, filled by `exchange` alone; or an act of an administrator (`admin_record`).
 
     at:         wall seconds of the call's one clock reading.
     policy:     digest of the policy snapshot that decided.
@@ -28,6 +30,9 @@ class Record:
     execution:  execution ARN, or the planned name while it is only an intent.
     existed:    a start found its execution there already.
     upstream:   `service:code:request id` of an AWS refusal.
+    trace:      id of the W3C trace the call belongs to; unless we traced it ourselves, the caller's own word.
+    actor, why: of an administrator's act: who did it, and the reason given.
+    changes:    what it changed, a line each; `+` for what came, `-` for what went, `~` for what is different.
     """
 
     kind: RecordKind
@@ -55,6 +60,10 @@ class Record:
     upstream: str | None = None
     source: str | None = None
     user_agent: str | None = None
+    trace: str | None = None
+    actor: str | None = None
+    why: str | None = None
+    changes: tuple[str, ...] = ()
 
 
 class Journal(Protocol):
@@ -73,4 +82,12 @@ class Journal(Protocol):
 
     def refuse(self, record: Record) -> None:
         """Take a refusal; does not wait for the disk and never raises."""
+        ...
+
+
+class Notebook(Protocol):
+    """Keeps records of what administrators did."""
+
+    def note(self, record: Record) -> None:
+        """Take a record of kind `admin`; does not wait for the disk and never raises."""
         ...

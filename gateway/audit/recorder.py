@@ -77,7 +77,7 @@ class Recorder:
         """Count one decision, and note it for the request's log line."""
         labels = story.labels(failure)
         self._metrics.decisions.labels(**labels).inc()
-        story.notes.update(labels)
+        story.notes.update(labels, **story.pointers())
 
     async def finish(self) -> None:
         """Wait until every effect that has begun is concluded and recorded."""

@@ -37,6 +37,7 @@ class Story:
     planned: str | None = None
     issued: AwsCredentials | VaultToken | None = None
     execution: Execution | None = None
+    trace: str | None = None
 
     def record(self, kind: RecordKind, failure: GatewayError | None = None) -> Record:
         """Return the record of what is known now."""
@@ -69,12 +70,19 @@ class Story:
             upstream=_upstream(failure),
             source=self.source,
             user_agent=self.user_agent,
+            trace=self.trace,
         )
 
     def labels(self, failure: GatewayError | None) -> dict[str, str]:
         """Return what metrics and the log say of the decision: words of ours only, never the caller's."""
         code = failure.code if failure else "allowed"
         return {"act": self.act, "code": code, "issuer": self._issuer(failure) or "unknown"}
+
+    def pointers(self) -> dict[str, str]:
+        """Return what leads from the log line to AWS's own records: the session that CloudTrail names."""
+        if not isinstance(self.issued, AwsCredentials):
+            return {}
+        return {"session": self.issued.identity.rpartition("/")[2]}
 
     def _issuer(self, failure: GatewayError | None) -> str | None:
         """Return the issuer's configured name once a signature of its has been verified."""

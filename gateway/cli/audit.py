@@ -116,6 +116,7 @@ def _add_find(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     parser.add_argument("--session", metavar="ARN", help="assumed-role ARN, or its session name")
     parser.add_argument("--execution", metavar="ARN", help="execution ARN, or its name")
     parser.add_argument("--rule", metavar="ID", help="rule id")
+    parser.add_argument("--trace", metavar="ID", help="trace id, 32 hex digits")
     parser.add_argument(
         "--format", choices=("text", "json"), default="text", help="json: the lines as they stand"
     )
@@ -161,7 +162,12 @@ def _counted(number: int, noun: str) -> str:
 
 def _find(args: argparse.Namespace) -> int:
     query = Query(
-        request=args.request, token=args.token, session=args.session, execution=args.execution, rule=args.rule
+        request=args.request,
+        token=args.token,
+        session=args.session,
+        execution=args.execution,
+        rule=args.rule,
+        trace=args.trace,
     )
     found = 0
     try:
@@ -184,7 +190,7 @@ def _line(entry: Entry) -> str:
         record.act,
         record.object or "-",
         record.code or "-",
-        record.principal.subject if record.principal else "-",
+        record.principal.subject if record.principal else record.actor or "-",
         record.execution or record.issued or "-",
     ]
     return " ".join(one_line(part, limit=200) for part in parts)

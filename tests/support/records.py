@@ -47,6 +47,7 @@ INTENT = Record(
     execution="ca6c-ffd7",
     source="192.0.2.7",
     user_agent="curl/8.5.0",
+    trace="4bf92f3577b34da6a3ce929d0e0e4736",
 )
 OUTCOME = replace(
     INTENT, kind="outcome", issued=SESSION, execution=EXECUTION, existed=False, expires_at=NOW + 900
@@ -75,6 +76,17 @@ REFUSAL = replace(
             operator=Operator.ANY_OF,
         ),
     ),
+)
+ADMIN = Record(
+    kind="admin",
+    request_id="req-3",
+    at=NOW,
+    act="switch",
+    policy="sha256:" + "ab" * 32,
+    object="rule payments.prod",
+    actor="alice",
+    why="PAY-9, deploys stop until the ledger is mended",
+    changes=("+ off rule payments.prod",),
 )
 
 

@@ -9,7 +9,7 @@ from gateway.audit.record import Record
 from gateway.errors import ErrorCode
 from gateway.policy.claims import MISSING, ClaimCheck
 from gateway.policy.rule import Operator
-from tests.support.records import EXECUTION, INTENT, OUTCOME, REFUSAL, SESSION
+from tests.support.records import ADMIN, EXECUTION, INTENT, OUTCOME, REFUSAL, SESSION
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "explain"
 
@@ -67,6 +67,7 @@ STORIES = {
     ),
     "unfinished": (INTENT,),
     "audit_too_slow": (INTENT, replace(INTENT, kind="refused", code=ErrorCode.AUDIT_UNAVAILABLE)),
+    "administration": (ADMIN,),
 }
 
 

@@ -8,13 +8,13 @@ from gateway.audit.recall import DocumentInvalid, to_record
 from gateway.audit.record import Record
 from gateway.policy.claims import MISSING, ClaimCheck
 from gateway.policy.rule import Operator
-from tests.support.records import INTENT, NOW, OUTCOME, REFUSAL
+from tests.support.records import ADMIN, INTENT, NOW, OUTCOME, REFUSAL
 
 NAUGHTY = "a\r\nb\x1b[31m\x7f\x85\u2028\u2029\u202e\u200b\ufeff\U000e0041\ud800"
 
 
 @pytest.mark.requirement("AU-02")
-@pytest.mark.parametrize("record", [INTENT, OUTCOME, REFUSAL], ids=lambda record: record.kind)
+@pytest.mark.parametrize("record", [INTENT, OUTCOME, REFUSAL, ADMIN], ids=lambda record: record.kind)
 def test_a_record_comes_back_from_its_document_as_it_was(record: Record) -> None:
     assert to_record(json.loads(encode(record))) == record
 
@@ -139,3 +139,22 @@ def test_an_object_that_is_no_record_is_named_as_such(change: dict[str, object])
 
     with pytest.raises(DocumentInvalid):
         to_record(document)
+
+
+@pytest.mark.requirement("AU-07")
+def test_a_record_of_an_earlier_release_without_the_members_of_administrators_is_understood() -> None:
+    document = to_document(INTENT)
+    for member in ("actor", "why", "changes"):
+        del document[member]
+
+    assert to_record(document) == INTENT
+
+
+@pytest.mark.requirement("AU-07")
+def test_however_much_an_act_changed_its_record_is_bounded_and_says_how_much_is_left_out() -> None:
+    record = replace(ADMIN, changes=tuple(f"+ payments.rule-{n}" for n in range(USUAL.items + 3)))
+
+    changes = to_document(record)["changes"]
+
+    assert isinstance(changes, list)
+    assert (len(changes), changes[-1]) == (USUAL.items + 1, "… 3 more")
