@@ -45,6 +45,7 @@ SETTINGS: Final = (
     Setting(path="server.behind_tls_proxy"),
     Setting(path="server.tls.certificate"),
     Setting(path="server.tls.key"),
+    Setting(path="server.workers", flag="--workers"),
     Setting(path="server.max_concurrency"),
     Setting(path="server.idle"),
     Setting(path="server.serve_on"),
@@ -69,6 +70,7 @@ class Settings:
     tls_certificate, tls_key: relative ones stand in the configuration folder.
     public_url:      how callers reach this gateway; None: the address it listens on.
     tls_certificate, tls_key: PEM files; like the audit directory, relative to where the process starts.
+    workers:         processes that serve on the one port, 1 to 64.
     max_concurrency: requests served at once; one more is refused as overloaded.
     idle_s:          between an answer and the next request of a connection.
     serve_on_s, drain_s: between a stop signal and the end: readiness is off but everything is served; then only what
@@ -85,6 +87,7 @@ class Settings:
     behind_tls_proxy: bool
     tls_certificate: Path | None
     tls_key: Path | None
+    workers: int
     max_concurrency: int
     idle_s: int
     serve_on_s: int
@@ -139,6 +142,7 @@ def load_settings(
         behind_tls_proxy=checked_server.behind_tls_proxy,
         tls_certificate=config / tls.certificate if tls else None,
         tls_key=config / tls.key if tls else None,
+        workers=checked_server.workers,
         max_concurrency=checked_server.max_concurrency,
         idle_s=duration_s(checked_server.idle),
         serve_on_s=duration_s(checked_server.serve_on),

@@ -44,6 +44,9 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         "--port", dest="server.port", type=int, metavar="N", help="port; 0 takes a free one (8080)"
     )
     parser.add_argument(
+        "--workers", dest="server.workers", type=int, metavar="N", help="processes that serve on the port (1)"
+    )
+    parser.add_argument(
         "--log",
         dest="server.log",
         choices=("json", "console"),

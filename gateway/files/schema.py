@@ -252,6 +252,9 @@ class ServerShape(_Shape):
         description="A proxy in front ends TLS; only then may the gateway listen without it beyond loopback.",
     )
     tls: TlsShape | None = Field(default=None, description="Certificate and key, when no proxy ends TLS.")
+    workers: int = Field(
+        default=1, ge=1, le=64, description="Processes that serve on the one port, each with its own caches."
+    )
     max_concurrency: int = Field(
         default=4096,
         ge=1,
@@ -287,6 +290,58 @@ class AuditShape(_Shape):
     )
 
 
+class AdminRuleShape(_Shape):
+    """Whose tokens have one right of administration; the same grammar as a rule's."""
+
+    issuer: Name = Field(description="An issuer of this file.")
+    claims: ClaimsShape = Field(description="All of these must hold, compared by value and type.")
+
+
+class AdminOidcShape(_Shape):
+    """Administration with a token. Where this is written, every request needs one."""
+
+    audience: Url = Field(
+        description="The only audience these tokens may have; never one that an issuer here accepts for exchanges."
+    )
+    read: AdminRuleShape | None = Field(
+        default=None, description="Who may see the state, rules and explanations."
+    )
+    write: AdminRuleShape | None = Field(
+        default=None, description="Who may reload and switch; may not read unless `read` says so too."
+    )
+
+
+class AdminTlsShape(_Shape):
+    """TLS of the admin listener, and the client certificates it wants."""
+
+    certificate: File = Field(description="PEM file with the certificate chain.")
+    key: File = Field(description="PEM file with the private key; outside of this folder.")
+    client_ca: File | None = Field(
+        default=None, description="PEM file: the only CAs whose clients may connect. Every client needs one then."
+    )
+    readers: list[str] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=100,
+        description="Clients that may read: the certificate's subject as RFC 4514 writes it (CN=ops,O=Acme), or a URI of it.",
+    )
+    writers: list[str] | None = Field(
+        default=None, min_length=1, max_length=100, description="Clients that may reload and switch."
+    )
+
+
+class AdminShape(_Shape):
+    """The admin listener. `listen` and `tls` are read at start, who may do what with every change of the file."""
+
+    listen: str = Field(
+        pattern=r"^(?:unix:/[!-~]{1,100}|(?:127\.0\.0\.1|\[::1\]):[0-9]{1,5})$",
+        description="unix:/PATH, for this user alone; or 127.0.0.1:PORT or [::1]:PORT, with client certificates or tokens.",
+        examples=["unix:/run/oidc-gateway/admin.sock", "127.0.0.1:9090"],
+    )
+    tls: AdminTlsShape | None = Field(default=None, description="Certificates; not for a unix socket.")
+    oidc: AdminOidcShape | None = Field(default=None, description="Tokens of administrators.")
+
+
 class GatewayShape(_Shape):
     """config/gateway.yaml: whose tokens are believed, which teams write rules, and where AWS is."""
 
@@ -305,6 +360,9 @@ class GatewayShape(_Shape):
     )
     server: ServerShape = Field(default_factory=ServerShape, description="How the gateway listens.")
     audit: AuditShape = Field(default_factory=AuditShape, description="Where the audit record is written.")
+    admin: AdminShape | None = Field(
+        default=None, description="The admin listener; off unless this is written."
+    )
 
 
 Teams = Annotated[list[Name], Field(min_length=1)]

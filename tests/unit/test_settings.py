@@ -85,6 +85,14 @@ CASES = (
         beside={"server.tls.certificate": "/tls/certificate.pem"},
     ),
     Case(
+        path="server.workers",
+        attribute="workers",
+        default=1,
+        file=(2, 2),
+        environment=("3", 3),
+        flag=(4, 4),
+    ),
+    Case(
         path="server.max_concurrency",
         attribute="max_concurrency",
         default=ServerShape().max_concurrency,
