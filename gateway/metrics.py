@@ -1,6 +1,14 @@
 """Every metric of the process, in one place; label values come from fixed sets or from our own configuration."""
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+    generate_latest,
+)
 
 _LATENCY_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25)
 
@@ -12,7 +20,10 @@ class Metrics:
     """
 
     def __init__(self) -> None:
+        # One more series for each of a counter, which says nothing that `process_start_time_seconds` does not.
+        disable_created_metrics()
         self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
         self.decisions = self._counter(
             "decisions", "Decisions by act and by code; `allowed` is a code here.", "act", "code", "issuer"
         )
@@ -74,6 +85,24 @@ class Metrics:
         self.audit_seconds = self._histogram(
             "audit_write_seconds", "Time until an intent record was durable."
         )
+        self.clock_offset = self._gauge(
+            "clock_offset_seconds", "How far AWS's clock is ahead of ours, by its own word.", "service"
+        )
+        self.log_dropped = self._counter(
+            "log_lines_dropped", "Lines of the log that found no room or no reader."
+        )
+        self.trace_spans = self._counter(
+            "trace_spans", "Spans by result: exported, failed or dropped.", "result"
+        )
+        self._begin_at_zero()
+
+    def _begin_at_zero(self) -> None:
+        """Show what alerts watch before it first happens: `rate` and `increase` see no step from nothing to one."""
+        for kind in ("intent", "outcome", "refused", "journal"):
+            self.audit_records.labels(kind)
+            self.audit_failures.labels(kind)
+        for result in ("accepted", "rejected", "unchanged"):
+            self.policy_reloads.labels(result)
 
     def exposition(self) -> bytes:
         """Return the text exposition format, version 0.0.4."""

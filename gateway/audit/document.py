@@ -83,6 +83,8 @@ def to_document(record: Record, limits: Limits = USUAL) -> Document:
         "lease": _maybe(record.lease),
         "execution": _maybe(record.execution),
         "existed": record.existed,
+        "status": _maybe(record.status),
+        "found_by": _maybe(record.found_by),
         "expires_at": None if record.expires_at is None else moment(record.expires_at),
         "upstream": _maybe(record.upstream),
         "source": _maybe(record.source),

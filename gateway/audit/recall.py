@@ -50,6 +50,8 @@ def to_record(document: Mapping[str, object]) -> Record:
             lease=_read(document, "lease"),
             execution=_read(document, "execution"),
             existed=_flag(document, "existed"),
+            status=_read(document, "status"),
+            found_by=_read(document, "found_by"),
             expires_at=_seconds(_need(document, "expires_at")) if document.get("expires_at") else None,
             upstream=_read(document, "upstream"),
             source=_read(document, "source"),

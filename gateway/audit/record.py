@@ -7,7 +7,8 @@ from gateway.errors import ErrorCode
 from gateway.identity.token import Principal
 from gateway.policy.claims import ClaimCheck
 
-RecordKind = Literal["refused", "intent", "outcome", "admin"]
+#: `unknown`: the process ended between intent and outcome; `found`: a later call saw what became of the execution.
+RecordKind = Literal["refused", "intent", "outcome", "unknown", "found", "admin"]
 #: Of an administrator, or of the gateway that notices what one has done.
 AdminAct = Literal["switch", "reload", "explain", "view"]
 Act = Literal["start", "view", "stop", "events", "obtain", "whoami", "switch", "reload", "explain"]
@@ -29,6 +30,8 @@ class Record:
     lease:      id of the lease under which Vault issued AWS credentials.
     execution:  execution ARN, or the planned name while it is only an intent.
     existed:    a start found its execution there already.
+    status:     of the execution, as AWS reported it.
+    found_by:   request id of the later call that saw the execution; in a `found` record alone.
     upstream:   `service:code:request id` of an AWS refusal.
     trace:      id of the W3C trace the call belongs to; unless we traced it ourselves, the caller's own word.
     actor, why: of an administrator's act: who did it, and the reason given.
@@ -56,6 +59,8 @@ class Record:
     lease: str | None = None
     execution: str | None = None
     existed: bool | None = None
+    status: str | None = None
+    found_by: str | None = None
     expires_at: float | None = None
     upstream: str | None = None
     source: str | None = None

@@ -66,6 +66,7 @@ class Story:
             lease=self.issued.lease if isinstance(self.issued, AwsCredentials) else None,
             execution=self.execution.arn if self.execution else self.planned,
             existed=self.execution.existed if self.execution and self.act == "start" else None,
+            status=self.execution.status if self.execution else None,
             expires_at=self.issued.expires_at if self.issued else None,
             upstream=_upstream(failure),
             source=self.source,

@@ -31,7 +31,8 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     parser.add_argument(
         "what",
         metavar="REQUEST_ID",
-        help="a request id (X-Request-Id of the answer), an execution or session ARN, or a token's SHA-256",
+        help="a request id (X-Request-Id of the answer), an execution or session ARN (or only its last part), "
+        "a trace id, or a token's SHA-256",
     )
     add_directory_options(parser)
     parser.add_argument(

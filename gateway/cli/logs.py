@@ -11,7 +11,7 @@ import queue
 import threading
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -39,10 +39,15 @@ _OWN_MEMBERS: Final = frozenset({"time", "level", "logger", "message", "exceptio
 
 
 class LogOutput:
-    """Writes lines to a descriptor from a thread of its own. dropped: lines that found no room or no reader."""
+    """Writes lines to a descriptor from a thread of its own.
+
+    dropped:  lines that found no room or no reader.
+    on_drop:  told of each of them, from whatever thread.
+    """
 
     def __init__(self, descriptor: int = 1) -> None:
         self.dropped = 0
+        self.on_drop: Callable[[], None] = lambda: None
         self._descriptor = descriptor
         self._lines: queue.Queue[str | None] = queue.Queue(_WAITING)
         self._thread: threading.Thread | None = None
@@ -57,7 +62,12 @@ class LogOutput:
         try:
             self._lines.put_nowait(line)
         except queue.Full:
-            self.dropped += 1
+            self.drop()
+
+    def drop(self) -> None:
+        """Count a line that nobody will read."""
+        self.dropped += 1
+        self.on_drop()
 
     def close(self) -> None:
         """Write what waits; a reader that does not read is left behind after two seconds."""
@@ -77,7 +87,7 @@ class LogOutput:
             try:
                 self._write(f"{line}\n".encode("utf-8", "backslashreplace"))
             except OSError:  # nobody reads any more
-                self.dropped += 1
+                self.drop()
 
     def _write(self, data: bytes) -> None:
         rest = memoryview(data)
@@ -100,7 +110,7 @@ class QueueingHandler(logging.Handler):
         try:
             self._output.put(self.format(record))
         except (TypeError, ValueError, RecursionError):
-            self._output.dropped += 1
+            self._output.drop()
 
 
 class Admitted(logging.Filter):

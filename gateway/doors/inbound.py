@@ -173,6 +173,7 @@ def make_call(request: Request, token: Secret, clock: Clock, *, seconds: float =
     agent = request.headers.get("user-agent")
     return Call(
         request_id=request.scope["state"]["request_id"],
+        trace_id=request.scope["state"]["trace_id"],
         token=token,
         now=clock.wall(),
         deadline=request.scope["state"]["arrived"] + seconds,

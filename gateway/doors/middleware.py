@@ -19,6 +19,7 @@ from gateway.doors.leaving import CallerLeft
 from gateway.doors.problems import ErrorShape, problem_response, token_error_response
 from gateway.errors import ErrorCode, GatewayError, RequestRejected, Unavailable
 from gateway.metrics import Metrics
+from gateway.tracing import Attributes, NoTracer, RequestSpan, Tracer, read_traceparent
 
 _access = logging.getLogger("gateway.access")
 _log = logging.getLogger("gateway.http")
@@ -59,8 +60,9 @@ _CALLER_LEFT: Final = 499
 class Front:
     """Stands before the routes. `app` is a Starlette Router: the errors of a Starlette would be its own.
 
-    Sets `scope["state"]["request_id"]`, `["arrived"]` to the monotonic seconds at which the request came, and
-    `["notes"]`, into which others put what the log line should say: words of ours, never the caller's.
+    Sets `scope["state"]["request_id"]`, `["trace_id"]` of the caller's trace or ours (None without either), `["arrived"]`
+    to the monotonic seconds at which the request came, and `["notes"]`, into which others put what the log line should
+    say: words of ours, never the caller's.
     max_in_flight: requests served at once; one more is `overloaded`.
     """
 
@@ -73,8 +75,10 @@ class Front:
         clock: Clock,
         styles: Mapping[str, Style] = STYLES,
         max_in_flight: int = 4096,
+        tracer: Tracer | None = None,
     ) -> None:
         self._app = app
+        self._tracer: Tracer = tracer or NoTracer()
         self._metrics = metrics
         self._draining = draining
         self._clock = clock
@@ -87,12 +91,18 @@ class Front:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        with self._tracer.request(read_traceparent(scope["headers"])) as span:
+            await self._answer(scope, receive, send, span)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send, span: RequestSpan) -> None:
         begun = self._clock.monotonic()
         style = self._styles.get(scope["path"], _DEFAULT_STYLE)
         body = _Body(scope, receive, style.max_body_bytes)
         answer = _Answer(send, new_request_id(), body, closes=self._draining.leaving)
-        notes: dict[str, str] = {}
-        scope.setdefault("state", {}).update(request_id=answer.request_id, arrived=begun, notes=notes)
+        notes: dict[str, str] = {} if span.trace_id is None else {"trace": span.trace_id}
+        scope.setdefault("state", {}).update(
+            request_id=answer.request_id, trace_id=span.trace_id, arrived=begun, notes=notes
+        )
         # Without it Starlette's router writes its own 404 and 405 instead of raising them.
         scope["app"] = self
         self._in_flight += 1
@@ -102,7 +112,7 @@ class Front:
         finally:
             self._in_flight -= 1
             self._metrics.http_in_flight.dec()
-            self._conclude(scope, answer, notes, self._clock.monotonic() - begun)
+            self._conclude(scope, answer, span, self._clock.monotonic() - begun)
 
     async def _serve(self, scope: Scope, body: "_Body", style: Style, answer: "_Answer") -> None:
         headers: Mapping[str, str] = {}
@@ -141,12 +151,16 @@ class Front:
             ):
                 raise _body_too_large(style.max_body_bytes)
 
-    def _conclude(self, scope: Scope, answer: "_Answer", notes: Mapping[str, str], seconds: float) -> None:
+    def _conclude(self, scope: Scope, answer: "_Answer", span: RequestSpan, seconds: float) -> None:
+        notes: Mapping[str, str] = scope["state"]["notes"]
         route = self._route(scope)
         method = scope["method"] if scope["method"] in _METHODS else "OTHER"
         status = answer.status or _CALLER_LEFT
         self._metrics.http_requests.labels(route, method, status).inc()
         self._metrics.http_seconds.labels(route).observe(seconds)
+        span.name(f"{method} {route}")
+        span.say(method=method, route=route, status=status, request_id=answer.request_id)
+        span.say(**_decided(notes))
         _access.info(
             "request",
             extra={
@@ -221,6 +235,18 @@ class _Body:
                 self.unread = True
                 raise _body_too_large(self._max_bytes)
         return message
+
+
+def _decided(notes: Mapping[str, str]) -> Attributes:
+    """Return what the trace may say of the decision."""
+    told: Attributes = {}
+    if "act" in notes:
+        told["act"] = notes["act"]
+    if "code" in notes:
+        told["code"] = notes["code"]
+    if "issuer" in notes:
+        told["issuer"] = notes["issuer"]
+    return told
 
 
 def _framework_error(refusal: HTTPException, scope: Scope) -> tuple[GatewayError, Mapping[str, str]]:

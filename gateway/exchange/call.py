@@ -17,6 +17,7 @@ class Call:
     deadline:   monotonic seconds by which the call must be answered (a wait that was asked for comes on top).
     source:     the peer's address; user_agent: as sent, cut. Both for the record only.
     notes:      filled with what the request's one log line should say of it.
+    trace_id:   of the trace it belongs to, 32 hex digits; None when there is none.
     """
 
     request_id: str
@@ -26,6 +27,7 @@ class Call:
     source: str | None = None
     user_agent: str | None = None
     notes: dict[str, str] = field(default_factory=dict)
+    trace_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

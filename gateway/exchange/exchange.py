@@ -172,6 +172,7 @@ class Exchange:
             source=call.source,
             user_agent=call.user_agent,
             notes=call.notes,
+            trace=call.trace_id,
         )
 
     def _start_deadline(self, call: Call, workflow: Workflow) -> float:

@@ -13,6 +13,7 @@ ORDER = [
     "strict_json",
     "arn",
     "metrics",
+    "tracing",
     "outbound",
     "files",
     "identity",
