@@ -115,3 +115,10 @@ UNFINISHED: Final = (
     "look in AWS for the execution or session named above. A retry with the same key is safe."
 )
 """For an intent without an outcome."""
+
+INTERRUPTED: Final = (
+    "Nobody's token is kept, so the gateway cannot ask AWS by itself. Let the caller repeat a start with the same key, or "
+    "ask for the execution: the answer closes this story. What has no execution name is in CloudTrail, under a role session "
+    "name that ends with the first 8 digits of the token's SHA-256."
+)
+"""For a call during which the process ended."""

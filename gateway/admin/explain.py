@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from gateway.admin.advice import ADVICE, UNFINISHED
+from gateway.admin.advice import ADVICE, INTERRUPTED, UNFINISHED
 from gateway.audit.document import moment
 from gateway.audit.record import Record
 from gateway.audit.safe_text import one_line
@@ -16,7 +16,7 @@ from gateway.errors import ErrorCode
 from gateway.policy.claims import MISSING, ClaimCheck
 from gateway.policy.rule import Operator
 
-Result = Literal["done", "refused", "failed", "unfinished"]
+Result = Literal["done", "refused", "failed", "unfinished", "unknown", "found"]
 
 _MOST_SHOWN: Final = 200
 _DEEDS: Final[Mapping[str, str]] = {
@@ -59,10 +59,18 @@ def explain(records: Sequence[Record]) -> Explanation:
     if refused is not None:
         return Explanation(told=refused, result="refused", next=_advice(refused))
     if outcome is None:
-        return Explanation(told=records[-1], result="unfinished", next=UNFINISHED)
+        return _without_outcome(records[-1], by_kind)
     if outcome.code is None:
         return Explanation(told=outcome, result="done", next=None)
     return Explanation(told=outcome, result="failed", next=_advice(outcome))
+
+
+def _without_outcome(last: Record, by_kind: Mapping[str, Record]) -> Explanation:
+    if "found" in by_kind:
+        return Explanation(told=by_kind["found"], result="found", next=None)
+    if "unknown" in by_kind:
+        return Explanation(told=by_kind["unknown"], result="unknown", next=INTERRUPTED)
+    return Explanation(told=last, result="unfinished", next=UNFINISHED)
 
 
 def _of_administrator(record: Record) -> Explanation:
@@ -135,6 +143,8 @@ def as_json(explanation: Explanation) -> dict[str, object]:
         "lease": told.lease,
         "execution": told.execution,
         "existed": told.existed,
+        "status": told.status,
+        "found_by": told.found_by,
         "expires_at": None if told.expires_at is None else moment(told.expires_at),
         "actor": told.actor,
         "why": told.why,
@@ -172,6 +182,13 @@ def _verdict(explanation: Explanation) -> str:
             return f"Allowed, but it failed with {told.code}: it was to {deed}{_as_target(told)}."
         case "unfinished":
             return f"Allowed: it was to {deed}{_as_target(told)}. How it ended is not recorded."
+        case "unknown":
+            return f"Allowed: it was to {deed}{_as_target(told)}. The gateway ended before it knew whether that was done."
+        case "found":
+            return (
+                f"Allowed: it was to {deed}{_as_target(told)}. The gateway ended before it knew whether that was done; "
+                f"request {_plain(told.found_by)} found the execution, {_plain(told.status)}."
+            )
 
 
 def _as_target(told: Record) -> str:

@@ -68,6 +68,12 @@ STORIES = {
     "unfinished": (INTENT,),
     "audit_too_slow": (INTENT, replace(INTENT, kind="refused", code=ErrorCode.AUDIT_UNAVAILABLE)),
     "administration": (ADMIN,),
+    "unknown": (INTENT, replace(INTENT, kind="unknown")),
+    "found": (
+        INTENT,
+        replace(INTENT, kind="unknown"),
+        replace(INTENT, kind="found", execution=EXECUTION, status="RUNNING", found_by="req-9"),
+    ),
 }
 
 
