@@ -11,6 +11,10 @@ JsonFault = Literal["invalid", "duplicate", "too_complex"]
 # Outside of strings only structure counts; an unfinished string ends the scan, the parser then refuses it.
 _STRUCTURE = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)|[{}\[\]:]', re.DOTALL)
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_plain_decoder = json.JSONDecoder()
+# Integers of fewer digits need no counting of theirs.
+_SHORT_DIGITS = 16
+_SHORT = 10 ** (_SHORT_DIGITS - 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +62,57 @@ def parse_json_object(data: bytes, limits: JsonLimits = TOKEN_LIMITS) -> dict[st
     """
     text = _decode(data)
     _count_structure(data, limits)
+    plain = _parse_plain(text, data, limits)
+    return _parse_closely(text, data, limits) if plain is None else plain
+
+
+def _parse_plain(text: str, data: bytes, limits: JsonLimits) -> dict[str, object] | None:
+    """Return the object where all is well and cheaply seen to be, else None. A third of the time of the close look.
+
+    Without a backslash every string of the text stands between two quotes and every quote belongs to one, so quotes
+    tell how many strings there were: when the parser has dropped a member because its name came again, some are missing.
+    """
+    if b"\\" in data or len(data) > limits.string_length or limits.digits < _SHORT_DIGITS:
+        return None
+    try:
+        found: object = _plain_decoder.decode(text)
+    except ValueError:  # also for an integer of more than 4,300 digits
+        return None
+    if not isinstance(found, dict):
+        return None
+    strings = _count_strings(found, limits)
+    return found if strings is not None and 2 * strings == data.count(b'"') else None
+
+
+def _count_strings(value: dict[str, object] | list[object], limits: JsonLimits) -> int | None:
+    """Return how many strings, names included, a parsed value holds; None where something needs the close look."""
+    count = 0
+    items: list[object]
+    if isinstance(value, dict):
+        if value and max(map(len, value)) > limits.name_length:
+            return None
+        count, items = len(value), [*value.values()]
+    elif len(value) > limits.array_length:
+        return None
+    else:
+        items = value
+    others = [item for item in items if type(item) is not str]
+    count += len(items) - len(others)
+    for item in others:
+        if isinstance(item, int):
+            if not -_SHORT < item < _SHORT:
+                return None
+        elif isinstance(item, dict | list):
+            inner = _count_strings(item, limits)
+            if inner is None:
+                return None
+            count += inner
+        elif item is not None:  # a float: perhaps NaN, infinite, or written with a thousand digits
+            return None
+    return count
+
+
+def _parse_closely(text: str, data: bytes, limits: JsonLimits) -> dict[str, object]:
     reader = _Reader(limits, may_hold_surrogates=b"\\u" in data)
     decoder = json.JSONDecoder(
         object_pairs_hook=reader.members,

@@ -3,10 +3,11 @@
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.strict_json import JsonLimits, StrictJsonError, parse_json_object
+from gateway import strict_json
+from gateway.strict_json import TOKEN_LIMITS, JsonLimits, StrictJsonError, parse_json_object
 
 _JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=20),
@@ -174,3 +175,58 @@ def test_any_bytes_give_an_object_or_the_one_error(data: bytes) -> None:
     except StrictJsonError:
         return
     assert found == json.loads(data)
+
+
+# Pieces of objects as an attacker would write them: names that come again, at any depth, and every kind of value.
+_NAMES = st.sampled_from(["a", "b", "", "iss", "a:b", "\\u0061", "\x7f", "n" * 257])
+_SCALARS = st.sampled_from(
+    [
+        "1",
+        "-0",
+        "1" * 15,
+        "1" * 16,
+        "1" * 65,
+        "1.0",
+        "1e999",
+        "NaN",
+        "true",
+        "null",
+        '"x"',
+        '":"',
+        '"\\ud800"',
+        '"\\""',
+        "'",
+        '"\x01"',
+    ]
+)
+_OBJECT_TEXTS = st.recursive(
+    _SCALARS,
+    lambda values: (
+        st.lists(values, max_size=3).map(lambda items: "[" + ",".join(items) + "]")
+        | st.lists(st.tuples(_NAMES, values), max_size=3).map(
+            lambda pairs: "{" + ",".join(f'"{name}":{value}' for name, value in pairs) + "}"
+        )
+    ),
+    max_leaves=12,
+)
+
+
+@pytest.mark.requirement("TV-08", "TV-09", "TV-10", "TV-11")
+@settings(max_examples=500)
+@given(_OBJECT_TEXTS)
+def test_the_quick_look_accepts_nothing_that_the_close_look_refuses(text: str) -> None:
+    data = text.encode()
+
+    quick = strict_json._parse_plain(text, data, TOKEN_LIMITS)
+
+    if quick is not None:
+        assert quick == strict_json._parse_closely(text, data, TOKEN_LIMITS)
+
+
+@pytest.mark.requirement("TV-09")
+def test_the_quick_look_is_taken_and_sees_a_name_that_comes_again() -> None:
+    def quick(text: str) -> dict[str, object] | None:
+        return strict_json._parse_plain(text, text.encode(), TOKEN_LIMITS)
+
+    assert quick('{"a":{"b":["1"]},"exp":1}') == {"a": {"b": ["1"]}, "exp": 1}
+    assert quick('{"a":{"b":"1","b":"2"}}') is None
