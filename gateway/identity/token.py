@@ -39,6 +39,7 @@ class UnverifiedToken:
 
     claimed_expiry:  `exp` where it is an integer, else None. Only used to avoid a useless fetch.
     signing_input:   the received bytes before the second dot (RFC 7515 section 5.2).
+    no_controls:     the payload holds no control character, however written; False where that takes a closer look.
     unbelieved_header, unbelieved_payload: parsed once for `verify_token`; nobody else reads them.
     """
 
@@ -51,6 +52,7 @@ class UnverifiedToken:
     signature: bytes = field(repr=False)
     unbelieved_header: Mapping[str, object] = field(repr=False)
     unbelieved_payload: Mapping[str, object] = field(repr=False)
+    no_controls: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +86,6 @@ class Identify(Protocol):
 
         issuers:  by their `iss` string.
         now:      wall seconds; deadline: monotonic seconds.
-        Raises TokenRejected, or Unavailable (`keys_unavailable`).
+        Raises TokenRejected, AccessDenied (`issuer_disabled`) or Unavailable (`keys_unavailable`, `switches_unavailable`).
         """
         ...

@@ -93,7 +93,8 @@ def verify_token(
         check_kind(members, issuer)
         check_audience(members, issuer)
         subject = check_subject(members, issuer)
-        check_texts(members)
+        if not token.no_controls:
+            check_texts(members)
     return VerifiedToken(
         compact=token.compact,
         digest=token.compact.digest(),

@@ -1,14 +1,17 @@
 """What is refused of a token before anybody looks for its issuer."""
 
+import base64
+import binascii
 import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.errors import ErrorCode, TokenRejected
+from gateway.identity import reading
 from gateway.identity.reading import read_token
 from gateway.secret import Secret
 from tests.support.tokens import b64, claims_of, raw_token, token
@@ -168,6 +171,22 @@ def test_padding_that_pyjwt_takes_again_is_refused() -> None:
     header, payload, signature = _parts()
 
     assert refused(f"{header}.{payload}.{signature}==").code is ErrorCode.TOKEN_ENCODING_INVALID
+
+
+@pytest.mark.requirement("TV-06")
+@settings(max_examples=500)
+@given(
+    st.text(st.sampled_from("AQgwEIMk048Zz9-_+/=.! \n"), min_size=1, max_size=9)
+    | st.binary(min_size=1).map(b64)
+)
+def test_of_all_spellings_only_the_one_that_would_be_written_is_read(segment: str) -> None:
+    try:
+        decoded = base64.urlsafe_b64decode(segment + "=" * (-len(segment) % 4))
+    except binascii.Error:
+        decoded = b""
+    canonical = base64.urlsafe_b64encode(decoded).rstrip(b"=").decode() == segment
+
+    assert reading._base64url(segment.encode()) == (decoded if canonical else None)
 
 
 @pytest.mark.requirement("TV-05")
