@@ -11,6 +11,10 @@ from pydantic_core import ErrorDetails
 from gateway.files.document import Document
 from gateway.files.schema import (
     NAME,
+    AdminOidcShape,
+    AdminRuleShape,
+    AdminShape,
+    AdminTlsShape,
     AuditShape,
     AwsShape,
     ConditionShape,
@@ -46,6 +50,11 @@ _SHAPES: Final[tuple[tuple[str, type[BaseModel]], ...]] = (
     ("server", ServerShape),
     ("server/tls", TlsShape),
     ("audit", AuditShape),
+    ("admin", AdminShape),
+    ("admin/tls", AdminTlsShape),
+    ("admin/oidc", AdminOidcShape),
+    ("admin/oidc/*", AdminRuleShape),
+    ("admin/oidc/*/claims/*", ConditionShape),
     ("roles/*", RoleShape),
     ("vault_roles/*", VaultRoleShape),
     ("vault_roles/*/aws", VaultAwsShape),
@@ -82,6 +91,10 @@ _PATTERNS: Final = {
     "^[1-9][0-9]{0,6}": ("is no duration", "Write a whole number and a unit: 30s, 15m, 1h."),
     "^[0-9]{4}-": ("is no day", 'Write it as "2027-01-31", in quotes.'),
     "^[a-z]{2,4}": ("is no AWS Region", "Write its code, such as eu-west-1."),
+    "^(?:unix:/": (
+        "is no address for administrators",
+        "Write unix:/PATH, 127.0.0.1:PORT or [::1]:PORT: it is never reachable from other machines.",
+    ),
     "^https?://": ("is no URL", "Write it whole: https://HOST, without a query."),
 }
 _CUSTOM: Final = {

@@ -27,6 +27,14 @@ _STAND_INS: Final[dict[str, object]] = {
     "vaults/*/address": "https://x.invalid",
     "server/tls/certificate": "x",
     "server/tls/key": "x",
+    "admin/listen": "unix:/x",
+    "admin/tls/certificate": "x",
+    "admin/tls/key": "x",
+    "admin/oidc/audience": "x",
+    "admin/oidc/read/issuer": "x",
+    "admin/oidc/read/claims": {"sub": "x"},
+    "admin/oidc/write/issuer": "x",
+    "admin/oidc/write/claims": {"sub": "x"},
     "roles/*/arn": _ROLE,
     "vault_roles/*/vault": "x",
     "vault_roles/*/mount": "x",
@@ -255,10 +263,12 @@ def _indices(rules: object) -> list[int]:
 
 
 def _pattern(path: Path) -> str:
-    if len(path) < 3 or path[0] in {"aws", "server", "audit"}:
+    if len(path) < 3 or path[0] in {"aws", "server", "audit", "admin"}:
         return "/".join(map(str, path))
     return "/".join(("*" if index == 1 else str(part)) for index, part in enumerate(path))
 
 
 def _is_in_claim(path: Path) -> bool:
+    if len(path) >= 5 and path[:2] == ("admin", "oidc"):
+        return path[3] == "claims"
     return len(path) >= 4 and (path[0], path[2]) in {("rules", "claims"), ("issuers", "require")}

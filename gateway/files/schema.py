@@ -317,7 +317,8 @@ class AdminTlsShape(_Shape):
     certificate: File = Field(description="PEM file with the certificate chain.")
     key: File = Field(description="PEM file with the private key; outside of this folder.")
     client_ca: File | None = Field(
-        default=None, description="PEM file: the only CAs whose clients may connect. Every client needs one then."
+        default=None,
+        description="PEM file: the only CAs whose clients may connect. Every client needs one then.",
     )
     readers: list[str] | None = Field(
         default=None,
@@ -547,6 +548,11 @@ class RuleShape(_Shape):
         description="All must hold, exactly, in value and type. Names are single members; JSON pointers start with `/`."
     )
     grants: list[GrantShape] = Field(min_length=1, max_length=100, description="One power a line.")
+    replay: Literal["off", "once", "per-request"] = Field(
+        default="off",
+        description="How often one token may start and obtain here: without limit, for one success (once), "
+        "or for one request and its repetition (per-request).",
+    )
     last_day: Day | None = Field(
         default=None, description="Usable through this day, UTC; afterwards rule_expired."
     )

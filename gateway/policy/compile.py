@@ -14,6 +14,8 @@ from gateway.files.folder import Sources, collector_paused, internal_fault
 from gateway.files.schema import GatewayShape
 from gateway.files.shapes import Shaped
 from gateway.files.source import Finding, FindingCode, Place
+from gateway.policy.admin_rights import AdminRights
+from gateway.policy.compile_admin import compile_admin
 from gateway.policy.compile_aws import compile_endpoints
 from gateway.policy.compile_grants import Around
 from gateway.policy.compile_issuers import compile_issuers
@@ -82,6 +84,19 @@ class Compiled:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Serving:
+    """How the service runs that the rules are for. workers: processes of it; shared: they have a state in common."""
+
+    workers: int = 1
+    shared: bool = False
+
+    @property
+    def tokens_shared(self) -> bool:
+        """Say whether all of it knows which tokens were used."""
+        return self.shared or self.workers == 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Team:
     """files: those in force, which are the last good ones when the team is held."""
 
@@ -92,7 +107,13 @@ class _Team:
 
 
 def compile_policy(
-    sources: Sources, *, dev: bool, today: date, previous: Compiled | None = None, overlaps: bool = True
+    sources: Sources,
+    *,
+    dev: bool,
+    today: date,
+    previous: Compiled | None = None,
+    overlaps: bool = True,
+    serving: Serving | None = None,
 ) -> Compiled:
     """Compile what was read; pure.
 
@@ -101,10 +122,11 @@ def compile_policy(
     previous: the last result, whose good files stand in for those that a team has broken since.
     overlaps: look for rules that one token satisfies together, too. They are findings and never keep a policy from
               coming into force, so `serve` looks for them afterwards, with `overlaps_of`.
+    serving:  how this service runs; None: as gateway.yaml says.
     """
     with collector_paused():
         kept = previous.kept if previous is not None else {}
-        compiled = _compile(sources, kept, dev=dev, today=today)
+        compiled = _compile(sources, kept, dev=dev, today=today, serving=serving)
     if not overlaps:
         return compiled
     findings = (*compiled.findings, *overlaps_of(compiled))
@@ -117,9 +139,14 @@ def overlaps_of(compiled: Compiled) -> tuple[Finding, ...]:
     return overlap_findings(ruling.rules, ruling.requirements, ruling.documents)
 
 
-def _compile(sources: Sources, kept: Mapping[str, Mappings], *, dev: bool, today: date) -> Compiled:
+def _compile(
+    sources: Sources, kept: Mapping[str, Mappings], *, dev: bool, today: date, serving: Serving | None
+) -> Compiled:
     central, others = Report(), Report()
-    around, endpoints, task_roles = _central(sources, central, dev=dev, today=today)
+    around, endpoints, task_roles, admin = _central(sources, central, dev=dev, today=today)
+    if around is not None:
+        serving = serving or _serving(sources)
+        around = replace(around, workers=serving.workers, tokens_shared=serving.tokens_shared)
     teams = _judge_teams(sources, around, kept, others)
     rules = [rule for team in teams for rule in team.compiled.rules]
     # Rules as they are written, not as they hold: when an owner takes everything away, that must take effect.
@@ -148,6 +175,7 @@ def _compile(sources: Sources, kept: Mapping[str, Mappings], *, dev: bool, today
             index=GrantIndex.build(rules),
             aws=endpoints,
             task_roles=MappingProxyType(dict(task_roles)),
+            admin=admin,
         ),
         findings=findings,
         teams=MappingProxyType({team.name: _state(team) for team in teams}),
@@ -159,7 +187,7 @@ def _compile(sources: Sources, kept: Mapping[str, Mappings], *, dev: bool, today
 
 def _central(
     sources: Sources, report: Report, *, dev: bool, today: date
-) -> tuple[Around | None, AwsEndpoints | None, Mapping[str, TaskRole]]:
+) -> tuple[Around | None, AwsEndpoints | None, Mapping[str, TaskRole], AdminRights | None]:
     """Judge what is all or nothing: gateway.yaml, targets, and the files they name."""
     report.add(*(finding for finding in sources.findings if not _of_a_team(finding.place)))
     for source in sources.attachments.values():
@@ -168,12 +196,13 @@ def _central(
         report.add(*file.findings)
     gateway = sources.gateway
     if gateway is None:
-        return None, None, {}
+        return None, None, {}, None
     report.add(*gateway.findings)
     shape = gateway.shape
     if shape is None:
-        return None, None, {}
+        return None, None, {}, None
     issuers = compile_issuers(gateway, sources.attachments, report, dev=dev)
+    admin = compile_admin(gateway, issuers, report)
     teams = None if shape.teams is None else gateway.written("teams")
     vaults = compile_vaults(gateway, sources.attachments, report, dev=dev)
     blind = gateway.is_unreadable("teams")
@@ -195,7 +224,12 @@ def _central(
         today=today,
         unsure_teams=_unsure_teams(sources, gateway),
     )
-    return around, compile_endpoints(gateway, report, dev=dev), task_roles
+    return around, compile_endpoints(gateway, report, dev=dev), task_roles, admin
+
+
+def _serving(sources: Sources) -> Serving:
+    shape = sources.gateway.shape if sources.gateway is not None else None
+    return Serving() if shape is None else Serving(workers=shape.server.workers)
 
 
 def _judge_team_list(gateway: Shaped[GatewayShape], report: Report) -> None:

@@ -14,6 +14,7 @@ from gateway.policy.rule import (
     Grant,
     Obtain,
     Operator,
+    Replay,
     Rule,
     Start,
     Stop,
@@ -21,6 +22,7 @@ from gateway.policy.rule import (
     View,
     Wish,
     Workflow,
+    strictest,
 )
 from gateway.policy.snapshot import Policy
 
@@ -36,12 +38,22 @@ class Allowed:
 
     rules:  ids of all rules that grant it, for the record.
     checks: every comparison of the first of them, all matched.
+    replay: the strictest of those rules.
     """
 
     target: Target
     workflow: Workflow | None
     rules: tuple[str, ...]
     checks: tuple[ClaimCheck, ...]
+    replay: Replay = "off"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """A grant that a token holds. replay: the strictest of the rules that give it."""
+
+    grant: Grant
+    replay: Replay
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,10 +86,13 @@ class _Judged:
         return bool(self.checks) and self.failures == 0
 
 
-def decide(claims: Claims, wish: Wish, policy: Policy, *, now: float) -> Allowed | Denied:
+def decide(
+    claims: Claims, wish: Wish, policy: Policy, *, now: float, off: frozenset[str] = frozenset()
+) -> Allowed | Denied:
     """Say whether these claims may have this wish, and why.
 
     now: wall seconds; only `last_day` depends on it. The same arguments give the same answer; no I/O, no log.
+    off: ids of rules that grant nothing now.
     """
     required = _check_all(policy.requirements.get(claims.issuer, ()), claims.members)
     if any(check.outcome != "matched" for check in required):
@@ -101,21 +116,42 @@ def decide(claims: Claims, wish: Wish, policy: Policy, *, now: float) -> Allowed
         if named is None or entry.grant.target.name == named
         if not isinstance(wish, Obtain) or entry.grant.form == wish.form
     ]
-    return _answer(judged, drawers, claims.members, _today(now))
+    return _answer(judged, drawers, claims.members, _today(now), off)
 
 
-def grants_of(claims: Claims, policy: Policy, *, now: float) -> tuple[Grant, ...]:
-    """Return every grant these claims hold now, each once, in the order of the files."""
+def judge(
+    claims: Claims, conditions: Iterable[Condition], policy: Policy
+) -> tuple[bool, tuple[ClaimCheck, ...]]:
+    """Say whether these claims satisfy what is required of their issuer and all of these conditions, as a rule's would.
+
+    Nothing holds where there are no conditions. The checks name what was compared, failures and matches alike.
+    """
+    required = _check_all(policy.requirements.get(claims.issuer, ()), claims.members)
+    if any(check.outcome != "matched" for check in required):
+        return False, required
+    checks = _check_conditions(tuple(conditions), claims.members)
+    return bool(checks) and all(check.outcome == "matched" for check in checks), checks
+
+
+def grants_of(
+    claims: Claims, policy: Policy, *, now: float, off: frozenset[str] = frozenset()
+) -> tuple[Held, ...]:
+    """Return every grant these claims hold now, each once, in the order of the files. off: as in `decide`."""
     required = _check_all(policy.requirements.get(claims.issuer, ()), claims.members)
     if any(check.outcome != "matched" for check in required):
         return ()
     today = _today(now)
-    held: dict[tuple[str, str | None, str, str | None], Grant] = {}
+    held: dict[tuple[str, str | None, str, str | None], Held] = {}
     for entry in policy.index.of_issuer(claims.issuer).candidates(claims.members):
+        if entry.rule.id in off:
+            continue
         if _judge(entry, claims.members).holds and not _over(entry.rule, today):
             grant = entry.grant
             workflow = grant.workflow.name if grant.workflow else None
-            held.setdefault((grant.verb, workflow, grant.target.name, grant.form), grant)
+            key = (grant.verb, workflow, grant.target.name, grant.form)
+            before = held.get(key, Held(grant=grant, replay="off"))
+            replay = strictest([before.replay, entry.rule.replay])
+            held[key] = Held(grant=before.grant, replay=replay)
     return tuple(held.values())
 
 
@@ -140,10 +176,15 @@ def _drawers(issuer: str, wish: Wish, policy: Policy) -> tuple[Drawer, ...]:
 
 
 def _answer(
-    judged: list[_Judged], drawers: Iterable[Drawer], members: Mapping[str, object], today: date
+    judged: list[_Judged],
+    drawers: Iterable[Drawer],
+    members: Mapping[str, object],
+    today: date,
+    off: frozenset[str],
 ) -> Allowed | Denied:
     matching = [one for one in judged if one.holds]
-    valid = [one for one in matching if not _over(one.entry.rule, today)]
+    in_time = [one for one in matching if not _over(one.entry.rule, today)]
+    valid = [one for one in in_time if one.entry.rule.id not in off]
     targets = {one.entry.grant.target.name: one.entry.grant.target for one in valid}
     if len(targets) > 1:
         return Denied(code=ErrorCode.TARGET_AMBIGUOUS, targets=tuple(sorted(targets)))
@@ -154,6 +195,11 @@ def _answer(
             workflow=first.entry.grant.workflow,
             rules=tuple(dict.fromkeys(one.entry.rule.id for one in valid)),
             checks=first.checks,
+            replay=strictest(one.entry.rule.replay for one in valid),
+        )
+    if in_time:
+        return Denied(
+            code=ErrorCode.RULE_DISABLED, checks=in_time[0].checks, nearest=in_time[0].entry.rule.id
         )
     if matching:
         return Denied(
@@ -169,21 +215,27 @@ def _answer(
 
 
 def _judge(entry: Filed, members: Mapping[str, object]) -> _Judged:
-    checks = _check_all(entry.rule.conditions, members)
-    actor = _check_actors(entry.rule, members)
-    return _Judged(entry=entry, checks=checks if actor is None else (*checks, actor))
+    return _Judged(entry=entry, checks=_check_conditions(entry.rule.conditions, members))
+
+
+def _check_conditions(
+    conditions: tuple[Condition, ...], members: Mapping[str, object]
+) -> tuple[ClaimCheck, ...]:
+    checks = _check_all(conditions, members)
+    actor = _check_actors(conditions, members)
+    return checks if actor is None else (*checks, actor)
 
 
 def _check_all(conditions: Iterable[Condition], members: Mapping[str, object]) -> tuple[ClaimCheck, ...]:
     return tuple(check_claim(condition, members) for condition in conditions)
 
 
-def _check_actors(rule: Rule, members: Mapping[str, object]) -> ClaimCheck | None:
+def _check_actors(conditions: tuple[Condition, ...], members: Mapping[str, object]) -> ClaimCheck | None:
     """Return a failed check when a rule names an actor and the token's chain of actors is longer than that.
 
     Otherwise a delegate of the named actor would pass for the actor itself (RFC 8693 section 4.1).
     """
-    described = max((_actor_depth(condition.claim) for condition in rule.conditions), default=0)
+    described = max((_actor_depth(condition.claim) for condition in conditions), default=0)
     if described == 0:
         return None
     chain = 0

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from gateway.identity.issuer import TrustedIssuer
+from gateway.policy.admin_rights import AdminRights
 from gateway.policy.index import GrantIndex
 from gateway.policy.rule import Condition, Rule, Target, TaskRole, Workflow
 
@@ -33,6 +34,7 @@ class Policy:
     requirements: by issuer name: conditions every token of it must satisfy, judged before any rule.
     rules:        by id.
     task_roles:   by our name for each; no decision needs them, `vault plan` does.
+    admin:        who may administer; None where there is no admin listener.
     """
 
     digest: str
@@ -44,6 +46,7 @@ class Policy:
     index: GrantIndex = field(repr=False)
     aws: AwsEndpoints
     task_roles: Mapping[str, TaskRole] = field(default_factory=dict)
+    admin: AdminRights | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
