@@ -1,5 +1,10 @@
 """Every metric of the process, in one place; label values come from fixed sets or from our own configuration."""
 
+import os
+import warnings
+from dataclasses import dataclass
+from typing import Final, Literal
+
 from prometheus_client import (
     CollectorRegistry,
     Counter,
@@ -8,20 +13,45 @@ from prometheus_client import (
     ProcessCollector,
     disable_created_metrics,
     generate_latest,
+    values,
 )
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+
+#: How a gauge's values add up over the workers that live.
+Over = Literal["livesum", "livemin", "livemax"]
 
 _LATENCY_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25)
+
+
+#: Every worker knows these as well as any other, so the one that is asked answers from its own memory.
+_OWN: Final = ("policy_info", "workers", "workers_disagree")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shared:
+    """Where the workers of one gateway count together.
+
+    folder: of their files, this user's own. name: of this process's; a worker's successor goes on with its counters.
+    """
+
+    folder: str
+    name: str
 
 
 class Metrics:
     """The metrics of one gateway process, in a registry of their own so that two gateways can share a test.
 
     No label ever holds caller data: an issuer is its name in `gateway.yaml`, or `unknown`.
+
+    shared: where several workers count together; from then on this whole process counts there.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, shared: Shared | None = None) -> None:
+        self._shared = shared
+        if shared is not None:
+            _count_together(shared)
         # One more series for each of a counter, which says nothing that `process_start_time_seconds` does not.
-        disable_created_metrics()
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         self.decisions = self._counter(
@@ -35,9 +65,18 @@ class Metrics:
             "Time from the first byte of a request to the last of its answer.",
             "route",
         )
-        self.http_in_flight = self._gauge("http_requests_in_flight", "Requests being served now.")
+        self.http_in_flight = self._gauge(
+            "http_requests_in_flight", "Requests being served now.", over="livesum"
+        )
         self.connections_refused = self._counter(
             "http_connections_refused", "Connections closed by a limit, by reason.", "reason"
+        )
+        self.connections = self._gauge("http_connections", "Connections that are open now.")
+        self.rate_limited = self._counter(
+            "rate_limited", "Requests beyond a limit: address, subject, rule or waiting.", "limit"
+        )
+        self.rates_unshared = self._counter(
+            "rate_sharing_failures", "Times that counts could not be shared with the other processes."
         )
         self.upstream_seconds = self._histogram(
             "upstream_seconds",
@@ -52,17 +91,32 @@ class Metrics:
         self.credentials = self._counter(
             "credentials", "Credential requests: cached, shared (joined a running call) or fetched.", "result"
         )
-        self.issuer_keys = self._gauge("issuer_keys", "Usable keys held for an issuer.", "issuer")
+        self.issuer_keys = self._gauge(
+            "issuer_keys", "Usable keys held for an issuer.", "issuer", over="livemin"
+        )
         self.issuer_keys_age = self._gauge(
             "issuer_keys_fetched_timestamp_seconds",
             "Wall time of the last successful key fetch of an issuer.",
             "issuer",
+            over="livemin",
         )
         self.key_fetches = self._counter(
             "issuer_key_fetches", "Key set fetches by result: ok, or the fault.", "issuer", "result"
         )
         self.keys_dropped = self._counter(
             "issuer_keys_dropped", "Keys of a fetched set that are not usable, by reason.", "issuer", "reason"
+        )
+        self.workers = self._gauge("workers", "1 for each worker that posts what it runs on.", "worker")
+        self.workers_disagree = self._gauge(
+            "workers_disagree",
+            "1 when workers or replicas have differed for five seconds in this: policy, keys or switches.",
+            "what",
+        )
+        self.worker_restarts = self._counter(
+            "worker_restarts", "Workers that died and were started anew.", "worker"
+        )
+        self.board_failures = self._counter(
+            "board_failures", "Rounds in which this process could not post or read what workers run on."
         )
         self.policy_info = self._gauge("policy_info", "1 for the digest of the policy in force.", "digest")
         self.policy_rules = self._gauge("policy_rules", "Rules in force.")
@@ -105,14 +159,40 @@ class Metrics:
             self.policy_reloads.labels(result)
 
     def exposition(self) -> bytes:
-        """Return the text exposition format, version 0.0.4."""
-        return generate_latest(self.registry)
+        """Return the text exposition format, version 0.0.4; with several workers, what all of them counted."""
+        if self._shared is None:
+            return generate_latest(self.registry)
+        together = CollectorRegistry()
+        MultiProcessCollector(together, path=self._shared.folder)  # type: ignore[no-untyped-call]
+        own = self.registry.restricted_registry([f"oidc_gateway_{name}" for name in _OWN])
+        return generate_latest(together) + generate_latest(own)  # type: ignore[arg-type]  # it only has to collect
+
+    def forget_gauges(self, name: str) -> None:
+        """Take what a worker that is gone had as of now out of the sums; what it counted stays."""
+        if self._shared is not None:
+            mark_process_dead(name, self._shared.folder)  # type: ignore[no-untyped-call]
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(f"oidc_gateway_{name}", text, labels, registry=self.registry)
 
-    def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
-        return Gauge(f"oidc_gateway_{name}", text, labels, registry=self.registry)
+    def _gauge(self, name: str, text: str, *labels: str, over: Over = "livemax") -> Gauge:
+        return Gauge(f"oidc_gateway_{name}", text, labels, registry=self.registry, multiprocess_mode=over)
 
     def _histogram(self, name: str, text: str, *labels: str) -> Histogram:
         return Histogram(f"oidc_gateway_{name}", text, labels, registry=self.registry, buckets=_LATENCY_S)
+
+
+def _count_together(shared: Shared) -> None:
+    """Keep every value of this process, but for those of `_OWN`, in files of the folder (prometheus_client)."""
+    # Its files are opened when a value first needs one, which may be at any request.
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = shared.folder
+    # Said whenever a gauge is cleared; the one that we clear is of `_OWN`.
+    warnings.filterwarnings("ignore", message=r"(Clearing|Removal of) labels")
+    in_file = values.MultiProcessValue(lambda: shared.name)  # type: ignore[no-untyped-call]
+    own = frozenset(f"oidc_gateway_{name}" for name in _OWN)
+
+    def choose(kind: str, metric: str, *rest: object, **options: object) -> object:
+        chosen = values.MutexValue if metric in own else in_file
+        return chosen(kind, metric, *rest, **options)
+
+    values.ValueClass = choose  # type: ignore[assignment]

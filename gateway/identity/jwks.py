@@ -114,6 +114,16 @@ class FetchedKeys:
             if holding.is_due(now=now) and id(holding) not in self._fetching:
                 self._start(holding)
 
+    def refresh_disputed(self, issuers: Iterable[str]) -> None:
+        """Start a refresh of the key sets, by issuer name, of which other workers hold another version.
+
+        Not more often than a caller with an unknown key could: each worker fetches once in a cool-down.
+        """
+        wanted = frozenset(issuers)
+        for holding in self._holdings.values():
+            if holding.issuer.name in wanted:
+                self._attempt_if_allowed(holding)
+
     async def _tick(self) -> None:
         while True:
             await asyncio.sleep(_TICK_S)

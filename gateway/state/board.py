@@ -1,6 +1,8 @@
 """What every worker and replica runs on, so that they can tell whether they agree."""
 
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 
@@ -12,6 +14,7 @@ class Status:
     policy:   digest of the policy in force; keys: digest over all issuers' key sets; switches: of the switch board.
     stale:    its files were rejected and an older policy is in force.
     at:       wall seconds of its own clock when it wrote this; a status older than 15 s counts as gone.
+    key_sets: by issuer, as `gateway.yaml` names it, the version of the key set held; empty when none is.
     """
 
     worker: str
@@ -22,6 +25,7 @@ class Status:
     stale: bool
     started_at: float
     at: float
+    key_sets: Mapping[str, str] = field(default_factory=dict)
 
 
 class Board(Protocol):
@@ -34,3 +38,29 @@ class Board(Protocol):
     async def read(self) -> tuple[Status, ...]:
         """Return everybody's, this process's own included, by worker."""
         ...
+
+
+def write_status(status: Status) -> bytes:
+    """Return the status as a JSON object."""
+    members = {name: getattr(status, name) for name in Status.__dataclass_fields__}
+    return json.dumps(members | {"key_sets": dict(status.key_sets)}, separators=(",", ":")).encode()
+
+
+def read_status(data: bytes) -> Status | None:
+    """Return the status that another process wrote; None for what is none, such as half a file or another version's."""
+    try:
+        members = json.loads(data)
+        sets = members.get("key_sets", {})
+        return Status(
+            worker=str(members["worker"]),
+            pid=int(members["pid"]),
+            policy=str(members["policy"]),
+            keys=str(members["keys"]),
+            switches=str(members["switches"]),
+            stale=bool(members["stale"]),
+            started_at=float(members["started_at"]),
+            at=float(members["at"]),
+            key_sets={str(name): str(version) for name, version in sets.items()},
+        )
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return None

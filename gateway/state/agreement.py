@@ -1,0 +1,196 @@
+"""Do all workers and replicas run on the same policy, keys and switches? Compares what they post, and says so."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Final, Literal, Self, get_args
+
+from gateway.clock import Clock
+from gateway.errors import Unavailable
+from gateway.metrics import Metrics
+from gateway.state.board import Board, Status
+
+_log = logging.getLogger(__name__)
+
+What = Literal["policy", "keys", "switches"]
+WHATS: Final[tuple[What, ...]] = get_args(What)
+
+#: Everybody may take this long over the same change; what differs for longer is reported.
+PATIENCE_S: Final = 5.0
+#: A process that has posted nothing new for this long counts as gone.
+GONE_S: Final = 15.0
+_PERIOD_S: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """What the posts of all processes say.
+
+    workers:  everybody alive, this process included.
+    disagree: what has not been the same everywhere for five seconds.
+    behind:   this process lacks, for five seconds, a policy that its siblings took from the same files.
+    key_sets: issuers of whose keys others hold another version now, with this process's own.
+    """
+
+    workers: tuple[str, ...] = ()
+    disagree: frozenset[What] = frozenset()
+    behind: bool = False
+    key_sets: Mapping[str, str] = field(default_factory=dict)
+
+
+class Comparer:
+    """Makes a view of every round of posts. Moments are its own monotonic seconds: clocks of others may differ.
+
+    me: this process's name; its siblings are those whose names agree up to the last slash.
+    """
+
+    def __init__(self, me: str) -> None:
+        self._me = me
+        self._seen: dict[str, tuple[tuple[int, float], float]] = {}
+        self._since: dict[str, float] = {}
+
+    def compare(self, statuses: Iterable[Status], *, now: float) -> View:
+        """Return the view of these posts; of two by one worker the later counts."""
+        latest = {status.worker: status for status in sorted(statuses, key=lambda one: one.at)}
+        alive = [status for status in latest.values() if self._is_alive(status, now)]
+        self._seen = {worker: seen for worker, seen in self._seen.items() if worker in latest}
+        mine = latest.get(self._me)
+        return View(
+            workers=tuple(sorted(status.worker for status in alive)),
+            disagree=frozenset(what for what in WHATS if self._lasts(what, now, holds=_differs(alive, what))),
+            behind=self._lasts("behind", now, holds=mine is not None and self._is_behind(mine, alive)),
+            key_sets={} if mine is None else _disputed(mine, alive),
+        )
+
+    def _is_alive(self, status: Status, now: float) -> bool:
+        post = (status.pid, status.at)
+        before, since = self._seen.get(status.worker, (None, now))
+        if before != post:
+            since = now
+        self._seen[status.worker] = (post, since)
+        return now - since <= GONE_S
+
+    def _lasts(self, what: str, now: float, *, holds: bool) -> bool:
+        if not holds:
+            self._since.pop(what, None)
+            return False
+        return now - self._since.setdefault(what, now) >= PATIENCE_S
+
+    def _is_behind(self, mine: Status, alive: list[Status]) -> bool:
+        """Say whether siblings hold another policy that is good, and this one was rejected here or is the fewer's."""
+        family = self._me.rpartition("/")[0]
+        siblings = [status.policy for status in alive if status.worker.rpartition("/")[0] == family]
+        others = {
+            status.policy
+            for status in alive
+            if status.worker.rpartition("/")[0] == family
+            and not status.stale
+            and status.policy != mine.policy
+        }
+        return any(mine.stale or siblings.count(one) > siblings.count(mine.policy) for one in others)
+
+
+def _differs(alive: list[Status], what: What) -> bool:
+    return len({getattr(status, what) for status in alive}) > 1
+
+
+def _disputed(mine: Status, alive: list[Status]) -> dict[str, str]:
+    return {
+        issuer: version
+        for issuer, version in mine.key_sets.items()
+        if any(other.key_sets.get(issuer, version) not in (version, "") for other in alive)
+    }
+
+
+class Agreement:
+    """Posts this process's status to every board each second, and compares what all boards hold.
+
+    describe:     this process now.
+    slots:        names of this gateway's workers, which `oidc_gateway_workers` shows by the part behind the slash.
+    keys_differ:  told each second which issuers' keys others hold in another version.
+    """
+
+    def __init__(
+        self,
+        boards: tuple[Board, ...],
+        *,
+        me: str,
+        slots: tuple[str, ...],
+        describe: Callable[[], Status],
+        keys_differ: Callable[[Iterable[str]], None],
+        clock: Clock,
+        metrics: Metrics,
+    ) -> None:
+        self._boards = boards
+        self._slots = slots
+        self._describe = describe
+        self._keys_differ = keys_differ
+        self._clock = clock
+        self._metrics = metrics
+        self._comparer = Comparer(me)
+        self._view = View()
+        self._failing: set[int] = set()
+        self._task: asyncio.Task[None] | None = None
+
+    def view(self) -> View | None:
+        """Return the latest view; None without a board, where there is nobody to agree with."""
+        return self._view if self._boards else None
+
+    async def __aenter__(self) -> Self:
+        if self._boards:
+            self._task = asyncio.create_task(self._run(), name="agreement")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                await self.turn()
+            except Exception:  # noqa: BLE001 - a bug of ours here must not end the comparing
+                _log.exception("agreement could not be judged")
+            await asyncio.sleep(_PERIOD_S)
+
+    async def turn(self) -> View:
+        """Post, read, compare and report once."""
+        status = self._describe()
+        found = [status]
+        for number, board in enumerate(self._boards):
+            found += await self._exchange(number, board, status)
+        view = self._comparer.compare(found, now=self._clock.monotonic())
+        self._report(view)
+        self._view = view
+        if view.key_sets:
+            self._keys_differ(view.key_sets)
+        return view
+
+    async def _exchange(self, number: int, board: Board, status: Status) -> tuple[Status, ...]:
+        try:
+            await board.post(status)
+            found = await board.read()
+        except (OSError, Unavailable) as fault:
+            self._metrics.board_failures.inc()
+            if number not in self._failing:
+                self._failing.add(number)
+                _log.warning("workers cannot compare what they run on", extra={"fault": type(fault).__name__})
+            return ()
+        self._failing.discard(number)
+        return found
+
+    def _report(self, view: View) -> None:
+        for slot in self._slots:
+            self._metrics.workers.labels(slot.rpartition("/")[2]).set(slot in view.workers)
+        for what in WHATS:
+            self._metrics.workers_disagree.labels(what).set(what in view.disagree)
+        if view.disagree != self._view.disagree:
+            level, text = (logging.ERROR, "disagree") if view.disagree else (logging.INFO, "agree again")
+            _log.log(
+                level, f"workers {text}", extra={"what": sorted(view.disagree), "workers": len(view.workers)}
+            )
