@@ -24,6 +24,7 @@ from gateway.doors.rest import RestDoor
 from gateway.doors.routes import door_routes
 from gateway.doors.token_endpoint import TokenDoor
 from gateway.exchange.exchange import Exchange
+from gateway.exchange.replay import ReplayGuard
 from gateway.executions.states_calls import StatesCalls
 from gateway.executions.stepfunctions import StepFunctions
 from gateway.identity.identify import CachingIdentify, VerifyingIdentify
@@ -37,9 +38,13 @@ from gateway.outbound.keyfetch import KeyFetch
 from gateway.outbound.pooled import PooledHttp
 from gateway.outbound.tls import client_context
 from gateway.outbound.vault import VaultCalls
+from gateway.policy.compile import Serving
+from gateway.policy.folder import FolderLoad
 from gateway.policy.snapshot import AwsEndpoints, Policy
 from gateway.policy.watch import WatchedPolicy
-from gateway.settings import Settings
+from gateway.settings import SettingInvalid, Settings
+from gateway.state.memory import MemoryReservations
+from gateway.tracing import NoTracer, Tracer
 
 #: How long the first fetch of every issuer's keys may hold up the start, in seconds; a dead issuer stops nothing.
 _PREFETCH_S = 5.0
@@ -52,6 +57,7 @@ class Parts:
     settings: Settings
     clock: Clock
     metrics: Metrics
+    tracer: Tracer
     draining: Draining
     http: PooledHttp
     by_ca: HttpByCa
@@ -76,7 +82,17 @@ def assemble(settings: Settings, *, clock: Clock | None = None) -> Parts:
         await keys.prefetch(policy.issuers.values(), deadline=clock.monotonic() + _PREFETCH_S)
 
     policies = WatchedPolicy(
-        settings.config, dev=settings.dev, clock=clock, metrics=metrics, on_change=prefetch
+        settings.config,
+        dev=settings.dev,
+        clock=clock,
+        metrics=metrics,
+        on_change=prefetch,
+        load=FolderLoad(
+            settings.config,
+            dev=settings.dev,
+            clock=clock,
+            serving=Serving(workers=settings.workers, shared=False),
+        ),
     )
     calls = AwsCalls(http, metrics=metrics, jitter=random.SystemRandom().random)
     data = AwsEndpointData()
@@ -100,11 +116,13 @@ def assemble(settings: Settings, *, clock: Clock | None = None) -> Parts:
         journal=journal,
         clock=clock,
         metrics=metrics,
+        replay=ReplayGuard(MemoryReservations(clock), clock, shared=False),
     )
     return Parts(
         settings=settings,
         clock=clock,
         metrics=metrics,
+        tracer=_tracer(settings, metrics),
         draining=Draining(),
         http=http,
         by_ca=by_ca,
@@ -118,11 +136,33 @@ def assemble(settings: Settings, *, clock: Clock | None = None) -> Parts:
     )
 
 
+def _tracer(settings: Settings, metrics: Metrics) -> Tracer:
+    """Return who listens to requests; raises SettingInvalid when that needs what is not installed."""
+    wanted = settings.tracing
+    if wanted is None:
+        return NoTracer()
+    try:
+        # Here, because the extra need not be installed.
+        from gateway.outbound.otlp import OtlpTracer, otlp_exporter  # noqa: PLC0415
+    except ModuleNotFoundError as fault:
+        raise SettingInvalid(
+            f"server.tracing.otlp is set, but {fault.name} is not installed. Run: pip install 'oidc-gateway[otel]'"
+        ) from fault
+    return OtlpTracer(
+        otlp_exporter(wanted.otlp),
+        metrics=metrics,
+        version=version("oidc-gateway"),
+        ratio=wanted.ratio,
+        follow_callers=wanted.follow_callers,
+    )
+
+
 @asynccontextmanager
 async def running(parts: Parts) -> AsyncIterator[None]:
     """Start the parts in the order in which they need each other, and end them in reverse, effects concluded first."""
     async with AsyncExitStack() as stack:
         await asyncio.to_thread(parts.endpoints.load)
+        await stack.enter_async_context(parts.tracer)
         await stack.enter_async_context(parts.journal)
         await stack.enter_async_context(parts.http)
         await stack.enter_async_context(parts.by_ca)
@@ -172,4 +212,5 @@ def build_app(
         draining=parts.draining,
         clock=parts.clock,
         max_in_flight=parts.settings.max_concurrency,
+        tracer=parts.tracer,
     )

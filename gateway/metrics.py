@@ -148,6 +148,10 @@ class Metrics:
         self.trace_spans = self._counter(
             "trace_spans", "Spans by result: exported, failed or dropped.", "result"
         )
+        self.switches_off = self._gauge("switches_off", "Things that an administrator has switched off, by kind.", "kind")
+        self.switches_readable = self._gauge(
+            "switches_readable", "1 while it can be read what is switched off; at 0 everything counts as off.", over="livemin"
+        )
         self._begin_at_zero()
 
     def _begin_at_zero(self) -> None:
@@ -157,6 +161,19 @@ class Metrics:
             self.audit_failures.labels(kind)
         for result in ("accepted", "rejected", "unchanged"):
             self.policy_reloads.labels(result)
+        self.state_up = self._gauge("state_up", "1 while the shared state answers.")
+        self.state_seconds = self._histogram(
+            "state_seconds",
+            "Latency of the shared state by operation and outcome: ok or failed.",
+            "operation",
+            "outcome",
+        )
+        self.state_clock_offset = self._gauge(
+            "state_clock_offset_seconds", "The shared state's clock minus this gateway's."
+        )
+        self.state_failures = self._counter(
+            "state_failures", "Commands that the shared state did not do, by reason.", "reason"
+        )
 
     def exposition(self) -> bytes:
         """Return the text exposition format, version 0.0.4; with several workers, what all of them counted."""
@@ -165,7 +182,7 @@ class Metrics:
         together = CollectorRegistry()
         MultiProcessCollector(together, path=self._shared.folder)  # type: ignore[no-untyped-call]
         own = self.registry.restricted_registry([f"oidc_gateway_{name}" for name in _OWN])
-        return generate_latest(together) + generate_latest(own)  # type: ignore[arg-type]  # it only has to collect
+        return generate_latest(together) + generate_latest(own)
 
     def forget_gauges(self, name: str) -> None:
         """Take what a worker that is gone had as of now out of the sums; what it counted stays."""
@@ -195,4 +212,4 @@ def _count_together(shared: Shared) -> None:
         chosen = values.MutexValue if metric in own else in_file
         return chosen(kind, metric, *rest, **options)
 
-    values.ValueClass = choose  # type: ignore[assignment]
+    values.ValueClass = choose

@@ -2,7 +2,7 @@
 
 import ipaddress
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -11,10 +11,14 @@ from typing import Final, Literal, TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from gateway.files.schema import AuditShape, ServerShape, duration_s
+from gateway.files.schema import AuditShape, LimitsShape, ServerShape, TracingShape, duration_s, rate_of
+from gateway.state.rates import Rate
 
 PREFIX: Final = "OIDC_GATEWAY_"
 _Shape = TypeVar("_Shape", bound=BaseModel)
+# Of one address, where callers' addresses are seen: far above what the CI runners behind one NAT address send.
+_ADDRESS: Final = "6000/1m"
+_CONNECTIONS: Final = 1000
 
 # What Kubernetes adds to every container for a Service named oidc-gateway, unless the Pod's spec says otherwise.
 _SERVICE_LINK: Final = re.compile(
@@ -25,10 +29,14 @@ _SERVICE_URL: Final = re.compile(r"(?:tcp|udp|sctp)://")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
-    """One setting of `serve`. path: its place in `gateway.yaml`. flag: of `serve`, None when it has none."""
+    """One setting of `serve`. path: its place in `gateway.yaml`. flag: of `serve`, None when it has none.
+
+    many: a list, which its variable holds with commas between.
+    """
 
     path: str
     flag: str | None = None
+    many: bool = False
 
     @property
     def variable(self) -> str:
@@ -43,13 +51,24 @@ SETTINGS: Final = (
     Setting(path="server.public_url"),
     Setting(path="server.log", flag="--log"),
     Setting(path="server.behind_tls_proxy"),
+    Setting(path="server.hosts", many=True),
+    Setting(path="server.trusted_proxies", many=True),
     Setting(path="server.tls.certificate"),
     Setting(path="server.tls.key"),
     Setting(path="server.workers", flag="--workers"),
     Setting(path="server.max_concurrency"),
+    Setting(path="server.max_connections"),
     Setting(path="server.idle"),
     Setting(path="server.serve_on"),
     Setting(path="server.drain"),
+    Setting(path="server.tracing.otlp"),
+    Setting(path="server.tracing.ratio"),
+    Setting(path="server.tracing.follow_callers"),
+    Setting(path="limits.address"),
+    Setting(path="limits.subject"),
+    Setting(path="limits.rule"),
+    Setting(path="limits.waiting"),
+    Setting(path="limits.connections"),
     Setting(path="audit.directory", flag="--audit"),
     Setting(path="audit.rotate_bytes"),
 )
@@ -62,6 +81,15 @@ class SettingInvalid(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Tracing:
+    """Where spans go. ratio: share of traces that are kept, 0 to 1; follow_callers: a caller's `sampled` flag stands."""
+
+    otlp: str
+    ratio: float
+    follow_callers: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """What `serve` needs to know besides the policy; read once at start.
 
@@ -71,10 +99,15 @@ class Settings:
     public_url:      how callers reach this gateway; None: the address it listens on.
     tls_certificate, tls_key: PEM files; like the audit directory, relative to where the process starts.
     workers:         processes that serve on the one port, 1 to 64.
+    hosts:           names it answers under besides its own.
+    trusted_proxies: networks whose X-Forwarded-For is believed.
     max_concurrency: requests served at once; one more is refused as overloaded.
+    max_connections: open at once; more are closed.
+    limit_…:         what one address, identity or rule may use; None: no limit.
     idle_s:          between an answer and the next request of a connection.
     serve_on_s, drain_s: between a stop signal and the end: readiness is off but everything is served; then only what
                      is in progress.
+    tracing:         None: nobody listens.
     """
 
     config: Path
@@ -88,10 +121,19 @@ class Settings:
     tls_certificate: Path | None
     tls_key: Path | None
     workers: int
+    hosts: tuple[str, ...]
+    trusted_proxies: tuple[str, ...]
     max_concurrency: int
+    max_connections: int
+    limit_address: Rate | None
+    limit_subject: Rate | None
+    limit_rule: Rate | None
+    limit_waiting: int
+    limit_connections: int | None
     idle_s: int
     serve_on_s: int
     drain_s: int
+    tracing: Tracing | None
     audit_directory: Path
     audit_rotate_bytes: int
 
@@ -111,6 +153,7 @@ def load_settings(
     audit: AuditShape,
     environment: Mapping[str, str],
     flags: Mapping[str, object],
+    limits: LimitsShape | None = None,
     dev: bool = False,
     allow_root: bool = False,
 ) -> Settings:
@@ -119,7 +162,11 @@ def load_settings(
     environment: a variable without a value counts as not set. flags: by `Setting.path`, only those that were given.
     """
     _refuse_unknown(environment)
-    blocks: dict[str, dict[str, object]] = {"server": server.model_dump(), "audit": audit.model_dump()}
+    blocks: dict[str, dict[str, object]] = {
+        "server": server.model_dump(),
+        "limits": (limits or LimitsShape()).model_dump(),
+        "audit": audit.model_dump(),
+    }
     named: dict[str, str] = {}
     for setting in SETTINGS:
         if setting.path in flags:
@@ -127,9 +174,16 @@ def load_settings(
             _put(blocks, setting.path, flags[setting.path])
         elif environment.get(setting.variable):
             named[setting.path] = setting.variable
-            _put(blocks, setting.path, environment[setting.variable])
+            text = environment[setting.variable]
+            _put(blocks, setting.path, [one.strip() for one in text.split(",")] if setting.many else text)
     checked_server = _judged(ServerShape, "server", blocks, named)
+    checked_limits = _judged(LimitsShape, "limits", blocks, named)
     checked_audit = _judged(AuditShape, "audit", blocks, named)
+    # Otherwise all callers would seem to be one: the proxy on this machine, or the unlisted one in front.
+    sees_callers = bool(checked_server.trusted_proxies) or not (
+        is_loopback(checked_server.host) or checked_server.behind_tls_proxy
+    )
+    _need_a_name(checked_server)
     tls = checked_server.tls
     return Settings(
         config=config,
@@ -143,13 +197,54 @@ def load_settings(
         tls_certificate=config / tls.certificate if tls else None,
         tls_key=config / tls.key if tls else None,
         workers=checked_server.workers,
+        hosts=tuple(checked_server.hosts or ()),
+        trusted_proxies=_networks(checked_server.trusted_proxies or (), named),
         max_concurrency=checked_server.max_concurrency,
+        max_connections=checked_server.max_connections,
+        limit_address=_rate(checked_limits.address or (_ADDRESS if sees_callers else "unlimited")),
+        limit_subject=_rate(checked_limits.subject),
+        limit_rule=_rate(checked_limits.rule),
+        limit_waiting=checked_limits.waiting,
+        limit_connections=checked_limits.connections or (_CONNECTIONS if sees_callers else None),
         idle_s=duration_s(checked_server.idle),
         serve_on_s=duration_s(checked_server.serve_on),
         drain_s=duration_s(checked_server.drain),
+        tracing=_tracing(checked_server.tracing),
         audit_directory=Path(checked_audit.directory),
         audit_rotate_bytes=checked_audit.rotate_bytes,
     )
+
+
+def _tracing(shape: TracingShape | None) -> Tracing | None:
+    if shape is None:
+        return None
+    return Tracing(otlp=shape.otlp, ratio=shape.ratio, follow_callers=shape.follow_callers)
+
+
+def _need_a_name(server: ServerShape) -> None:
+    """Refuse to listen on every address without a name: every request would be refused, or every name answered."""
+    if server.host in {"", "0.0.0.0", "::"} and not (server.public_url or server.hosts):  # noqa: S104  compared only
+        raise SettingInvalid(
+            f"Listening on {server.host} says nothing about the gateway's name. Set server.public_url "
+            f"({PREFIX}PUBLIC_URL), or list names in server.hosts ({PREFIX}HOSTS)."
+        )
+
+
+def _rate(text: str) -> Rate | None:
+    found = rate_of(text)
+    return None if found is None else Rate(quota=found[0], window_s=found[1])
+
+
+def _networks(texts: Iterable[str], named: Mapping[str, str]) -> tuple[str, ...]:
+    for text in texts:
+        try:
+            ipaddress.ip_network(text)
+        except ValueError:
+            place = named.get("server.trusted_proxies", "server.trusted_proxies")
+            raise SettingInvalid(
+                f"{place} must hold networks such as 10.0.0.0/16, without bits beyond the prefix, not {text!r}."
+            ) from None
+    return tuple(texts)
 
 
 def _put(blocks: dict[str, dict[str, object]], path: str, value: object) -> None:
@@ -177,6 +272,8 @@ def _judged(
 def _wanted(path: str, fault: ErrorDetails) -> str:
     limits = fault.get("ctx", {})
     match fault["type"]:
+        case "missing" if path == "server.tracing.otlp":
+            return f"is missing; without a collector nothing is traced (${Setting(path=path).variable})"
         case "missing":
             return f"is missing; it goes with the other half of TLS (${Setting(path=path).variable})"
         case "int_parsing" | "int_type" | "int_from_float":
@@ -189,8 +286,18 @@ def _wanted(path: str, fault: ErrorDetails) -> str:
             wanted = f"at most {limits['le']}"
         case "literal_error":
             wanted = str(limits["expected"])
+        case "float_parsing" | "float_type":
+            wanted = "a number"
+        case "string_pattern_mismatch" if path.endswith("otlp"):
+            wanted = "a URL such as http://127.0.0.1:4318, without query and fragment"
         case "string_pattern_mismatch" if path.endswith("url"):
             wanted = "a URL such as https://gateway.acme.example, without query and fragment"
+        case "string_pattern_mismatch" if path.startswith("limits."):
+            wanted = "a rate such as 600/1m, or unlimited"
+        case "string_pattern_mismatch" if path.startswith("server.hosts"):
+            wanted = "names without scheme and port, commas between"
+        case "string_pattern_mismatch" if path.startswith("server.trusted_proxies"):
+            wanted = "networks such as 10.0.0.0/16, commas between"
         case "string_pattern_mismatch":
             wanted = "a time such as 30s, 15m or 1h"
         case "string_too_short":

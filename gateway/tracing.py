@@ -80,7 +80,13 @@ class RequestSpan(Span, Protocol):
 
 
 class Tracer(Protocol):
-    """Who listens."""
+    """Who listens, while it is open."""
+
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
 
     def request(self, parent: TraceParent | None) -> AbstractContextManager[RequestSpan]:
         """Open the span of a request, a continuation of the caller's trace where there is one."""
@@ -119,6 +125,13 @@ class Silent:
 
 class NoTracer:
     """Nobody listens; a caller's trace id is still known, for the log and the record."""
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
 
     def request(self, parent: TraceParent | None) -> Silent:
         """Return a span that nobody hears and that knows the caller's trace."""

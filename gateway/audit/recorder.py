@@ -8,8 +8,9 @@ from typing import TypeVar
 
 from gateway.audit.record import Journal
 from gateway.audit.story import Story, internal_error
-from gateway.errors import GatewayError
+from gateway.errors import GatewayError, RateLimited
 from gateway.metrics import Metrics
+from gateway.tracing import span
 
 _log = logging.getLogger("gateway.exchange")
 _T = TypeVar("_T")
@@ -31,8 +32,9 @@ class Recorder:
         except Exception as fault:  # noqa: BLE001  a bug of ours becomes internal_error, never a pass
             failure = _as_failure(story, fault)
             self.count(story, failure)
-            # Nothing has happened, so nothing waits for the disk.
-            self._journal.refuse(story.record("refused", failure))
+            # Nothing has happened, so nothing waits for the disk; and whoever sends too much does not fill it.
+            if not (isinstance(failure, RateLimited) and failure.repeated):
+                self._journal.refuse(story.record("refused", failure))
             raise failure from None
 
     async def commit(
@@ -42,16 +44,23 @@ class Recorder:
         *,
         deadline: float,
         unclaimed: Callable[[_T], None] | None = None,
+        undone: Callable[[], Awaitable[None]] | None = None,
     ) -> _T:
         """Run an effect in a task of its own: a caller who leaves now gets it finished and recorded.
 
         deadline:  monotonic seconds until which the intent may take to become durable.
         unclaimed: told of the result when the caller has left meanwhile, so that nobody else will ever have it.
+        undone:    awaited when there is no intent, so that nothing will be done.
         """
 
         async def whole() -> _T:
-            with self.refusals(story):
-                await self._journal.intend(story.record("intent"), deadline=deadline)
+            with self.refusals(story), span("audit intend"):
+                try:
+                    await self._journal.intend(story.record("intent"), deadline=deadline)
+                except Exception:
+                    if undone is not None:
+                        await undone()
+                    raise
             try:
                 result = await act()
             except Exception as fault:  # noqa: BLE001  as above

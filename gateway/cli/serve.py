@@ -10,7 +10,7 @@ from pathlib import Path
 
 from gateway.app import assemble, build_app
 from gateway.cli.folder import load_or_complain
-from gateway.cli.logs import configure_logging
+from gateway.cli.logs import LogOutput, configure_logging
 from gateway.cli.options import CONFIG_VARIABLE, COULD_NOT_RUN, default_config
 from gateway.doors.protocol import ProtocolLimits
 from gateway.doors.server import CannotServe, Listen, ShutdownTimes, TlsFiles, run_server
@@ -77,13 +77,14 @@ def run(arguments: argparse.Namespace) -> int:
             config=folder,
             server=loaded.server,
             audit=loaded.audit,
+            limits=loaded.limits,
             environment=os.environ,
             flags=flags,
             dev=arguments.dev,
             allow_root=arguments.allow_root,
         )
-        with closing(configure_logging(settings.log, "INFO")):
-            return _serve(settings)
+        with closing(configure_logging(settings.log, "INFO")) as log:
+            return _serve(settings, log)
     except SettingInvalid as fault:
         return _could_not_run(str(fault))
     except CannotServe as fault:
@@ -93,8 +94,9 @@ def run(arguments: argparse.Namespace) -> int:
         return _could_not_run(f"{fault.message} {fault.hint or ''}".strip())
 
 
-def _serve(settings: Settings) -> int:
+def _serve(settings: Settings, log: LogOutput) -> int:
     parts = assemble(settings)
+    log.on_drop = parts.metrics.log_dropped.inc
     listening: list[str] = []
     faults: list[Exception] = []
 

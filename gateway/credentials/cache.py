@@ -12,6 +12,7 @@ from gateway.credentials.session import AwsCredentials, RoleSession
 from gateway.errors import ErrorCode, GatewayError, Unavailable
 from gateway.metrics import Metrics
 from gateway.policy.rule import Target
+from gateway.tracing import span
 
 # What is used under them must begin before AWS calls them expired.
 _MARGIN_S: Final = 60.0
@@ -82,15 +83,13 @@ class CredentialCache:
         instead_of: a triple that AWS calls expired: it is forgotten, whoever comes first renews it for all.
         Raises whatever the flight raised, and Unavailable (`deadline_exceeded`, `overloaded`).
         """
-        kept = self._find(key, instead_of)
-        if kept is not None:
-            self._metrics.credentials.labels("cached").inc()
-            return kept
-        flight = self._running.get(key)
-        self._metrics.credentials.labels("fetched" if flight is None else "shared").inc()
-        if flight is None:
-            flight = self._take_off(key, fetch)
-        return await _landed(flight, deadline)
+        with span("credentials") as told:
+            kept = self._find(key, instead_of)
+            flight = self._running.get(key)
+            result = "cached" if kept else "shared" if flight else "fetched"
+            self._metrics.credentials.labels(result).inc()
+            told.say(result=result, target=key.target.name)
+            return kept or await _landed(flight or self._take_off(key, fetch), deadline)
 
     def _find(self, key: CredentialKey, instead_of: AwsCredentials | None) -> AwsCredentials | None:
         kept = self._kept.get(key)

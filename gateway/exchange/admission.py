@@ -5,11 +5,14 @@ from dataclasses import dataclass
 from gateway.audit.story import Story
 from gateway.errors import ErrorCode, RequestRejected
 from gateway.exchange.call import Call, ExecutionRequest
+from gateway.exchange.limits import CallLimits
+from gateway.exchange.switching import Gate
 from gateway.executions.execution import owns
 from gateway.identity.token import Identify, VerifiedToken
 from gateway.policy.decide import Allowed, Denied, decide
 from gateway.policy.refuse import refusal
-from gateway.policy.rule import Stop, Target, View, Wish, Workflow
+from gateway.policy.rule import Replay, Start, Stop, Target, View, Wish, Workflow
+from gateway.tracing import span
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,27 +22,43 @@ class Admitted:
     token: VerifiedToken
     target: Target
     workflow: Workflow
+    replay: Replay
 
 
 class Admission:
     """Judges calls by the policy snapshot of their story, and tells the story what it finds."""
 
-    def __init__(self, identify: Identify) -> None:
+    def __init__(self, identify: Identify, limits: CallLimits, gate: Gate) -> None:
         self._identify = identify
+        self._limits = limits
+        self._gate = gate
 
     async def recognise(self, story: Story, call: Call) -> VerifiedToken:
-        """Return the verified token; raises TokenRejected, AccessDenied or Unavailable."""
+        """Return the verified token; raises TokenRejected, RateLimited, AccessDenied or Unavailable."""
         issuers = story.policy.issuers
-        story.token = await self._identify(call.token, issuers, now=call.now, deadline=call.deadline)
-        return story.token
+        with span("identify") as told:
+            story.token = token = await self._identify(
+                call.token, issuers, now=call.now, deadline=call.deadline
+            )
+            told.say(issuer=token.issuer.name)
+        self._gate.subject(token)
+        self._limits.admit_subject(call, token.principal)
+        return token
 
     async def decide(self, story: Story, call: Call, wish: Wish) -> tuple[Allowed, VerifiedToken]:
         """Return what the token may become for this wish; raises also what `refusal` makes of a denial."""
-        token = await self.recognise(story, call)
-        decision = decide(token.claims, wish, story.policy, now=call.now)
-        story.decision = decision
-        if isinstance(decision, Denied):
-            raise refusal(wish, decision)
+        token = story.token or await self.recognise(story, call)
+        with span("decide") as told:
+            decision = decide(token.claims, wish, story.policy, now=call.now, off=self._gate.rules_off())
+            story.decision = decision
+            if isinstance(decision, Denied):
+                raise refusal(wish, decision)
+            told.say(target=decision.target.name)
+            if decision.workflow is not None:
+                told.say(workflow=decision.workflow.name)
+        if isinstance(wish, Start) and decision.workflow is not None:
+            self._gate.start(decision.workflow)
+        self._limits.admit_rules(call, decision.rules)
         return decision, token
 
     async def to_workflow(self, story: Story, call: Call, wish: Wish) -> Admitted:
@@ -47,7 +66,7 @@ class Admission:
         allowed, token = await self.decide(story, call, wish)
         if allowed.workflow is None:
             raise TypeError("A grant about a workflow carries none.")
-        return Admitted(token=token, target=allowed.target, workflow=allowed.workflow)
+        return Admitted(token=token, target=allowed.target, workflow=allowed.workflow, replay=allowed.replay)
 
     async def to_execution(self, story: Story, call: Call, request: ExecutionRequest) -> Admitted:
         """Admit a call that looks at an execution or stops it; one's own needs no more than a `start` grant."""

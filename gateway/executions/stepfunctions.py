@@ -21,6 +21,7 @@ from gateway.executions.states_errors import (
     start_unknown,
 )
 from gateway.policy.rule import Workflow
+from gateway.tracing import xray_header
 
 # `Date` has whole seconds, and an execution younger than this at our call may be our own.
 _OURS_S: Final = 2.0
@@ -170,11 +171,14 @@ class StepFunctions:
     async def _start(
         self, operation: Operation, plan: StartPlan, held: AwsCredentials, deadline: float
     ) -> Reply:
-        body = {
+        body: dict[str, object] = {
             "stateMachineArn": str(plan.workflow.state_machine),
             "name": plan.name,
             "input": plan.input.decode(),
         }
+        # No part of what AWS compares: a start is the same when its name and its input are (API reference, StartExecution).
+        if header := xray_header():
+            body["traceHeader"] = header
         return await self._calls.ask(
             operation,
             body,

@@ -29,10 +29,40 @@ _UNITS: Final = {"s": 1, "m": 60, "h": 3600}
 NAME: Final = re.compile(r"^[a-z0-9](?:[a-z0-9_-]{0,61}[a-z0-9])?$")
 Name = Annotated[str, Field(pattern=NAME.pattern)]
 Duration = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,6}[smh]$", examples=["30s", "15m", "1h"])]
+#: So many in so long. Not `off`, which is a truth value to YAML.
+RateText = Annotated[
+    str,
+    Field(
+        pattern=r"^(?:unlimited|[1-9][0-9]{0,6}/[1-9][0-9]{0,3}[smh])$",
+        examples=["600/1m", "20/1s", "unlimited"],
+    ),
+]
+HostName = Annotated[
+    str,
+    Field(
+        pattern=r"^(?:[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,252}[A-Za-z0-9])?|[0-9A-Fa-f]*:[0-9A-Fa-f:.]+)$",
+        examples=["gateway.internal.example"],
+    ),
+]
+Network = Annotated[
+    str,
+    Field(
+        pattern=r"^(?:[0-9]{1,3}(?:\.[0-9]{1,3}){3}(?:/[0-9]{1,2})?|[0-9A-Fa-f]*:[0-9A-Fa-f:.]+(?:/[0-9]{1,3})?)$",
+        examples=["10.0.0.0/16", "2001:db8::/64"],
+    ),
+]
 Url = Annotated[str, Field(min_length=1, max_length=255)]
 File = Annotated[str, Field(min_length=1, max_length=255)]
 VaultName = Annotated[str, Field(min_length=1, max_length=128)]
 Day = Annotated[str, Field(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$", examples=["2027-01-31"])]
+
+
+def rate_of(text: str) -> tuple[int, int] | None:
+    """Return number and seconds of a rate such as `600/1m`, None for `unlimited`; matched against the shape before."""
+    if text == "unlimited":
+        return None
+    quota, _, window = text.partition("/")
+    return int(quota), duration_s(window)
 
 
 def duration_s(text: str) -> int:
@@ -234,6 +264,43 @@ class TlsShape(_Shape):
     key: File = Field(description="PEM file with the private key; outside of this folder.")
 
 
+class TracingShape(_Shape):
+    """Where OpenTelemetry spans go. Needs the extra `otel`."""
+
+    otlp: Url = Field(
+        pattern=r"^https?://[^/?#@\s]+(?:/[^?#\s]*)?$",
+        description="The collector, over OTLP/HTTP; without a path, /v1/traces is added.",
+        examples=["http://127.0.0.1:4318"],
+    )
+    ratio: float = Field(default=1.0, ge=0, le=1, description="Share of all traces that is kept.")
+    follow_callers: bool = Field(
+        default=False, description="Whether a caller's own wish that its trace be kept, or not, stands."
+    )
+
+
+class LimitsShape(_Shape):
+    """How much of the gateway one address, one identity and one rule may use. Read at start."""
+
+    address: RateText | None = Field(
+        default=None,
+        description=(
+            "Requests from one address, or one /64 of IPv6. Left out: 6000/1m, but unlimited where callers come "
+            "through what is not in server.trusted_proxies."
+        ),
+    )
+    subject: RateText = Field(default="6000/1m", description="Calls of one identity: issuer and subject.")
+    rule: RateText = Field(default="30000/1m", description="Calls that one rule allows.")
+    waiting: int = Field(
+        default=500, ge=1, le=10_000, description="Long polls and event streams of one identity at once."
+    )
+    connections: int | None = Field(
+        default=None,
+        ge=1,
+        le=100_000,
+        description="Open connections from one address. Left out: 1000, and no limit where `address` has none.",
+    )
+
+
 class ServerShape(_Shape):
     """How the gateway itself listens. Read at start."""
 
@@ -250,6 +317,21 @@ class ServerShape(_Shape):
     behind_tls_proxy: bool = Field(
         default=False,
         description="A proxy in front ends TLS; only then may the gateway listen without it beyond loopback.",
+    )
+    hosts: list[HostName] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=64,
+        description="Names it answers under, besides those of public_url, of the address it listens on and of loopback.",
+    )
+    trusted_proxies: list[Network] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=256,
+        description="Addresses of proxies and load balancers whose X-Forwarded-For is believed.",
+    )
+    max_connections: int = Field(
+        default=10_000, ge=1, le=1_000_000, description="Open connections of one process; more are closed."
     )
     tls: TlsShape | None = Field(default=None, description="Certificate and key, when no proxy ends TLS.")
     workers: int = Field(
@@ -271,6 +353,9 @@ class ServerShape(_Shape):
     )
     drain: Duration = Field(
         default="25s", description="How long calls in progress may finish after a stop signal."
+    )
+    tracing: TracingShape | None = Field(
+        default=None, description="OpenTelemetry; off unless this is written."
     )
 
 
@@ -360,6 +445,9 @@ class GatewayShape(_Shape):
         default=None, description="Vault servers, by our name for each."
     )
     server: ServerShape = Field(default_factory=ServerShape, description="How the gateway listens.")
+    limits: LimitsShape = Field(
+        default_factory=LimitsShape, description="How much one caller may use of the gateway."
+    )
     audit: AuditShape = Field(default_factory=AuditShape, description="Where the audit record is written.")
     admin: AdminShape | None = Field(
         default=None, description="The admin listener; off unless this is written."

@@ -12,10 +12,11 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import ReadOnlyCredentials
 
 from gateway.metrics import Metrics
-from gateway.outbound.aws_answers import AwsFault, fault_of
+from gateway.outbound.aws_answers import AwsFault, date_of, fault_of, request_id_of
 from gateway.outbound.aws_endpoints import Service
 from gateway.outbound.http import Answer, HttpClient, OutboundFailure, Outgoing
 from gateway.secret import Secret
+from gateway.tracing import Span, span
 
 _log = logging.getLogger("gateway.aws")
 
@@ -100,11 +101,18 @@ class AwsCalls:
             max_answer_bytes=call.max_answer_bytes,
             connect_s=_CONNECT_S,
         )
+        with span(f"{call.service} {call.operation}", "client") as told:
+            told.say(service=call.service, operation=call.operation)
+            return await self._measured(call, request, deadline, told)
+
+    async def _measured(self, call: AwsCall, request: Outgoing, deadline: float, told: Span) -> Answer:
         began = time.perf_counter()
         until = min(deadline, asyncio.get_running_loop().time() + call.attempt_s)
         outcome = "ok"
         try:
             answer = await self._http.call(request, deadline=until)
+            told.say(status=answer.status, aws_request_id=request_id_of(answer) or "none")
+            self._compare_clocks(call.service, answer, time.perf_counter() - began)
             if answer.status != 200:
                 raise self._reported(call, fault_of(answer))
             return answer
@@ -120,7 +128,14 @@ class AwsCalls:
             raise
         finally:
             seconds = time.perf_counter() - began
+            told.say(outcome=outcome)
             self._metrics.upstream_seconds.labels(call.service, call.operation, outcome).observe(seconds)
+
+    def _compare_clocks(self, service: Service, answer: Answer, seconds: float) -> None:
+        at = date_of(answer)
+        # An answer that took long says little about now; half a second is what `Date` cuts off on average.
+        if at is not None and seconds < 1:
+            self._metrics.clock_offset.labels(service).set(round(at + 0.5 - time.time()))
 
     def _reported(self, call: AwsCall, fault: AwsFault) -> AwsFault:
         # The only place where AWS's own words go: they hold ARNs, which callers need not know.

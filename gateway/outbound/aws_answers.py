@@ -64,13 +64,19 @@ class AnswerInvalid(Exception):
 def fault_of(answer: Answer) -> AwsFault:
     """Read an error answer of any AWS protocol; an unreadable one becomes the code `unknown`."""
     code, text, request_id = _json_error(answer) or _xml_error(answer) or ("unknown", "", "")
-    request_id = answer.headers.get("x-amzn-requestid", request_id)
+    request_id = request_id_of(answer) or request_id
     return AwsFault(
         code if _CODE.fullmatch(code) else "unknown",
         status=answer.status,
         request_id=request_id if _REQUEST_ID.fullmatch(request_id) else None,
         text=" ".join(text.split())[:300],
     )
+
+
+def request_id_of(answer: Answer) -> str | None:
+    """Return AWS's own id of the request as its header says it; None without one, or one that cannot be an id."""
+    sent = answer.headers.get("x-amzn-requestid", "")
+    return sent if _REQUEST_ID.fullmatch(sent) else None
 
 
 def date_of(answer: Answer) -> float | None:

@@ -21,6 +21,7 @@ from gateway.outbound.addresses import (
 from gateway.outbound.http import Answer, OutboundFailure, Outgoing
 from gateway.outbound.pooled import PooledHttp
 from gateway.outbound.tls import client_context
+from gateway.tracing import span
 
 _CONNECT_S: Final = 2.0
 _CONTEXTS: Final = 64  # as many as there may be issuers
@@ -55,14 +56,18 @@ class KeyFetch:
         """
         began = time.perf_counter()
         outcome = "ok"
-        try:
-            return await self._fetch(url, rules, max_bytes=max_bytes, deadline=deadline)
-        except OutboundFailure as failure:
-            outcome = failure.kind
-            raise
-        finally:
-            seconds = time.perf_counter() - began
-            self._metrics.upstream_seconds.labels("issuer", "fetch", outcome).observe(seconds)
+        with span("issuer fetch", "client") as told:
+            try:
+                answer = await self._fetch(url, rules, max_bytes=max_bytes, deadline=deadline)
+                told.say(status=answer.status)
+                return answer
+            except OutboundFailure as failure:
+                outcome = failure.kind
+                raise
+            finally:
+                seconds = time.perf_counter() - began
+                told.say(service="issuer", operation="fetch", outcome=outcome)
+                self._metrics.upstream_seconds.labels("issuer", "fetch", outcome).observe(seconds)
 
     async def _fetch(self, url: str, rules: FetchRules, *, max_bytes: int, deadline: float) -> Answer:
         allowed = networks(rules.allow_addresses)

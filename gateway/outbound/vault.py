@@ -14,6 +14,7 @@ from gateway.metrics import Metrics
 from gateway.outbound.http import HttpClient, OutboundFailure, Outgoing
 from gateway.outbound.vault_answers import VaultFault, answered_object, fault_of
 from gateway.secret import Secret
+from gateway.tracing import Span, span
 
 _log = logging.getLogger("gateway.vault")
 
@@ -96,11 +97,19 @@ class VaultCalls:
     async def _attempt(self, call: VaultCall, deadline: float) -> dict[str, object]:
         client = await self._client(call)
         request = _request(call)
+        with span(f"vault {call.operation}", "client") as told:
+            told.say(service="vault", operation=call.operation)
+            return await self._measured(call, client, request, deadline, told)
+
+    async def _measured(
+        self, call: VaultCall, client: HttpClient, request: Outgoing, deadline: float, told: Span
+    ) -> dict[str, object]:
         began = time.perf_counter()
         until = min(deadline, asyncio.get_running_loop().time() + _ATTEMPT_S)
         outcome = "cancelled"
         try:
             answer = await client.call(request, deadline=until)
+            told.say(status=answer.status)
             if answer.status not in (200, 204):
                 raise _reported(call, fault_of(answer))
             outcome = "ok"
@@ -114,6 +123,7 @@ class VaultCalls:
             raise
         finally:
             seconds = time.perf_counter() - began
+            told.say(outcome=outcome)
             self._metrics.upstream_seconds.labels("vault", call.operation, outcome).observe(seconds)
 
     async def _client(self, call: VaultCall) -> HttpClient:
