@@ -4,20 +4,26 @@ import argparse
 import json
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import get_args
+from typing import Final, get_args
 
 from gateway.admin.offline import Forecast, Step, forecast
 from gateway.cli.folder import load_or_complain
 from gateway.cli.options import COULD_NOT_RUN, default_config
-from gateway.policy.decide import Allowed, Denied
+from gateway.policy.decide import Allowed, Denied, Held
 from gateway.policy.refuse import refusal
-from gateway.policy.rule import AwsRole, Grant, Issued, Obtain, Start, VaultRole, Wish
+from gateway.policy.rule import AwsRole, Issued, Obtain, Replay, Start, VaultRole, Wish
 from gateway.policy.snapshot import Policy
 from gateway.secret import Secret
 
 _MARKS = {"ok": "✓", "no": "✗", "unknown": "?"}
 _LONGEST_FILE = 64 * 1024
+_LIMITS: Final[Mapping[Replay, str]] = {
+    "off": "",
+    "once": " Each token may do so once.",
+    "per-request": " Each token may do so for one request and its exact repetition.",
+}
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -131,8 +137,8 @@ def _print_text(answer: Forecast, wish: Wish | None) -> None:
     print()
     print(_verdict(answer, wish))
     if wish is None:
-        for grant in answer.grants:
-            print(f"  {_said(grant)}")
+        for held in answer.grants:
+            print(f"  {_said(held)}")
 
 
 def _print_step(step: Step) -> None:
@@ -155,7 +161,9 @@ def _verdict(answer: Forecast, wish: Wish | None) -> str:
         )
     match answer.decision:
         case Allowed() as allowed if answer.allowed:
-            return f"ALLOWED as {allowed.target.name}, by {', '.join(allowed.rules)}."
+            return (
+                f"ALLOWED as {allowed.target.name}, by {', '.join(allowed.rules)}.{_LIMITS[allowed.replay]}"
+            )
         case Allowed() as allowed:
             return f"REFUSED because of the token; the rules ({', '.join(allowed.rules)}) would allow it as {allowed.target.name}."
         case Denied() as denied:
@@ -166,11 +174,13 @@ def _verdict(answer: Forecast, wish: Wish | None) -> str:
             return "REFUSED because of the token."
 
 
-def _said(grant: Grant) -> str:
+def _said(held: Held) -> str:
+    grant = held.grant
+    limit = "" if held.replay == "off" else f" ({held.replay})"
     if grant.workflow is None:
         form = " as a token of Vault" if grant.form == "vault-token" else ""
-        return f"obtain {grant.target.name}{form}"
-    return f"{grant.verb} {grant.workflow.name} as {grant.target.name}"
+        return f"obtain {grant.target.name}{form}{limit}"
+    return f"{grant.verb} {grant.workflow.name} as {grant.target.name}{limit}"
 
 
 def _document(answer: Forecast, wish: Wish | None) -> dict[str, object]:
@@ -181,7 +191,8 @@ def _document(answer: Forecast, wish: Wish | None) -> dict[str, object]:
         "code": decision.code if isinstance(decision, Denied) else None,
         "target": decision.target.name if isinstance(decision, Allowed) else None,
         "rules": list(decision.rules) if isinstance(decision, Allowed) else [],
+        "replay": decision.replay if isinstance(decision, Allowed) else None,
         "nearest_rule": decision.nearest if isinstance(decision, Denied) else None,
         "steps": [{"mark": step.mark, "text": step.text, "hint": step.hint} for step in answer.steps],
-        "grants": [_said(grant) for grant in answer.grants],
+        "grants": [_said(held) for held in answer.grants],
     }

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping
+from typing import cast
 
 from starlette.responses import Response
 
@@ -10,7 +11,8 @@ from gateway.credentials.session import AwsCredentials
 from gateway.doors.times import rfc3339_ms, rfc3339_s
 from gateway.exchange.call import Identity, ObtainedVaultToken, Shown
 from gateway.executions.execution import execution_url
-from gateway.policy.rule import Grant
+from gateway.policy.decide import Held
+from gateway.policy.rule import Replay, strictest
 
 
 def json_response(document: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
@@ -39,7 +41,7 @@ def execution_document(shown: Shown) -> dict[str, object]:
         "started_at": rfc3339_ms(execution.started_at),
         "ended_at": None if execution.ended_at is None else rfc3339_ms(execution.ended_at),
     }
-    if execution.done and workflow.output_visible:
+    if execution.done and workflow.output_visible and not shown.replayed:
         document |= _visible(
             execution.status == "SUCCEEDED", execution.output, execution.error, execution.cause
         )
@@ -99,9 +101,10 @@ def identity_document(identity: Identity) -> dict[str, object]:
     }
 
 
-def _may_start(grants: Iterable[Grant]) -> list[dict[str, object]]:
+def _may_start(holds: Iterable[Held]) -> list[dict[str, object]]:
     found: dict[str, dict[str, object]] = {}
-    for grant in grants:
+    for held in holds:
+        grant = held.grant
         if grant.verb != "start" or grant.workflow is None:
             continue
         entry = found.setdefault(
@@ -113,15 +116,25 @@ def _may_start(grants: Iterable[Grant]) -> list[dict[str, object]]:
                 "input_schema": grant.workflow.input_schema.document,
             },
         )
+        if held.replay != "off":
+            entry["replay"] = strictest([held.replay, cast(Replay, entry.get("replay", "off"))])
         targets = entry["targets"]
         if isinstance(targets, list):
             targets.append(grant.target.name)
     return list(found.values())
 
 
-def _may_obtain(grants: Iterable[Grant]) -> list[dict[str, object]]:
-    forms: dict[str, list[str]] = {}
-    for grant in grants:
-        if grant.verb == "obtain" and grant.form is not None:
-            forms.setdefault(grant.target.name, []).append(grant.form)
-    return [{"target": target, "forms": held} for target, held in forms.items()]
+def _may_obtain(holds: Iterable[Held]) -> list[dict[str, object]]:
+    found: dict[str, list[Held]] = {}
+    for held in holds:
+        if held.grant.verb == "obtain" and held.grant.form is not None:
+            found.setdefault(held.grant.target.name, []).append(held)
+    return [
+        {"target": target, "forms": [one.grant.form for one in several], **_replay(several)}
+        for target, several in found.items()
+    ]
+
+
+def _replay(several: Iterable[Held]) -> dict[str, object]:
+    replay = strictest(held.replay for held in several)
+    return {} if replay == "off" else {"replay": replay}

@@ -60,7 +60,8 @@ class RestDoor:
         call = make_call(request, token, self._clock, seconds=START_S)
         shown = await while_present(request, self._exchange.start(call, wish))
         fresh = not shown.execution.existed and shown.workflow.type != "express-sync"
-        headers = {}
+        # Also for a STANDARD start that AWS's own names have shown to be a repetition.
+        headers = {"Idempotent-Replayed": "true"} if shown.execution.existed else {}
         if shown.workflow.type == "standard":
             headers["Location"] = execution_url(shown.workflow.name, shown.execution.name)
         return json_response(execution_document(shown), 201 if fresh else 200, headers)

@@ -5,8 +5,10 @@ from dataclasses import dataclass, field
 from gateway.credentials.session import AwsCredentials, VaultToken
 from gateway.executions.execution import Execution
 from gateway.identity.token import VerifiedToken
-from gateway.policy.rule import Grant, Target, VaultRole, Workflow
+from gateway.policy.decide import Held
+from gateway.policy.rule import Target, VaultRole, Workflow
 from gateway.secret import Secret
+from gateway.state.rates import Standing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,8 +17,9 @@ class Call:
 
     now:        the call's only reading of the wall clock, seconds since the epoch.
     deadline:   monotonic seconds by which the call must be answered (a wait that was asked for comes on top).
-    source:     the peer's address; user_agent: as sent, cut. Both for the record only.
+    source:     the caller's address; user_agent: as sent, cut. Both for the record only.
     notes:      filled with what the request's one log line should say of it.
+    standings:  filled with where the caller stands with its rate limits, for the answer.
     trace_id:   of the trace it belongs to, 32 hex digits; None when there is none.
     """
 
@@ -27,6 +30,7 @@ class Call:
     source: str | None = None
     user_agent: str | None = None
     notes: dict[str, str] = field(default_factory=dict)
+    standings: list[Standing] = field(default_factory=list)
     trace_id: str | None = None
 
 
@@ -51,11 +55,12 @@ class ExecutionRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shown:
-    """An execution and as what it was reached."""
+    """An execution and as what it was reached. replayed: this is what an earlier request was answered, without its data."""
 
     execution: Execution
     workflow: Workflow
     target: Target
+    replayed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,5 +84,5 @@ class Identity:
     """Who a token speaks for, what it holds now, and the digest of the policy that says so."""
 
     token: VerifiedToken
-    grants: tuple[Grant, ...]
+    grants: tuple[Held, ...]
     policy: str

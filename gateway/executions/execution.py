@@ -31,11 +31,13 @@ class StartPlan:
 
     name:  the execution's name; for STANDARD a function of caller and idempotency key.
     input: canonical JSON bytes, UTF-8, at most 262,144; the same wish gives the same bytes.
+    key:   the idempotency key that the caller sent, without quotes.
     """
 
     workflow: Workflow
     name: str
     input: bytes = field(repr=False)
+    key: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,15 +138,29 @@ def plan_start(
     principal: Principal,
     input: Mapping[str, object],  # noqa: A002  the field's word
     idempotency_key: str | None,
+    express_keys: bool = False,
+    unkeyed: str | None = None,
 ) -> StartPlan:
     """Judge a start completely, before anything with an effect happens.
 
     input:           the caller's, without the reserved member, which is added here.
-    idempotency_key: the header as sent; compulsory for STANDARD workflows, refused for others.
+    idempotency_key: the header as sent; compulsory for STANDARD workflows.
+    express_keys:    somebody remembers the keys of EXPRESS starts; without that they are refused.
+    unkeyed:         names an EXPRESS start without a key, where it must be known again; None: a name by chance.
     Raises RequestRejected (`idempotency_key_missing`, `idempotency_unsupported`, `request_malformed`,
     `input_invalid`, `input_too_large`).
     """
-    name = _name(workflow, principal, idempotency_key)
+    if idempotency_key is None:
+        key, name = None, _unkeyed_name(workflow, principal, unkeyed)
+    elif workflow.type == "standard" or express_keys:
+        key = _bare(idempotency_key)
+        name = execution_name(principal, workflow.name, key)
+    else:
+        raise RequestRejected(
+            ErrorCode.IDEMPOTENCY_UNSUPPORTED,
+            f"{workflow.name} is an EXPRESS workflow: AWS starts it again for every request.",
+            hint="Send no Idempotency-Key, or use a STANDARD workflow.",
+        )
     if RESERVED_MEMBER in input:
         raise _input_invalid(InputFault(path=f"/{RESERVED_MEMBER}", problem="reserved"))
     caller = {"issuer": principal.issuer, "subject": principal.subject}
@@ -162,7 +178,7 @@ def plan_start(
     faults = workflow.input_schema.faults(dict(input))
     if faults:
         raise _input_invalid(*faults)
-    return StartPlan(workflow=workflow, name=name, input=data)
+    return StartPlan(workflow=workflow, name=name, input=data, key=key)
 
 
 def canonical(value: object) -> bytes:
@@ -171,22 +187,16 @@ def canonical(value: object) -> bytes:
     return text.encode()
 
 
-def _name(workflow: Workflow, principal: Principal, sent_key: str | None) -> str:
-    if workflow.type != "standard":
-        if sent_key is not None:
-            raise RequestRejected(
-                ErrorCode.IDEMPOTENCY_UNSUPPORTED,
-                f"{workflow.name} is an EXPRESS workflow: AWS starts it again for every request.",
-                hint="Send no Idempotency-Key, or use a STANDARD workflow.",
-            )
-        return f"{principal.digest}-{secrets.token_hex(16)}"
-    if sent_key is None:
+def _unkeyed_name(workflow: Workflow, principal: Principal, unkeyed: str | None) -> str:
+    if workflow.type == "standard":
         raise RequestRejected(
             ErrorCode.IDEMPOTENCY_KEY_MISSING,
             f"A start of {workflow.name} needs an Idempotency-Key.",
             hint="Send a key that is the same for every attempt of one job, such as the job's id and attempt.",
         )
-    return execution_name(principal, workflow.name, _bare(sent_key))
+    if unkeyed is not None:
+        return execution_name(principal, workflow.name, unkeyed)
+    return f"{principal.digest}-{secrets.token_hex(16)}"
 
 
 def _bare(sent: str) -> str:

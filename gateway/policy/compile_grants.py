@@ -31,6 +31,7 @@ class Around:
     written_*: names that stand in gateway.yaml, those of faulty entries included.
     unsure_teams: those whose issuers are not certain, because their entries in gateway.yaml are wrong.
     region: whose STS hands out credentials.
+    workers: processes that serve. tokens_shared: they all know which tokens were used, so that rules may limit it.
     vaults: there are Vaults, so that an issuer may be meant for them alone; otherwise what AWS cannot use is said with
             the issuer.
     """
@@ -44,6 +45,8 @@ class Around:
     vaults: bool
     today: date
     unsure_teams: frozenset[str] = frozenset()
+    workers: int = 1
+    tokens_shared: bool = True
 
 
 class GrantReader:

@@ -137,6 +137,7 @@ class _Rule:
                 "Rename one of them.",
             )
         last_day = self._last_day()
+        self._judge_replay()
         issuers = self._issuers()
         # Claims are judged by the issuer that is meant; the grants of a misspelt one are inert all the same.
         conditions = self._conditions(issuers or self._meant)
@@ -161,8 +162,18 @@ class _Rule:
                 grants=tuple(grants),
                 last_day=last_day,
                 written=place,
+                replay=shape.replay,
             )
         )
+
+    def _judge_replay(self) -> None:
+        if self._shape.replay != "off" and not self._against.tokens_shared:
+            (self._own_spot / "replay").error(
+                FindingCode.STORE_NOT_SHARED,
+                f"Rule {self._shape.name} counts uses of a token, and the {self._against.workers} workers of the "
+                "gateway share no store that could: each would allow as many.",
+                "Give gateway.yaml a state with the URL of a Redis, or set server.workers to 1.",
+            )
 
     def _last_day(self) -> date | None:
         written = self._shape.last_day

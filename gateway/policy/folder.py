@@ -10,7 +10,7 @@ from pathlib import Path
 from gateway.clock import Clock
 from gateway.files.folder import Sources, collector_paused, load_sources
 from gateway.files.source import Finding, FindingCode
-from gateway.policy.compile import Compiled, compile_policy, overlaps_of
+from gateway.policy.compile import Compiled, Serving, compile_policy, overlaps_of
 from gateway.policy.snapshot import Policy
 
 
@@ -52,11 +52,12 @@ class Loaded:
 
 
 class FolderLoad:
-    """Reads and compiles a folder. dev: see `load_sources` and `compile_policy`."""
+    """Reads and compiles a folder. dev, serving: see `load_sources` and `compile_policy`."""
 
-    def __init__(self, folder: Path, *, dev: bool, clock: Clock) -> None:
+    def __init__(self, folder: Path, *, dev: bool, clock: Clock, serving: Serving | None = None) -> None:
         self._folder = folder
         self._dev = dev
+        self._serving = serving
         self._clock = clock
 
     def __call__(self, seen: Loaded | None, active: Loaded | None) -> Loaded:
@@ -73,6 +74,7 @@ class FolderLoad:
                 today=datetime.fromtimestamp(self._clock.wall(), UTC).date(),
                 previous=active.compiled if active is not None else None,
                 overlaps=False,
+                serving=self._serving,
             )
         return Loaded(
             policy=compiled.policy,

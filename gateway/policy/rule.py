@@ -1,9 +1,10 @@
 """The words of the policy: conditions, targets, workflows, grants, rules and wishes."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import date
 from enum import StrEnum
-from typing import Literal
+from typing import Final, Literal
 
 from gateway.arn import RoleArn, StateMachineArn
 from gateway.files.source import Place
@@ -13,6 +14,8 @@ Scalar = str | int | bool
 Issued = Literal["aws-credentials", "vault-token"]
 Verb = Literal["start", "view", "stop", "obtain"]
 WorkflowType = Literal["standard", "express", "express-sync"]
+#: How often a token may use a rule: as often as it likes, for one success, or for one request and its repetition.
+Replay = Literal["off", "once", "per-request"]
 
 
 class Operator(StrEnum):
@@ -169,6 +172,7 @@ class Rule:
 
     id:       `team.name`, or the name alone without teams; for records and explanations, never for callers.
     issuers:  names of trusted issuers.
+    replay:   how often one token may start and obtain through it.
     last_day: usable through this day, UTC; None for ever.
     written:  where it stands.
     """
@@ -181,6 +185,15 @@ class Rule:
     grants: tuple[Grant, ...]
     last_day: date | None
     written: Place
+    replay: Replay = "off"
+
+
+_STRICTNESS: Final[tuple[Replay, ...]] = ("off", "per-request", "once")
+
+
+def strictest(replays: Iterable[Replay]) -> Replay:
+    """Return the one that allows least; `off` of none."""
+    return max(replays, key=_STRICTNESS.index, default="off")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
