@@ -126,6 +126,7 @@ class Holding:
             age_s=0.0 if self.is_static else now - self.fetched_at if fetched else None,
             fault=self.fault,
             version="" if held is None else held.version,
+            thumbprints=() if held is None else tuple(sorted(held.thumbprints)),
         )
 
 

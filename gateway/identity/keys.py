@@ -101,7 +101,7 @@ class KeySetState:
     keys:    usable keys held now, 0 when none or too old to use.
     age_s:   seconds since the last successful fetch; None before the first, 0 for a file.
     fault:   of the last attempt; None when it succeeded or none was made.
-    version: of the key set held; empty when none.
+    version: of the key set held; empty when none. thumbprints: of its usable keys (RFC 7638).
     """
 
     issuer: str
@@ -110,6 +110,7 @@ class KeySetState:
     age_s: float | None
     fault: KeyFault | None
     version: str
+    thumbprints: tuple[str, ...] = ()
 
 
 class Keys(Protocol):

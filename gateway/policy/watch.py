@@ -93,6 +93,8 @@ class WatchedPolicy:
         self._overlaps = OverlapSearch()
         self._patience_s = patience_s
         self._is_late = False
+        self._findings: tuple[Finding, ...] = ()
+        self._loading = asyncio.Lock()
 
     def current(self) -> Policy:
         """Return the policy in force; only between start and end."""
@@ -105,6 +107,15 @@ class WatchedPolicy:
         if self._state is None:
             raise RuntimeError("The policy has not been loaded yet.")
         return replace(self._state, state="stale") if self._is_late else self._state
+
+    def findings(self) -> tuple[Finding, ...]:
+        """Return what was found when the folder was last read, warnings included."""
+        return self._findings
+
+    async def reload(self) -> tuple[Finding, ...]:
+        """Read the folder now, as if it had changed, and return what was found; only between start and end."""
+        # Whoever asked may leave: a thread that reads on must not meet a second one.
+        return await asyncio.shield(asyncio.ensure_future(self._reload()))
 
     async def __aenter__(self) -> Self:
         """Load the folder and begin to watch it; raises PolicyRejected when it yields no policy."""
@@ -137,7 +148,10 @@ class WatchedPolicy:
         """Load once, take what is good, and return what was found."""
         late = asyncio.get_running_loop().call_later(self._patience_s, self._be_late)
         try:
-            return await self._load_once()
+            # One at a time: whoever asks for a reload meets the watch, and the later one must see the later files.
+            async with self._loading:
+                self._findings = await self._load_once()
+                return self._findings
         finally:
             late.cancel()
             self._is_late = False
