@@ -10,21 +10,27 @@ from importlib.metadata import version
 from starlette.routing import Router
 from starlette.types import ASGIApp
 
+from gateway.audit.administration import AdminLog
 from gateway.audit.journal import JsonlJournal
 from gateway.clock import Clock, SystemClock
 from gateway.credentials.broker import CredentialBroker
 from gateway.credentials.cache import CredentialCache
 from gateway.credentials.sts import StsCredentials
 from gateway.credentials.vault import VaultCredentials
+from gateway.doors.callers import Callers
 from gateway.doors.discovery import DiscoveryDoor
 from gateway.doors.draining import Draining
+from gateway.doors.gate import Gate
 from gateway.doors.health import health_routes
+from gateway.doors.hosts import Hosts, allowed_names
 from gateway.doors.middleware import Front
 from gateway.doors.rest import RestDoor
 from gateway.doors.routes import door_routes
 from gateway.doors.token_endpoint import TokenDoor
 from gateway.exchange.exchange import Exchange
+from gateway.exchange.limits import CallLimits
 from gateway.exchange.replay import ReplayGuard
+from gateway.exchange.switching import SwitchGate
 from gateway.executions.states_calls import StatesCalls
 from gateway.executions.stepfunctions import StepFunctions
 from gateway.identity.identify import CachingIdentify, VerifyingIdentify
@@ -43,7 +49,11 @@ from gateway.policy.folder import FolderLoad
 from gateway.policy.snapshot import AwsEndpoints, Policy
 from gateway.policy.watch import WatchedPolicy
 from gateway.settings import SettingInvalid, Settings
+from gateway.state.file_switches import FileSwitches
 from gateway.state.memory import MemoryReservations
+from gateway.state.rates import Rates, RateTable
+from gateway.state.switch_file import SwitchFile
+from gateway.state.switch_notices import SwitchNotices
 from gateway.tracing import NoTracer, Tracer
 
 #: How long the first fetch of every issuer's keys may hold up the start, in seconds; a dead issuer stops nothing.
@@ -67,6 +77,11 @@ class Parts:
     cache: CredentialCache
     journal: JsonlJournal
     policies: WatchedPolicy
+    switches: FileSwitches
+    switch_notices: SwitchNotices
+    admin_log: AdminLog
+    callers: Callers
+    rates: Rates
     exchange: Exchange
 
 
@@ -108,15 +123,25 @@ def assemble(settings: Settings, *, clock: Clock | None = None) -> Parts:
     journal = JsonlJournal(
         settings.audit_directory, metrics=metrics, clock=clock, max_bytes=settings.audit_rotate_bytes
     )
+    rates = _rates(settings, clock)
+    switches = FileSwitches(
+        SwitchFile(settings.switches, may_be_absent=not settings.switches_named), clock=clock
+    )
+    gate = SwitchGate(switches)
+    admin_log = AdminLog(journal, clock, policy=lambda: policies.current().digest)
     exchange = Exchange(
-        identify=CachingIdentify(VerifyingIdentify(keys), keys, clock),
+        identify=CachingIdentify(VerifyingIdentify(keys, gate=gate.issuer), keys, clock, gate=gate.issuer),
         policies=policies,
         credentials=CredentialBroker(sts=sts, vault=vault, cache=cache),
         executions=StepFunctions(calls=StatesCalls(calls=calls, data=data, endpoints=endpoints), clock=clock),
         journal=journal,
         clock=clock,
         metrics=metrics,
+        limits=CallLimits(
+            metrics=metrics, subject=rates.subject, rule=rates.rule, waiting=settings.limit_waiting
+        ),
         replay=ReplayGuard(MemoryReservations(clock), clock, shared=False),
+        gate=gate,
     )
     return Parts(
         settings=settings,
@@ -132,14 +157,39 @@ def assemble(settings: Settings, *, clock: Clock | None = None) -> Parts:
         cache=cache,
         journal=journal,
         policies=policies,
+        switches=switches,
+        switch_notices=SwitchNotices(switches, log=admin_log, metrics=metrics),
+        admin_log=admin_log,
+        callers=Callers(settings.trusted_proxies),
+        rates=rates,
         exchange=exchange,
+    )
+
+
+def _rates(settings: Settings, clock: Clock) -> Rates:
+    return Rates(
+        address=settings.limit_address and RateTable("address", settings.limit_address, clock=clock),
+        subject=settings.limit_subject and RateTable("subject", settings.limit_subject, clock=clock),
+        rule=settings.limit_rule and RateTable("rule", settings.limit_rule, clock=clock),
+    )
+
+
+def _gate(parts: Parts) -> Gate:
+    settings = parts.settings
+    names = allowed_names(listen=settings.host, public_url=settings.public_url, hosts=settings.hosts)
+    return Gate(
+        metrics=parts.metrics,
+        draining=parts.draining,
+        max_in_flight=settings.max_concurrency,
+        hosts=Hosts(names),
+        callers=parts.callers,
+        address=parts.rates.address,
     )
 
 
 def _tracer(settings: Settings, metrics: Metrics) -> Tracer:
     """Return who listens to requests; raises SettingInvalid when that needs what is not installed."""
-    wanted = settings.tracing
-    if wanted is None:
+    if settings.tracing_otlp is None:
         return NoTracer()
     try:
         # Here, because the extra need not be installed.
@@ -149,11 +199,11 @@ def _tracer(settings: Settings, metrics: Metrics) -> Tracer:
             f"server.tracing.otlp is set, but {fault.name} is not installed. Run: pip install 'oidc-gateway[otel]'"
         ) from fault
     return OtlpTracer(
-        otlp_exporter(wanted.otlp),
+        otlp_exporter(settings.tracing_otlp),
         metrics=metrics,
         version=version("oidc-gateway"),
-        ratio=wanted.ratio,
-        follow_callers=wanted.follow_callers,
+        ratio=settings.tracing_ratio,
+        follow_callers=settings.tracing_follow_callers,
     )
 
 
@@ -170,7 +220,10 @@ async def running(parts: Parts) -> AsyncIterator[None]:
         await stack.enter_async_context(parts.keys)
         await stack.enter_async_context(parts.cache)
 
+        # Before anything is fetched for an issuer: it may be switched off.
+        await stack.enter_async_context(parts.switches)
         await stack.enter_async_context(parts.policies)
+        await stack.enter_async_context(parts.switch_notices)
         parts.draining.on_leave(parts.exchange.drain)
         stack.push_async_callback(parts.exchange.finish)
         yield
@@ -211,6 +264,6 @@ def build_app(
         metrics=parts.metrics,
         draining=parts.draining,
         clock=parts.clock,
-        max_in_flight=parts.settings.max_concurrency,
+        gate=_gate(parts),
         tracer=parts.tracer,
     )

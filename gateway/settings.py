@@ -11,7 +11,15 @@ from typing import Final, Literal, TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from gateway.files.schema import AuditShape, LimitsShape, ServerShape, TracingShape, duration_s, rate_of
+from gateway.files.schema import (
+    AuditShape,
+    LimitsShape,
+    ServerShape,
+    StateShape,
+    TracingShape,
+    duration_s,
+    rate_of,
+)
 from gateway.state.rates import Rate
 
 PREFIX: Final = "OIDC_GATEWAY_"
@@ -19,12 +27,24 @@ _Shape = TypeVar("_Shape", bound=BaseModel)
 # Of one address, where callers' addresses are seen: far above what the CI runners behind one NAT address send.
 _ADDRESS: Final = "6000/1m"
 _CONNECTIONS: Final = 1000
+#: Where the switches are unless a setting says otherwise, in the audit directory.
+SWITCHES_FILE: Final = "switches.json"
 
 # What Kubernetes adds to every container for a Service named oidc-gateway, unless the Pod's spec says otherwise.
 _SERVICE_LINK: Final = re.compile(
     PREFIX + r"(?:SERVICE_(?:HOST|PORT(?:_\w+)?)|PORT_[0-9]+_(?:TCP|UDP|SCTP)(?:_\w+)?)"
 )
 _SERVICE_URL: Final = re.compile(r"(?:tcp|udp|sctp)://")
+
+# What texts look like, by the beginning of their path.
+_FORMS: Final = (
+    ("server.public_url", "a URL such as https://gateway.acme.example, without query and fragment"),
+    ("server.tracing.otlp", "a URL such as http://127.0.0.1:4318, without query and fragment"),
+    ("limits.", "a rate such as 600/1m, or unlimited"),
+    ("server.hosts", "names without scheme and port, commas between"),
+    ("server.trusted_proxies", "networks such as 10.0.0.0/16, commas between"),
+)
+_A_TIME: Final = "a time such as 30s, 15m or 1h"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +89,7 @@ SETTINGS: Final = (
     Setting(path="limits.rule"),
     Setting(path="limits.waiting"),
     Setting(path="limits.connections"),
+    Setting(path="state.switches", flag="--switches"),
     Setting(path="audit.directory", flag="--audit"),
     Setting(path="audit.rotate_bytes"),
 )
@@ -81,12 +102,18 @@ class SettingInvalid(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tracing:
-    """Where spans go. ratio: share of traces that are kept, 0 to 1; follow_callers: a caller's `sampled` flag stands."""
+class Seat:
+    """A worker's place among the workers of one gateway.
 
-    otlp: str
-    ratio: float
-    follow_callers: bool
+    name:    `w1` and so on; a worker that replaces another takes its place.
+    workers: names of all of them. family: of this gateway among its replicas.
+    runtime: folder that they share, this user's own, gone when the gateway has ended.
+    """
+
+    name: str
+    workers: tuple[str, ...]
+    family: str
+    runtime: Path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,9 +132,13 @@ class Settings:
     max_connections: open at once; more are closed.
     limit_…:         what one address, identity or rule may use; None: no limit.
     idle_s:          between an answer and the next request of a connection.
+    switches:        the file of what is switched off; relative to where the process starts. switches_named: a setting
+                     names it, so that it must exist.
     serve_on_s, drain_s: between a stop signal and the end: readiness is off but everything is served; then only what
                      is in progress.
-    tracing:         None: nobody listens.
+    tracing_otlp:    URL of a collector; None: nobody listens. tracing_ratio: share of traces that are kept, 0 to 1.
+    tracing_follow_callers: a caller's `sampled` flag stands.
+    seat:            of this worker; None where one process does all.
     """
 
     config: Path
@@ -133,9 +164,14 @@ class Settings:
     idle_s: int
     serve_on_s: int
     drain_s: int
-    tracing: Tracing | None
+    tracing_otlp: str | None
+    tracing_ratio: float
+    tracing_follow_callers: bool
+    switches: Path
+    switches_named: bool
     audit_directory: Path
     audit_rotate_bytes: int
+    seat: Seat | None = None
 
 
 def is_loopback(host: str) -> bool:
@@ -154,6 +190,7 @@ def load_settings(
     environment: Mapping[str, str],
     flags: Mapping[str, object],
     limits: LimitsShape | None = None,
+    state: StateShape | None = None,
     dev: bool = False,
     allow_root: bool = False,
 ) -> Settings:
@@ -165,6 +202,7 @@ def load_settings(
     blocks: dict[str, dict[str, object]] = {
         "server": server.model_dump(),
         "limits": (limits or LimitsShape()).model_dump(),
+        "state": (state or StateShape()).model_dump(),
         "audit": audit.model_dump(),
     }
     named: dict[str, str] = {}
@@ -178,13 +216,14 @@ def load_settings(
             _put(blocks, setting.path, [one.strip() for one in text.split(",")] if setting.many else text)
     checked_server = _judged(ServerShape, "server", blocks, named)
     checked_limits = _judged(LimitsShape, "limits", blocks, named)
+    checked_state = _judged(StateShape, "state", blocks, named)
     checked_audit = _judged(AuditShape, "audit", blocks, named)
     # Otherwise all callers would seem to be one: the proxy on this machine, or the unlisted one in front.
     sees_callers = bool(checked_server.trusted_proxies) or not (
         is_loopback(checked_server.host) or checked_server.behind_tls_proxy
     )
     _need_a_name(checked_server)
-    tls = checked_server.tls
+    tls, tracing = checked_server.tls, checked_server.tracing or TracingShape()
     return Settings(
         config=config,
         dev=dev,
@@ -209,16 +248,14 @@ def load_settings(
         idle_s=duration_s(checked_server.idle),
         serve_on_s=duration_s(checked_server.serve_on),
         drain_s=duration_s(checked_server.drain),
-        tracing=_tracing(checked_server.tracing),
+        tracing_otlp=tracing.otlp,
+        tracing_ratio=tracing.ratio,
+        tracing_follow_callers=tracing.follow_callers,
+        switches=Path(checked_state.switches or Path(checked_audit.directory) / SWITCHES_FILE),
+        switches_named=checked_state.switches is not None,
         audit_directory=Path(checked_audit.directory),
         audit_rotate_bytes=checked_audit.rotate_bytes,
     )
-
-
-def _tracing(shape: TracingShape | None) -> Tracing | None:
-    if shape is None:
-        return None
-    return Tracing(otlp=shape.otlp, ratio=shape.ratio, follow_callers=shape.follow_callers)
 
 
 def _need_a_name(server: ServerShape) -> None:
@@ -272,8 +309,6 @@ def _judged(
 def _wanted(path: str, fault: ErrorDetails) -> str:
     limits = fault.get("ctx", {})
     match fault["type"]:
-        case "missing" if path == "server.tracing.otlp":
-            return f"is missing; without a collector nothing is traced (${Setting(path=path).variable})"
         case "missing":
             return f"is missing; it goes with the other half of TLS (${Setting(path=path).variable})"
         case "int_parsing" | "int_type" | "int_from_float":
@@ -286,20 +321,10 @@ def _wanted(path: str, fault: ErrorDetails) -> str:
             wanted = f"at most {limits['le']}"
         case "literal_error":
             wanted = str(limits["expected"])
-        case "float_parsing" | "float_type":
+        case "float_parsing":
             wanted = "a number"
-        case "string_pattern_mismatch" if path.endswith("otlp"):
-            wanted = "a URL such as http://127.0.0.1:4318, without query and fragment"
-        case "string_pattern_mismatch" if path.endswith("url"):
-            wanted = "a URL such as https://gateway.acme.example, without query and fragment"
-        case "string_pattern_mismatch" if path.startswith("limits."):
-            wanted = "a rate such as 600/1m, or unlimited"
-        case "string_pattern_mismatch" if path.startswith("server.hosts"):
-            wanted = "names without scheme and port, commas between"
-        case "string_pattern_mismatch" if path.startswith("server.trusted_proxies"):
-            wanted = "networks such as 10.0.0.0/16, commas between"
         case "string_pattern_mismatch":
-            wanted = "a time such as 30s, 15m or 1h"
+            wanted = next((form for start, form in _FORMS if path.startswith(start)), _A_TIME)
         case "string_too_short":
             return "must not be empty"
         case _:

@@ -267,7 +267,8 @@ class TlsShape(_Shape):
 class TracingShape(_Shape):
     """Where OpenTelemetry spans go. Needs the extra `otel`."""
 
-    otlp: Url = Field(
+    otlp: Url | None = Field(
+        default=None,
         pattern=r"^https?://[^/?#@\s]+(?:/[^?#\s]*)?$",
         description="The collector, over OTLP/HTTP; without a path, /v1/traces is added.",
         examples=["http://127.0.0.1:4318"],
@@ -375,6 +376,15 @@ class AuditShape(_Shape):
     )
 
 
+class StateShape(_Shape):
+    """What the processes of one installation share. Read at start."""
+
+    switches: File | None = Field(
+        default=None,
+        description="File of what is switched off, shared by all workers. Unless given: switches.json in audit.directory.",
+    )
+
+
 class AdminRuleShape(_Shape):
     """Whose tokens have one right of administration; the same grammar as a rule's."""
 
@@ -448,6 +458,7 @@ class GatewayShape(_Shape):
     limits: LimitsShape = Field(
         default_factory=LimitsShape, description="How much one caller may use of the gateway."
     )
+    state: StateShape = Field(default_factory=StateShape, description="What workers and replicas share.")
     audit: AuditShape = Field(default_factory=AuditShape, description="Where the audit record is written.")
     admin: AdminShape | None = Field(
         default=None, description="The admin listener; off unless this is written."

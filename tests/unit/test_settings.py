@@ -109,6 +109,27 @@ CASES = (
     ),
     Case(path="server.drain", attribute="drain_s", default=25, file=("1m", 60), environment=("2s", 2)),
     Case(
+        path="server.tracing.otlp",
+        attribute="tracing_otlp",
+        default=None,
+        file=("http://127.0.0.1:4318", "http://127.0.0.1:4318"),
+        environment=("https://otel.acme.example/v1/traces", "https://otel.acme.example/v1/traces"),
+    ),
+    Case(
+        path="server.tracing.ratio",
+        attribute="tracing_ratio",
+        default=1.0,
+        file=(0.25, 0.25),
+        environment=("0.5", 0.5),
+    ),
+    Case(
+        path="server.tracing.follow_callers",
+        attribute="tracing_follow_callers",
+        default=False,
+        file=(True, True),
+        environment=("true", True),
+    ),
+    Case(
         path="audit.directory",
         attribute="audit_directory",
         default=Path("audit"),
