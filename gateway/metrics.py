@@ -139,6 +139,12 @@ class Metrics:
         self.audit_seconds = self._histogram(
             "audit_write_seconds", "Time until an intent record was durable."
         )
+        self.audit_unresolved = self._gauge(
+            "audit_unresolved", "Interrupted calls whose execution nobody has seen since."
+        )
+        self.audit_head_time = self._gauge(
+            "audit_head_timestamp_seconds", "Wall time of the last signed head; 0 without a signing key."
+        )
         self.clock_offset = self._gauge(
             "clock_offset_seconds", "How far AWS's clock is ahead of ours, by its own word.", "service"
         )
@@ -148,9 +154,28 @@ class Metrics:
         self.trace_spans = self._counter(
             "trace_spans", "Spans by result: exported, failed or dropped.", "result"
         )
-        self.switches_off = self._gauge("switches_off", "Things that an administrator has switched off, by kind.", "kind")
+        self.switches_off = self._gauge(
+            "switches_off", "Things that an administrator has switched off, by kind.", "kind"
+        )
         self.switches_readable = self._gauge(
-            "switches_readable", "1 while it can be read what is switched off; at 0 everything counts as off.", over="livemin"
+            "switches_readable",
+            "1 while it can be read what is switched off; at 0 everything counts as off.",
+            over="livemin",
+        )
+        self.state_up = self._gauge(
+            "state_up", "1 while the shared state answers, and where none is used.", over="livemin"
+        )
+        self.state_seconds = self._histogram(
+            "state_seconds",
+            "Latency of the shared state by operation and outcome: ok or failed.",
+            "operation",
+            "outcome",
+        )
+        self.state_clock_offset = self._gauge(
+            "state_clock_offset_seconds", "The shared state's clock minus this gateway's.", over="livemax"
+        )
+        self.state_failures = self._counter(
+            "state_failures", "Commands that the shared state did not do, by reason.", "reason"
         )
         self._begin_at_zero()
 
@@ -161,19 +186,7 @@ class Metrics:
             self.audit_failures.labels(kind)
         for result in ("accepted", "rejected", "unchanged"):
             self.policy_reloads.labels(result)
-        self.state_up = self._gauge("state_up", "1 while the shared state answers.")
-        self.state_seconds = self._histogram(
-            "state_seconds",
-            "Latency of the shared state by operation and outcome: ok or failed.",
-            "operation",
-            "outcome",
-        )
-        self.state_clock_offset = self._gauge(
-            "state_clock_offset_seconds", "The shared state's clock minus this gateway's."
-        )
-        self.state_failures = self._counter(
-            "state_failures", "Commands that the shared state did not do, by reason.", "reason"
-        )
+        self.state_up.set(1)
 
     def exposition(self) -> bytes:
         """Return the text exposition format, version 0.0.4; with several workers, what all of them counted."""

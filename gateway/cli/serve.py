@@ -1,23 +1,18 @@
 """`oidc-gateway serve`: settings, files, and the server around the application."""
 
 import argparse
-import gc
-import logging
 import os
 import sys
 from contextlib import closing
 from pathlib import Path
 
-from gateway.app import assemble, build_app
 from gateway.cli.folder import load_or_complain
 from gateway.cli.logs import LogOutput, configure_logging
 from gateway.cli.options import CONFIG_VARIABLE, COULD_NOT_RUN, default_config
-from gateway.doors.protocol import ProtocolLimits
-from gateway.doors.server import CannotServe, Listen, ShutdownTimes, TlsFiles, run_server
+from gateway.cli.serving import serve_here
+from gateway.doors.server import CannotServe
 from gateway.errors import GatewayError
 from gateway.settings import SETTINGS, SettingInvalid, Settings, load_settings
-
-_log = logging.getLogger(__name__)
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -53,6 +48,12 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         help="one JSON object a line, or text for people",
     )
     parser.add_argument(
+        "--switches",
+        dest="state.switches",
+        metavar="FILE",
+        help="what is switched off (switches.json in the folder of the audit record)",
+    )
+    parser.add_argument(
         "--audit", dest="audit.directory", metavar="DIR", help="folder of the audit record (audit)"
     )
     parser.add_argument(
@@ -78,6 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
             server=loaded.server,
             audit=loaded.audit,
             limits=loaded.limits,
+            state=loaded.state,
             environment=os.environ,
             flags=flags,
             dev=arguments.dev,
@@ -95,54 +97,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _serve(settings: Settings, log: LogOutput) -> int:
-    parts = assemble(settings)
-    log.on_drop = parts.metrics.log_dropped.inc
-    listening: list[str] = []
-    faults: list[Exception] = []
-
     def announce(url: str) -> None:
-        listening.append(url)
-        _spare_the_collector()
         print(f"Listening on {url}", file=sys.stderr, flush=True)
 
-    def failed(fault: Exception) -> None:
-        faults.append(fault)
-        # It would log the first line of a traceback now; what happened is said below.
-        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
-
-    tls = None
-    if settings.tls_certificate and settings.tls_key:
-        tls = TlsFiles(certificate=settings.tls_certificate, key=settings.tls_key)
-    try:
-        return run_server(
-            build_app(parts, public_url=lambda: settings.public_url or listening[0], on_failed_start=failed),
-            listen=Listen(
-                host=settings.host, port=settings.port, tls=tls, behind_tls_proxy=settings.behind_tls_proxy
-            ),
-            draining=parts.draining,
-            count_refused=lambda reason: parts.metrics.connections_refused.labels(reason).inc(),
-            announce=announce,
-            limits=ProtocolLimits(idle_s=settings.idle_s),
-            times=ShutdownTimes(serve_on_s=settings.serve_on_s, finish_s=settings.drain_s),
-            allow_root=settings.allow_root,
-        )
-    except CannotServe:
-        for fault in faults:
-            _log.critical("could not start", exc_info=fault)
-            if isinstance(fault, GatewayError):
-                raise fault from None  # it says better what is wrong
-        raise
-
-
-def _spare_the_collector() -> None:
-    """Keep the garbage collector from looking again and again through what lives as long as the process.
-
-    Requests make few reference cycles; at Python's own thresholds the collector cost a tenth of a request and most of
-    the slowest ones (`scripts/bench --only P1`).
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 100)
+    return serve_here(settings, log, announce=announce)
 
 
 def _could_not_run(reason: str) -> int:

@@ -18,6 +18,7 @@ import uvicorn
 import uvloop
 from starlette.types import ASGIApp
 
+from gateway.doors.connections import Connections
 from gateway.doors.draining import Draining
 from gateway.doors.protocol import GuardedProtocol, ProtocolLimits
 from gateway.settings import is_loopback
@@ -81,28 +82,32 @@ def run_server(
     count_refused: Callable[[str], None],
     announce: Callable[[str], None],
     limits: ProtocolLimits | None = None,
+    connections: Connections | None = None,
     times: ShutdownTimes | None = None,
     allow_root: bool = False,
+    server: "Callable[..., GatewayServer] | None" = None,
 ) -> int:
     """Serve until a signal comes, and return the exit code of the process.
 
     announce:      called once with the base URL as soon as connections are accepted.
     count_refused: takes the reason of every connection that a limit closed.
+    server:        GatewayServer, or what makes a kind of it from the same arguments.
     SIGTERM or SIGINT ends it gracefully with 0; a second one ends the process on the spot.
     Raises CannotServe when it cannot start.
     """
     refuse_root(os.geteuid(), allow_root=allow_root)
-    server = GatewayServer(
+    serving = (server or GatewayServer)(
         app,
         listen=listen,
         draining=draining,
         count_refused=count_refused,
         announce=announce,
         limits=limits or ProtocolLimits(),
+        connections=connections,
         times=times or ShutdownTimes(),
     )
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(server.serve())
+        runner.run(serving.serve())
     return 0
 
 
@@ -134,6 +139,12 @@ def bind(listen: Listen) -> socket.socket:
         raise _bind_fault(fault, listen) from None
     sock.settimeout(0)
     return sock
+
+
+def base_url(host: str, sock: socket.socket, *, tls: bool) -> str:
+    """Return the URL under which a socket that is bound to this host is reached."""
+    shown = f"[{host}]" if ":" in host else host
+    return f"{'https' if tls else 'http'}://{shown}:{sock.getsockname()[1]}"
 
 
 def refuse_clear_text(listen: Listen) -> None:
@@ -184,6 +195,8 @@ class GatewayServer(uvicorn.Server):
 
     Bound on construction (raises CannotServe), so that a wrong port is known before anything else starts.
     `stop` may be called from any thread.
+
+    sock: already listening, where somebody else has bound it.
     """
 
     def __init__(
@@ -196,6 +209,8 @@ class GatewayServer(uvicorn.Server):
         announce: Callable[[str], None],
         limits: ProtocolLimits,
         times: ShutdownTimes,
+        connections: Connections | None = None,
+        sock: socket.socket | None = None,
     ) -> None:
         super().__init__(
             uvicorn.Config(
@@ -212,19 +227,19 @@ class GatewayServer(uvicorn.Server):
             )
         )
         self._tls = tls_context(listen.tls) if listen.tls else None
-        self._socket = bind(listen)
+        self._socket = sock or bind(listen)
         self._host = listen.host
         self._draining = draining
         self._count_refused = count_refused
         self._announce = announce
         self._limits = limits
+        self._connections = connections or Connections()
         self._times = times
 
     @property
     def url(self) -> str:
         """The base URL, with the port that was really taken."""
-        host = f"[{self._host}]" if ":" in self._host else self._host
-        return f"{'https' if self._tls else 'http'}://{host}:{self._socket.getsockname()[1]}"
+        return base_url(self._host, self._socket, tls=self._tls is not None)
 
     def close(self) -> None:
         """Give the port back; only for a server that is never started."""
@@ -261,6 +276,7 @@ class GatewayServer(uvicorn.Server):
             self.server_state,
             self.lifespan.state,
             limits=self._limits,
+            connections=self._connections,
             count_refused=self._count_refused,
         )
 

@@ -1,0 +1,88 @@
+"""One process that serves: the only one, or one of several workers."""
+
+import gc
+import logging
+from collections.abc import Callable
+
+from gateway.app import assemble, build_app
+from gateway.cli.logs import LogOutput
+from gateway.doors.connections import Connections
+from gateway.doors.protocol import ProtocolLimits
+from gateway.doors.server import CannotServe, GatewayServer, Listen, ShutdownTimes, TlsFiles, run_server
+from gateway.errors import GatewayError
+from gateway.settings import Settings
+
+_log = logging.getLogger(__name__)
+
+
+def serve_here(
+    settings: Settings,
+    log: LogOutput,
+    *,
+    announce: Callable[[str], None],
+    server: Callable[..., GatewayServer] = GatewayServer,
+) -> int:
+    """Serve in this process until a signal comes; return its exit code.
+
+    announce: called with the base URL once connections are accepted.
+    server:   the kind of server; a worker's differs.
+    Raises CannotServe, or the GatewayError that kept a part from starting.
+    """
+    parts = assemble(settings)
+    log.on_drop = parts.metrics.log_dropped.inc
+    listening: list[str] = []
+    faults: list[Exception] = []
+
+    def begin(url: str) -> None:
+        listening.append(url)
+        _spare_the_collector()
+        announce(url)
+
+    def failed(fault: Exception) -> None:
+        faults.append(fault)
+        # It would log the first line of a traceback now; what happened is said below.
+        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
+
+    try:
+        return run_server(
+            build_app(parts, public_url=lambda: settings.public_url or listening[0], on_failed_start=failed),
+            listen=listen_of(settings),
+            draining=parts.draining,
+            count_refused=lambda reason: parts.metrics.connections_refused.labels(reason).inc(),
+            announce=begin,
+            limits=ProtocolLimits(idle_s=settings.idle_s),
+            connections=Connections(
+                most=settings.max_connections,
+                most_each=settings.limit_connections,
+                callers=parts.callers,
+                on_change=parts.metrics.connections.set,
+            ),
+            times=ShutdownTimes(serve_on_s=settings.serve_on_s, finish_s=settings.drain_s),
+            allow_root=settings.allow_root,
+            server=server,
+        )
+    except CannotServe:
+        for fault in faults:
+            _log.critical("could not start", exc_info=fault)
+            if isinstance(fault, GatewayError):
+                raise fault from None  # it says better what is wrong
+        raise
+
+
+def listen_of(settings: Settings) -> Listen:
+    """Return where these settings want to listen."""
+    tls = None
+    if settings.tls_certificate and settings.tls_key:
+        tls = TlsFiles(certificate=settings.tls_certificate, key=settings.tls_key)
+    return Listen(host=settings.host, port=settings.port, tls=tls, behind_tls_proxy=settings.behind_tls_proxy)
+
+
+def _spare_the_collector() -> None:
+    """Keep the garbage collector from looking again and again through what lives as long as the process.
+
+    Requests make few reference cycles; at Python's own thresholds the collector cost a tenth of a request and most of
+    the slowest ones (`scripts/bench --only P1`).
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
