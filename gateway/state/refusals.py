@@ -42,11 +42,8 @@ def store_unavailable() -> Unavailable:
     )
 
 
-def switches_unavailable() -> Unavailable:
+def switches_unavailable(why: str = "The switches cannot be read or turned at the moment.") -> Unavailable:
     """Return the refusal while switches can be neither read nor turned."""
     return Unavailable(
-        ErrorCode.SWITCHES_UNAVAILABLE,
-        "The switches cannot be read at the moment.",
-        hint="Try again in a few seconds; meanwhile everything they could switch off is off.",
-        retry_after_s=2,
+        ErrorCode.SWITCHES_UNAVAILABLE, why, hint="Try again in a few seconds.", retry_after_s=2
     )

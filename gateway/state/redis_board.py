@@ -1,0 +1,86 @@
+"""The board of statuses in Redis: one hash, a field for each worker of each replica.
+
+[edge]
+"""
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from typing import Final
+
+from redis.asyncio import Redis
+
+from gateway.state.board import Status
+from gateway.state.redis_client import SharedRedis
+from gateway.state.redis_faults import RedisFailed
+from gateway.state.redis_scripts import POST
+from gateway.strict_json import StrictJsonError, parse_json_object
+
+_log = logging.getLogger("gateway.state.redis")
+
+#: By Redis's clock, so that nobody vanishes for a clock of his own that is wrong.
+_GONE_S: Final = 15.0
+_TYPES: Final[Mapping[str, type]] = {"bool": bool, "int": int, "float": float, "str": str}
+_MEMBERS: Final = {field.name: getattr(field.type, "__name__", str(field.type)) for field in fields(Status)}
+
+
+class RedisBoard:
+    """What every worker of every replica runs on. Trouble is logged and counted, and nobody is shown meanwhile."""
+
+    def __init__(self, redis: SharedRedis) -> None:
+        self._redis = redis
+        self._key = redis.key("board")
+
+    async def post(self, status: Status) -> None:
+        """Replace this process's status."""
+        text = json.dumps(asdict(status), separators=(",", ":"))
+        try:
+            await self._redis.script("board", POST, self._key, status.worker, text)
+        except RedisFailed as failed:
+            _log.info("shared state: the status of this worker was not posted: %s", failed.fault.what)
+
+    async def read(self) -> tuple[Status, ...]:
+        """Return everybody's of the last 15 s, by worker."""
+        try:
+            found, now_s = await self._redis.run("board", self._all)
+            statuses = {name: _read(value, now_s) for name, value in found.items()}
+            gone = [name for name, status in statuses.items() if status is None]
+            if gone:
+                # Names of pods never come back: without this the hash would only grow.
+                await self._redis.run("board", lambda client: _remove(client, self._key, gone))
+        except RedisFailed as failed:
+            _log.info("shared state: the statuses of others cannot be read: %s", failed.fault.what)
+            return ()
+        present = (status for status in statuses.values() if status is not None)
+        return tuple(sorted(present, key=lambda status: status.worker))
+
+    async def _all(self, client: Redis) -> tuple[dict[bytes, bytes], float]:
+        found = await client.hgetall(self._key)
+        seconds, micros = await client.time()
+        return {_bytes(name): _bytes(value) for name, value in found.items()}, float(seconds) + float(
+            micros
+        ) / 1e6
+
+
+async def _remove(client: Redis, key: str, names: list[bytes]) -> None:
+    await client.hdel(key, *names)
+
+
+def _read(value: bytes, now_s: float) -> Status | None:
+    """Return the status, None when it is too old or none that we know; both are removed."""
+    posted, _, text = value.partition(b" ")
+    if not posted.isdigit() or now_s - int(posted) / 1000 > _GONE_S:
+        return None
+    try:
+        members = parse_json_object(text)
+    except StrictJsonError:
+        return None
+    wanted = {name: members.get(name) for name in _MEMBERS}
+    if not all(type(member) is _TYPES[_MEMBERS[name]] for name, member in wanted.items()):
+        return None
+    return Status(**wanted)  # type: ignore[arg-type]
+
+
+def _bytes(text: bytes | str) -> bytes:
+    return text if isinstance(text, bytes) else text.encode()

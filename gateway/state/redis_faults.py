@@ -1,0 +1,139 @@
+"""What can be wrong with Redis: from an exception to one reason, one sentence and what to do about it.
+
+[edge]
+"""
+
+import re
+import ssl
+from dataclasses import dataclass
+from typing import Final, Literal, get_args
+
+from redis import exceptions
+
+Reason = Literal[
+    "timeout",
+    "unreachable",
+    "tls",
+    "password",
+    "permission",
+    "database",
+    "loading",
+    "readonly",
+    "cluster",
+    "version",
+    "evicting",
+    "full",
+    "clock",
+    "data_lost",
+    "other",
+]
+REASONS: Final[tuple[Reason, ...]] = get_args(Reason)
+
+#: Redis cannot be spoken to at all: nobody waits for it again until a probe got an answer.
+DOWN: Final[frozenset[Reason]] = frozenset(
+    {"timeout", "unreachable", "tls", "password", "database", "loading"}
+)
+
+_ADVICE: Final[dict[Reason, str]] = {
+    "timeout": "look at its load (SLOWLOG, INFO commandstats) and at the network; state.timeout_ms is the limit",
+    "unreachable": "check state.url, that Redis runs, and the network between",
+    "tls": "check state.ca_file, that its certificate names the host of state.url, and that the port speaks TLS",
+    "password": "state.username and state.password_file must be those of an ACL user that is `on`",
+    "permission": "give the user what the README's ACL line gives",
+    "database": "state.url ends in the number of a database that this Redis has",
+    "loading": "it is reading its data from disk; nothing to do but wait",
+    "readonly": "state.url must name the primary, not a replica",
+    "cluster": "state.url must name one Redis, or an endpoint that stands for one, not a node of a Redis Cluster",
+    "version": "Redis 6.2 or later, or Valkey, is needed",
+    "evicting": "set maxmemory-policy noeviction: evicting would forget used tokens",
+    "full": "raise maxmemory, or wait until entries expire; the README says what a million tokens need",
+    "clock": "set both clocks right (NTP): beyond 60 s a used token could be forgotten while it is still valid",
+    "data_lost": "tokens used before may be used again until they expire; turn on appendonly, see the README",
+    "other": "the text above is Redis's own",
+}
+
+# Within a script older versions wrap the code: "ERR Error running script …: -OOM command not allowed …".
+_CODES: Final[tuple[tuple[re.Pattern[str], Reason], ...]] = (
+    (re.compile(r"\bOOM command not allowed"), "full"),
+    (
+        re.compile(r"\bNOPERM\b|no permissions? to|can't run this command or subcommand", re.IGNORECASE),
+        "permission",
+    ),
+    (re.compile(r"\bREADONLY\b|read only replica|\bMASTERDOWN\b"), "readonly"),
+    (
+        re.compile(r"\bWRONGPASS\b|\bNOAUTH\b|Authentication required|invalid password|invalid username"),
+        "password",
+    ),
+    (re.compile(r"without any password configured"), "password"),
+    (re.compile(r"\bDB index is out of range|\binvalid DB index", re.IGNORECASE), "database"),
+    (re.compile(r"\bLOADING\b|loading the dataset"), "loading"),
+    (re.compile(r"\bMOVED\b|\bCLUSTERDOWN\b|\bASK\b"), "cluster"),
+    (re.compile(r"[Uu]nknown command"), "version"),
+)
+_UNPRINTABLE: Final = re.compile(r"[^ -~]")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RedisFault:
+    """One thing that is wrong. what: a sentence's worth for the log, without a secret."""
+
+    reason: Reason
+    what: str
+
+    @property
+    def advice(self) -> str:
+        """Return what an administrator can do about it."""
+        return _ADVICE[self.reason]
+
+
+class RedisFailed(Exception):
+    """Redis did not do what it was asked."""
+
+    def __init__(self, fault: RedisFault) -> None:
+        super().__init__(f"{fault.reason}: {fault.what}")
+        self.fault = fault
+
+
+def fault_of(fault: BaseException) -> RedisFault:
+    """Return what an exception of the client, the network or a time limit says."""
+    tls = _cause(fault, ssl.SSLError)
+    if tls is not None:
+        return RedisFault(
+            reason="tls", what=f"TLS failed: {_cut(getattr(tls, 'verify_message', '') or str(tls))}"
+        )
+    match fault:
+        case exceptions.BusyLoadingError():
+            return RedisFault(reason="loading", what="Redis is still loading its data")
+        case exceptions.AuthenticationError() | exceptions.AuthorizationError():
+            return RedisFault(reason="password", what="Redis refuses the user or the password")
+        case exceptions.MovedError() | exceptions.ClusterError() | exceptions.AskError():
+            return RedisFault(reason="cluster", what="Redis says that another node has the key")
+        case TimeoutError() | exceptions.TimeoutError():
+            return RedisFault(reason="timeout", what="Redis does not answer in time")
+        case exceptions.NoPermissionError():
+            return RedisFault(reason="permission", what=f"Redis refuses a command: {_cut(str(fault))}")
+        case exceptions.ResponseError():
+            return _by_text(str(fault))
+        case exceptions.ConnectionError() | OSError():
+            return _by_text(str(fault), otherwise="unreachable")
+        case _:
+            return RedisFault(reason="other", what=f"Redis failed: {_cut(str(fault))}")
+
+
+def _by_text(text: str, otherwise: Reason = "other") -> RedisFault:
+    for pattern, reason in _CODES:
+        if pattern.search(text):
+            return RedisFault(reason=reason, what=f"Redis refuses: {_cut(text)}")
+    verb = "cannot be reached" if otherwise == "unreachable" else "refuses"
+    return RedisFault(reason=otherwise, what=f"Redis {verb}: {_cut(text)}")
+
+
+def _cause(fault: BaseException, kind: type[BaseException]) -> BaseException | None:
+    seen: BaseException | None = fault
+    while seen is not None and not isinstance(seen, kind):
+        seen = seen.__cause__ or seen.__context__
+    return seen
+
+
+def _cut(text: str) -> str:
+    return _UNPRINTABLE.sub("?", text)[:200] or "no reason given"

@@ -1,0 +1,156 @@
+"""The switch board in Redis: one document under one key, replaced only by who has read what it replaces.
+
+[edge]
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from types import TracebackType
+from typing import Final, Self
+
+from redis.asyncio import Redis
+
+from gateway.clock import Clock
+from gateway.errors import Unavailable
+from gateway.state.redis_client import SharedRedis
+from gateway.state.redis_faults import RedisFailed
+from gateway.state.redis_scripts import REPLACE
+from gateway.state.refusals import switches_unavailable
+from gateway.state.switch_document import (
+    SwitchesInvalid,
+    board_of,
+    decode,
+    encode,
+    switched_off,
+    switched_on,
+    unreadable,
+)
+from gateway.state.switches import Switch, SwitchBoard
+
+_log = logging.getLogger("gateway.state.switches")
+
+_PERIOD_S: Final = 1.0
+#: A board that was read longer ago than this counts as unreadable.
+_STALE_S: Final = 5.0
+#: Somebody else turned a switch between our look and our change; after this many times we say so.
+_ATTEMPTS: Final = 8
+
+
+class RedisSwitches:
+    """What is off, for the exchange (`current`, polled in the background) and for administrators (the others).
+
+    Redis that lost the document gets it back from whoever still knows it: what was off must not come on by a restart.
+    """
+
+    def __init__(self, redis: SharedRedis, *, clock: Clock, period_s: float = _PERIOD_S) -> None:
+        self._redis = redis
+        self._clock = clock
+        self._period_s = period_s
+        self._key = redis.key("switches")
+        self._task: asyncio.Task[None] | None = None
+        self._board = unreadable()
+        self._document: bytes | None = None
+        self._read_at = float("-inf")
+        self._trouble: str | None = None
+
+    async def __aenter__(self) -> Self:
+        """Read once, then in the background; a Redis that is away stops nothing, but everything counts as off."""
+        await self._poll()
+        self._task = asyncio.create_task(self._watch(), name="redis-switches")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    def current(self) -> SwitchBoard:
+        """Return what is off now; see `Switches`."""
+        if self._clock.monotonic() - self._read_at > _STALE_S:
+            return unreadable()
+        return self._board
+
+    async def read(self) -> SwitchBoard:
+        """Return what is off, read now; raises Unavailable (`switches_unavailable`)."""
+        return (await self._fetch())[1]
+
+    async def turn_off(self, switch: Switch) -> bool:
+        """Switch off; see `SwitchStore`."""
+        before = await self._change(lambda board: switched_off(board, switch))
+        return (switch.kind, switch.name) not in before.off
+
+    async def turn_on(self, switch: Switch) -> Switch | None:
+        """Switch on; see `SwitchStore`."""
+        before = await self._change(lambda board: switched_on(board, switch))
+        return before.off.get((switch.kind, switch.name))
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(self._period_s)
+            await self._poll()
+
+    async def _poll(self) -> None:
+        try:
+            document, board = await self._fetch()
+            if not document and self._document:
+                await self._give_back(self._document)
+                return
+        except Unavailable:
+            return
+        self._document, self._board, self._read_at = document, board, self._clock.monotonic()
+
+    async def _give_back(self, document: bytes) -> None:
+        """Write again what Redis has lost; the board that we hold stays in force meanwhile."""
+        try:
+            await self._redis.script("switches", REPLACE, self._key, b"", document)
+        except RedisFailed as failed:
+            self._say(f"the switches are gone from Redis and cannot be written again: {failed.fault.what}")
+            return
+        _log.error("switches: the key %s was gone from Redis and has been written again", self._key)
+        self._read_at = self._clock.monotonic()
+
+    async def _change(self, change: Callable[[SwitchBoard], SwitchBoard]) -> SwitchBoard:
+        """Apply a change to what is there; return what was there before."""
+        for _ in range(_ATTEMPTS):
+            document, board = await self._fetch()
+            try:
+                wanted = change(board)
+            except SwitchesInvalid as fault:
+                raise switches_unavailable(str(fault)) from None
+            if wanted == board or await self._replace(document, encode(wanted)):
+                return board
+        raise switches_unavailable("Others are turning switches at the same moment.")
+
+    async def _replace(self, known: bytes, wanted: bytes) -> bool:
+        try:
+            return await self._redis.script("switches", REPLACE, self._key, known, wanted) == 1
+        except RedisFailed as failed:
+            self._say(failed.fault.what)
+            raise switches_unavailable() from None
+
+    async def _fetch(self) -> tuple[bytes, SwitchBoard]:
+        try:
+            found = await self._redis.run("switches", self._get)
+            document = found if isinstance(found, bytes) else b""
+            board = decode(document) if document else board_of()
+        except RedisFailed as failed:
+            self._say(failed.fault.what)
+            raise switches_unavailable() from None
+        except SwitchesInvalid as fault:
+            self._say(f"the key {self._key} holds no switches: {fault}")
+            raise switches_unavailable() from None
+        self._trouble = None
+        return document, board
+
+    async def _get(self, client: Redis) -> object:
+        found: object = await client.get(self._key)
+        return found
+
+    def _say(self, what: str) -> None:
+        if what != self._trouble:
+            self._trouble = what
+            _log.error("switches: %s; everything they could switch off is off after %d s", what, _STALE_S)

@@ -1,0 +1,183 @@
+"""Watches Redis: is it there, may used tokens be entrusted to it, do the clocks agree. Says so once per change.
+
+[edge]
+"""
+
+import asyncio
+import logging
+import secrets
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Final, Self
+
+from redis.asyncio import Redis
+
+from gateway.clock import Clock
+from gateway.metrics import Metrics
+from gateway.state.redis_client import SharedRedis
+from gateway.state.redis_faults import REASONS, RedisFailed, RedisFault
+from gateway.state.redis_scripts import RELEASE, RESERVE
+from gateway.state.redis_survey import MAX_CLOCK_OFFSET_S, Survey, survey_of
+
+_log = logging.getLogger("gateway.state.redis")
+
+_PERIOD_S: Final = 2.0
+_RETRY_S: Final = 0.5
+_PAUSE_S: Final = 0.05
+#: Between two tries of what a reservation needs, while all is well.
+_TRY_PERIOD_S: Final = 30.0
+#: What is wrong is said again after this time.
+_REPEAT_S: Final = 300.0
+
+
+class RedisWatch:
+    """Probes in the background; `fault` is what keeps reservations from being made, None when nothing does."""
+
+    def __init__(
+        self, redis: SharedRedis, *, clock: Clock, metrics: Metrics, period_s: float = _PERIOD_S
+    ) -> None:
+        self._redis = redis
+        self._clock = clock
+        self._metrics = metrics
+        self._period_s = period_s
+        self._task: asyncio.Task[None] | None = None
+        self._survey: Survey | None = None
+        self._marker: str | None = None
+        self._tried_at = float("-inf")
+        self._said_at = float("-inf")
+        for reason in REASONS:
+            metrics.state_failures.labels(reason)
+        self.fault: RedisFault | None = RedisFault(reason="unreachable", what="Redis was not asked yet")
+
+    async def __aenter__(self) -> Self:
+        """Probe once, then in the background; a Redis that is away stops nothing."""
+        await self.probe()
+        self._task = asyncio.create_task(self._watch(), name="redis-watch")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    def status(self) -> str:
+        """Return `ok`, or the reason why reservations are refused; for health."""
+        return "ok" if self.fault is None else self.fault.reason
+
+    async def _watch(self) -> None:
+        while True:
+            wait_s = self._period_s if self.fault is None else min(_RETRY_S, self._period_s)
+            self._redis.went_down.clear()
+            try:
+                async with asyncio.timeout(wait_s):
+                    await self._redis.went_down.wait()
+                # Something failed just now: look at once, but never in a tight loop.
+                self._tried_at = float("-inf")
+                await asyncio.sleep(_PAUSE_S if self.fault is None else wait_s)
+            except TimeoutError:
+                pass
+            try:
+                await self.probe()
+            except Exception:  # noqa: BLE001 - logged whole
+                # A probe that dies would leave everything as it is now for ever.
+                _log.exception("shared state: a probe failed unexpectedly")
+
+    async def probe(self) -> None:
+        """Look once, and note what was found."""
+        try:
+            survey = await self._look()
+            self._redis.is_up()
+            await self._compare(survey)
+            found = self._judge(survey) or await self._try()
+        except RedisFailed as failed:
+            found = failed.fault
+        self._note(found)
+
+    async def _look(self) -> Survey:
+        async def ask(client: Redis) -> Survey:
+            before = self._clock.wall()
+            seconds, micros = await client.time()
+            after = self._clock.wall()
+            info = await client.info()
+            return survey_of(info, float(seconds) + float(micros) / 1e6 - (before + after) / 2)
+
+        survey = await self._redis.run("probe", ask, even_if_down=True)
+        self._metrics.state_clock_offset.set(survey.offset_s)
+        return survey
+
+    def _judge(self, survey: Survey) -> RedisFault | None:
+        if survey.old:
+            return RedisFault(
+                reason="version", what=f"Redis is of version {survey.version[:20] or 'unknown'}"
+            )
+        if survey.replica:
+            return RedisFault(reason="readonly", what="Redis is a replica")
+        if survey.evicts:
+            policy = survey.eviction or "unknown"
+            return RedisFault(reason="evicting", what=f"Redis has the maxmemory-policy {policy[:40]}")
+        if abs(survey.offset_s) > MAX_CLOCK_OFFSET_S:
+            ours = self._clock.wall()
+            return RedisFault(
+                reason="clock",
+                what=f"the clocks differ: {_shown(ours)} here, {_shown(ours + survey.offset_s)} at Redis",
+            )
+        return None
+
+    async def _try(self) -> RedisFault | None:
+        """Reserve and release a key of our own: nothing else tells whether the user may, and whether there is room."""
+        now = self._clock.monotonic()
+        if self.fault is None and now - self._tried_at < _TRY_PERIOD_S:
+            return None
+        owner, wall_ms = secrets.token_hex(16), round(self._clock.wall() * 1000)
+        key = self._redis.key("probe", owner)
+        until = str(wall_ms + 60_000 + round(MAX_CLOCK_OFFSET_S * 1000))
+        arguments = (owner, "probe", "probe", "10000", until, "0", str(wall_ms), "60000")
+        await self._redis.script("probe", RESERVE, key, *arguments, even_if_down=True)
+        await self._redis.script("probe", RELEASE, key, owner, even_if_down=True)
+        self._tried_at = now
+        return None
+
+    async def _compare(self, survey: Survey) -> None:
+        """Notice a Redis that lost what it was told: it has another run id, and not the marker it had."""
+        restarted = self._survey is not None and self._survey.run_id != survey.run_id
+        if not (restarted or self._marker is None) or self._judge(survey) is not None:
+            return
+        marker = await self._redis.run("probe", self._mark, even_if_down=True)
+        lost = restarted and self._marker is not None and marker != self._marker
+        if lost:
+            self._metrics.state_failures.labels("data_lost").inc()
+            fault = RedisFault(reason="data_lost", what="Redis was started again and has lost its data")
+            _log.error("shared state: %s; %s", fault.what, fault.advice, extra={"reason": fault.reason})
+        elif restarted:
+            _log.warning("shared state: Redis was started again, or another took its place, with its data")
+        self._survey, self._marker = survey, marker
+
+    async def _mark(self, client: Redis) -> str:
+        key = self._redis.key("marker")
+        await client.set(key, secrets.token_hex(16), nx=True)
+        found = await client.get(key)
+        return found.decode("ascii", "replace") if isinstance(found, bytes) else str(found)
+
+    def _note(self, found: RedisFault | None) -> None:
+        before, self.fault = self.fault, found
+        now = self._clock.monotonic()
+        if found is None:
+            if before is not None:
+                _log.info("shared state: %s answers, all is well", self._redis.address)
+            return
+        if before is None or before.reason != found.reason or now - self._said_at >= _REPEAT_S:
+            self._said_at = now
+            _log.error(
+                "shared state: %s (%s); %s",
+                found.what,
+                self._redis.address,
+                found.advice,
+                extra={"reason": found.reason},
+            )
+
+
+def _shown(wall: float) -> str:
+    return datetime.fromtimestamp(wall, UTC).isoformat(timespec="seconds")
