@@ -4,13 +4,12 @@ Modules log a fixed text and put what varies into `extra`. Lines are formatted w
 thread of their own: a reader who is slow or gone costs lines, which are counted, and no time.
 """
 
-import contextlib
 import logging
 import os
-import queue
 import threading
 import time
 import traceback
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,6 +28,8 @@ _LIMIT: Final = 2_000
 _MOST_ITEMS: Final = 50
 _WAITING: Final = 10_000
 _CLOSE_S: Final = 2.0
+_GATHER_S: Final = 0.01
+_TOGETHER: Final = 200
 # They print tokens, keys and bodies at DEBUG, some at INFO (boto/botocore#2626); nothing raises them again.
 _PINNED: Final = (
     "aiohttp", "aiohttp.access", "asyncio", "authlib", "boto3", "botocore", "hvac", "httpcore", "httpx", "httpx2",
@@ -39,7 +40,7 @@ _OWN_MEMBERS: Final = frozenset({"time", "level", "logger", "message", "exceptio
 
 
 class LogOutput:
-    """Writes lines to a descriptor from a thread of its own.
+    """Writes lines to a descriptor from a thread of its own, those of a hundredth of a second together.
 
     dropped:  lines that found no room or no reader.
     on_drop:  told of each of them, from whatever thread.
@@ -49,7 +50,11 @@ class LogOutput:
         self.dropped = 0
         self.on_drop: Callable[[], None] = lambda: None
         self._descriptor = descriptor
-        self._lines: queue.Queue[str | None] = queue.Queue(_WAITING)
+        self._lines: deque[str] = deque()
+        # Set once for many lines: waking a thread costs more than formatting a line.
+        self._something = threading.Event()
+        self._awake = False
+        self._ending = False
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -59,10 +64,13 @@ class LogOutput:
 
     def put(self, line: str) -> None:
         """Take a line without waiting."""
-        try:
-            self._lines.put_nowait(line)
-        except queue.Full:
+        if len(self._lines) >= _WAITING:
             self.drop()
+            return
+        self._lines.append(line)
+        if not self._awake:
+            self._awake = True
+            self._something.set()
 
     def drop(self) -> None:
         """Count a line that nobody will read."""
@@ -73,20 +81,31 @@ class LogOutput:
         """Write what waits; a reader that does not read is left behind after two seconds."""
         if self._thread is None:
             return
-        with contextlib.suppress(queue.Full):
-            self._lines.put(None, timeout=_CLOSE_S)
+        self._ending = True
+        self._something.set()
         self._thread.join(_CLOSE_S)
         self._thread = None
 
     def _run(self) -> None:
         told = 0
-        while (line := self._lines.get()) is not None:
-            if self.dropped > told:
+        while not self._ending or self._lines:
+            self._something.wait()
+            if not self._ending:
+                time.sleep(_GATHER_S)
+            self._something.clear()
+            # Before the lines are looked at: whoever puts one from now on sets it again.
+            self._awake = False
+            while self._lines:
+                lines = [self._lines.popleft() for _ in range(min(_TOGETHER, len(self._lines)))]
+                notices = [_dropped_line(self.dropped)] if self.dropped > told else []
                 told = self.dropped
-                line = f"{_dropped_line(told)}\n{line}"
-            try:
-                self._write(f"{line}\n".encode("utf-8", "backslashreplace"))
-            except OSError:  # nobody reads any more
+                self._write_all(notices, lines)
+
+    def _write_all(self, notices: list[str], lines: list[str]) -> None:
+        try:
+            self._write("\n".join([*notices, *lines, ""]).encode("utf-8", "backslashreplace"))
+        except OSError:  # nobody reads any more
+            for _ in lines:
                 self.drop()
 
     def _write(self, data: bytes) -> None:
