@@ -79,7 +79,7 @@ class Hold:
         except Exception as fault:
             await self._failed(fault)
             raise
-        answer = answer_of(result) if isinstance(result, Execution) else NO_ANSWER
+        answer = answer_of(result) if self.starts and isinstance(result, Execution) else NO_ANSWER
         for reservation in self.held:
             await self.store.confirm(reservation, answer=answer)
         return result
