@@ -20,7 +20,7 @@ from gateway.credentials.vault import VaultCredentials
 from gateway.doors.callers import Callers
 from gateway.doors.discovery import DiscoveryDoor
 from gateway.doors.draining import Draining
-from gateway.doors.gate import Gate
+from gateway.doors.entrance import Entrance
 from gateway.doors.health import health_routes
 from gateway.doors.hosts import Hosts, allowed_names
 from gateway.doors.middleware import Front
@@ -51,7 +51,7 @@ from gateway.policy.watch import WatchedPolicy
 from gateway.settings import SettingInvalid, Settings
 from gateway.state.file_switches import FileSwitches
 from gateway.state.memory import MemoryReservations
-from gateway.state.rates import Rates, RateTable
+from gateway.state.rates import Rate, Rates, RateTable
 from gateway.state.switch_file import SwitchFile
 from gateway.state.switch_notices import SwitchNotices
 from gateway.tracing import NoTracer, Tracer
@@ -167,17 +167,20 @@ def assemble(settings: Settings, *, clock: Clock | None = None) -> Parts:
 
 
 def _rates(settings: Settings, clock: Clock) -> Rates:
+    def table(limit: str, rate: Rate | None) -> RateTable | None:
+        return None if rate is None else RateTable(limit, rate, clock=clock)
+
     return Rates(
-        address=settings.limit_address and RateTable("address", settings.limit_address, clock=clock),
-        subject=settings.limit_subject and RateTable("subject", settings.limit_subject, clock=clock),
-        rule=settings.limit_rule and RateTable("rule", settings.limit_rule, clock=clock),
+        address=table("address", settings.limit_address),
+        subject=table("subject", settings.limit_subject),
+        rule=table("rule", settings.limit_rule),
     )
 
 
-def _gate(parts: Parts) -> Gate:
+def _entrance(parts: Parts) -> Entrance:
     settings = parts.settings
     names = allowed_names(listen=settings.host, public_url=settings.public_url, hosts=settings.hosts)
-    return Gate(
+    return Entrance(
         metrics=parts.metrics,
         draining=parts.draining,
         max_in_flight=settings.max_concurrency,
@@ -264,6 +267,6 @@ def build_app(
         metrics=parts.metrics,
         draining=parts.draining,
         clock=parts.clock,
-        gate=_gate(parts),
+        entrance=_entrance(parts),
         tracer=parts.tracer,
     )

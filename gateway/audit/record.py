@@ -32,6 +32,7 @@ class Record:
     existed:    a start found its execution there already.
     status:     of the execution, as AWS reported it.
     found_by:   request id of the later call that saw the execution; in a `found` record alone.
+    earlier:    request id of the call that used this token, or this idempotency key, before; earlier_at: when it did.
     upstream:   `service:code:request id` of an AWS refusal.
     trace:      id of the W3C trace the call belongs to; unless we traced it ourselves, the caller's own word.
     actor, why: of an administrator's act: who did it, and the reason given.
@@ -62,6 +63,8 @@ class Record:
     status: str | None = None
     found_by: str | None = None
     expires_at: float | None = None
+    earlier: str | None = None
+    earlier_at: float | None = None
     upstream: str | None = None
     source: str | None = None
     user_agent: str | None = None

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from gateway.admin.check import render_text
 from gateway.files.folder import load_sources
-from gateway.files.schema import AuditShape, ServerShape
+from gateway.files.schema import AuditShape, LimitsShape, ServerShape, StateShape
 from gateway.files.source import Finding
 from gateway.policy.compile import compile_policy
 from gateway.policy.snapshot import Policy
@@ -21,6 +21,8 @@ class Loaded:
     findings: tuple[Finding, ...]
     server: ServerShape
     audit: AuditShape
+    limits: LimitsShape
+    state: StateShape
 
 
 def load_folder(folder: Path, *, dev: bool, lenient: bool) -> Loaded:
@@ -33,6 +35,8 @@ def load_folder(folder: Path, *, dev: bool, lenient: bool) -> Loaded:
         findings=compiled.findings,
         server=shape.server if shape else ServerShape(),
         audit=shape.audit if shape else AuditShape(),
+        limits=shape.limits if shape else LimitsShape(),
+        state=shape.state if shape else StateShape(),
     )
 
 

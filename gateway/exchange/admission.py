@@ -6,7 +6,7 @@ from gateway.audit.story import Story
 from gateway.errors import ErrorCode, RequestRejected
 from gateway.exchange.call import Call, ExecutionRequest
 from gateway.exchange.limits import CallLimits
-from gateway.exchange.switching import Gate
+from gateway.exchange.switching import SwitchGate
 from gateway.executions.execution import owns
 from gateway.identity.token import Identify, VerifiedToken
 from gateway.policy.decide import Allowed, Denied, decide
@@ -28,7 +28,7 @@ class Admitted:
 class Admission:
     """Judges calls by the policy snapshot of their story, and tells the story what it finds."""
 
-    def __init__(self, identify: Identify, limits: CallLimits, gate: Gate) -> None:
+    def __init__(self, identify: Identify, limits: CallLimits, gate: SwitchGate) -> None:
         self._identify = identify
         self._limits = limits
         self._gate = gate

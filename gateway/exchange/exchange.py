@@ -1,6 +1,7 @@
 """The order of events for one call: identify, decide, record, obtain, act, record. Nothing else."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import ExitStack
 from dataclasses import replace
 
 from gateway.audit.record import Act, Journal
@@ -19,12 +20,15 @@ from gateway.exchange.call import (
     Shown,
     StartRequest,
 )
+from gateway.exchange.limits import CallLimits, while_waiting
+from gateway.exchange.replay import Hold, ReplayGuard, Use
+from gateway.exchange.switching import SwitchGate
 from gateway.executions.execution import CredentialsExpired, Event, Execution, Executions, plan_start
 from gateway.executions.follow import Ended, Follower
 from gateway.identity.token import Identify
 from gateway.metrics import Metrics
-from gateway.policy.decide import grants_of
-from gateway.policy.rule import Obtain, Start, VaultRole, Workflow
+from gateway.policy.decide import Allowed, grants_of
+from gateway.policy.rule import Grant, Issued, Obtain, Start, VaultRole, Workflow
 from gateway.policy.snapshot import PolicySource
 
 
@@ -41,8 +45,14 @@ class Exchange:
         journal: Journal,
         clock: Clock,
         metrics: Metrics,
+        replay: ReplayGuard,
+        gate: SwitchGate,
+        limits: CallLimits | None = None,
     ) -> None:
-        self._admission = Admission(identify)
+        self._limits = limits or CallLimits(metrics=metrics)
+        self._admission = Admission(identify, self._limits, gate)
+        self._gate = gate
+        self._replay = replay
         self._policies = policies
         self._credentials = credentials
         self._executions = executions
@@ -61,25 +71,41 @@ class Exchange:
                 principal=admitted.token.principal,
                 input=request.input,
                 idempotency_key=request.idempotency_key,
+                express_keys=self._replay.shared,
+                unkeyed=admitted.token.replay_id if admitted.replay == "per-request" else None,
             )
             story.planned = plan.name
-        deadline = self._start_deadline(call, admitted.workflow)
+            deadline = self._start_deadline(call, admitted.workflow)
+            hold = await self._replay.take(
+                Use(
+                    story=story,
+                    call=call,
+                    token=admitted.token,
+                    replay=admitted.replay,
+                    wish=("start", admitted.workflow.name, admitted.target.name),
+                    plan=plan,
+                    deadline=deadline,
+                )
+            )
         return await self._act_on_execution(
-            story, call, admitted, lambda held: self._executions.start(plan, held, deadline=deadline)
+            story, call, admitted, lambda held: self._executions.start(plan, held, deadline=deadline), hold
         )
 
     async def view(self, call: Call, request: ExecutionRequest, *, wait_s: float) -> Shown:
         """Return an execution: when it is done or after `wait_s` seconds, whichever comes first."""
-        shown, held = await self._look(call, request, "view")
-        execution = await self._follower.until_done(shown.workflow, shown.execution, held, wait_s=wait_s)
-        return replace(shown, execution=execution)
+        with ExitStack() as waiting:
+            shown, held = await self._look(call, request, "view", waiting if wait_s else None)
+            execution = await self._follower.until_done(shown.workflow, shown.execution, held, wait_s=wait_s)
+            return replace(shown, execution=execution)
 
     async def events(
         self, call: Call, request: ExecutionRequest, *, after: int
     ) -> AsyncIterator[Event | Ended]:
         """Return the events with ids above `after` as they happen. Every refusal is raised before the first."""
-        shown, held = await self._look(call, request, "events")
-        return self._follower.events(shown.workflow, shown.execution, held, after=after)
+        with ExitStack() as waiting:
+            shown, held = await self._look(call, request, "events", waiting)
+            events = self._follower.events(shown.workflow, shown.execution, held, after=after)
+            return while_waiting(waiting.pop_all(), events)
 
     async def stop(self, call: Call, request: ExecutionRequest, *, reason: str) -> Shown:
         """Stop an execution; one that has ended is returned as it is."""
@@ -106,6 +132,7 @@ class Exchange:
                 story, call, Obtain(target=target, form="aws-credentials")
             )
             session = session_for(token, allowed.target, workflow=None, duration_s=duration_s)
+            hold = await self._hold_token(story, call, allowed, "aws-credentials")
         region = story.policy.aws.region
 
         async def hand_out() -> AwsCredentials:
@@ -116,7 +143,9 @@ class Exchange:
 
         return Obtained(
             target=allowed.target,
-            credentials=await self._recorder.commit(story, hand_out, deadline=call.deadline),
+            credentials=await self._recorder.commit(
+                story, lambda: hold.around(hand_out), deadline=call.deadline, undone=hold.release
+            ),
         )
 
     async def obtain_vault_token(self, call: Call, target: str) -> ObtainedVaultToken:
@@ -126,6 +155,7 @@ class Exchange:
             allowed, token = await self._admission.decide(
                 story, call, Obtain(target=target, form="vault-token")
             )
+            hold = await self._hold_token(story, call, allowed, "vault-token")
         match allowed.target:
             case VaultRole() as role:
                 pass
@@ -138,8 +168,9 @@ class Exchange:
 
         issued = await self._recorder.commit(
             story,
-            hand_out,
+            lambda: hold.around(hand_out),
             deadline=call.deadline,
+            undone=hold.release,
             unclaimed=lambda made: self._credentials.give_back(made, role),
         )
         return ObtainedVaultToken(target=role, token=issued)
@@ -149,8 +180,10 @@ class Exchange:
         story = self._story(call, "whoami", None)
         with self._recorder.refusals(story):
             token = await self._admission.recognise(story, call)
+            off = self._gate.rules_off()
         self._recorder.count(story, None)
-        grants = grants_of(token.claims, story.policy, now=call.now)
+        held = grants_of(token.claims, story.policy, now=call.now, off=off)
+        grants = tuple(one for one in held if self._is_on(one.grant))
         return Identity(token=token, grants=grants, policy=story.policy.digest)
 
     def drain(self) -> None:
@@ -159,7 +192,11 @@ class Exchange:
 
     async def finish(self) -> None:
         """Wait until every effect that has begun is concluded and recorded."""
+        await self._replay.finish()
         await self._recorder.finish()
+
+    def _is_on(self, grant: Grant) -> bool:
+        return grant.verb != "start" or grant.workflow is None or self._gate.may_start(grant.workflow)
 
     def _story(self, call: Call, act: Act, name: str | None) -> Story:
         return Story(
@@ -175,6 +212,21 @@ class Exchange:
             trace=call.trace_id,
         )
 
+    async def _hold_token(self, story: Story, call: Call, allowed: Allowed, form: Issued) -> Hold:
+        """Reserve the token for credentials that leave."""
+        if story.token is None:
+            raise TypeError("Credentials are decided on without a token.")
+        return await self._replay.take(
+            Use(
+                story=story,
+                call=call,
+                token=story.token,
+                replay=allowed.replay,
+                wish=("obtain", allowed.target.name, form),
+                deadline=call.deadline,
+            )
+        )
+
     def _start_deadline(self, call: Call, workflow: Workflow) -> float:
         """Return the call's deadline; a synchronous workflow is waited for as long as it may run."""
         if workflow.type != "express-sync":
@@ -183,10 +235,15 @@ class Exchange:
 
     # The effect: recorded before and after, and never given up half-way.
 
-    async def _look(self, call: Call, request: ExecutionRequest, act: Act) -> tuple[Shown, AwsCredentials]:
+    async def _look(
+        self, call: Call, request: ExecutionRequest, act: Act, waiting: ExitStack | None
+    ) -> tuple[Shown, AwsCredentials]:
+        """Describe an execution. waiting: takes the place of a caller who will wait, and gives it back."""
         story = self._story(call, act, request.workflow)
         with self._recorder.refusals(story):
             admitted = await self._admission.to_execution(story, call, request)
+            if waiting is not None:
+                waiting.callback(self._limits.wait(call, admitted.token.principal).leave)
         shown = await self._act_on_execution(
             story,
             call,
@@ -205,13 +262,23 @@ class Exchange:
         call: Call,
         admitted: Admitted,
         use: Callable[[AwsCredentials], Awaitable[Execution]],
+        hold: Hold | None = None,
     ) -> Shown:
+        holding = hold or self._replay.nothing
+
         async def act() -> Execution:
-            story.execution = await self._under(story, call, admitted, use)
+            story.execution = holding.answer or await self._under(story, call, admitted, use)
             return story.execution
 
-        execution = await self._recorder.commit(story, act, deadline=call.deadline)
-        return Shown(execution=execution, workflow=admitted.workflow, target=admitted.target)
+        execution = await self._recorder.commit(
+            story, lambda: holding.around(act), deadline=call.deadline, undone=holding.release
+        )
+        return Shown(
+            execution=execution,
+            workflow=admitted.workflow,
+            target=admitted.target,
+            replayed=holding.answer is not None,
+        )
 
     async def _under(
         self,

@@ -4,7 +4,7 @@ import logging
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 from gateway.clock import Clock
 from gateway.errors import ErrorCode, GatewayError, TokenRejected, Unavailable
@@ -24,17 +24,29 @@ _LONG_PAST_S: Final = 300  # what STS tolerates; nobody accepts a token that exp
 _CACHED_FOR_S: Final = 60.0
 
 
-class VerifyingIdentify:
-    """Implements Identify. Nothing is fetched for a token that could not be accepted anyway."""
+class IssuerGate(Protocol):
+    """Asked about the issuer before anything else of it is looked at, on every call."""
 
-    def __init__(self, keys: Keys, *, max_token_chars: int = MAX_TOKEN_CHARS) -> None:
+    def __call__(self, issuer: TrustedIssuer) -> None:
+        """Return, or raise AccessDenied (`issuer_disabled`) or Unavailable (`switches_unavailable`)."""
+        ...
+
+
+class VerifyingIdentify:
+    """Implements Identify. Nothing is fetched for a token that could not be accepted anyway.
+
+    gate: asked before the issuer's keys are looked up or fetched, and again once they are there.
+    """
+
+    def __init__(self, keys: Keys, *, gate: IssuerGate, max_token_chars: int = MAX_TOKEN_CHARS) -> None:
         self._keys = keys
+        self._gate = gate
         self._max_token_chars = max_token_chars
 
     async def __call__(
         self, text: Secret, issuers: Mapping[str, TrustedIssuer], *, now: float, deadline: float
     ) -> VerifiedToken:
-        """Return the verified token, or raise TokenRejected or Unavailable and nothing else."""
+        """Return the verified token, or raise TokenRejected, AccessDenied or Unavailable and nothing else."""
         try:
             return await self._identify(text, issuers, now=now, deadline=deadline)
         except GatewayError:
@@ -54,8 +66,10 @@ class VerifyingIdentify:
         issuer = issuers.get(token.issuer)
         if issuer is None:
             raise issuer_unknown()
+        self._gate(issuer)
         check_acceptable(token, issuer)
         key = await self._key(token, issuer, now=now, deadline=deadline)
+        self._gate(issuer)  # a fetch takes seconds, and the switch may have been turned meanwhile
         return verify_token(token, issuer, key, now=now)
 
     async def _key(
@@ -84,13 +98,22 @@ class CachingIdentify:
     """Implements Identify by remembering what another one has verified.
 
     Filed by SHA-256 of the whole compact token, signature included. A hit counts only while the issuer is configured
-    with the same values and its key set is the same, at most 60 s; the times are checked again on every hit.
+    with the same values and its key set is the same, at most 60 s; the gate and the times are asked again on every hit.
     """
 
-    def __init__(self, inner: Identify, keys: Keys, clock: Clock, *, max_entries: int = 10_000) -> None:
+    def __init__(
+        self,
+        inner: Identify,
+        keys: Keys,
+        clock: Clock,
+        *,
+        gate: IssuerGate,
+        max_entries: int = 10_000,
+    ) -> None:
         self._inner = inner
         self._keys = keys
         self._clock = clock
+        self._gate = gate
         self._max_entries = max_entries
         self._entries: OrderedDict[str, _Remembered] = OrderedDict()
 
@@ -104,6 +127,7 @@ class CachingIdentify:
         entry = self._entries.get(digest)
         if entry is not None:
             if self._still_holds(entry, issuers):
+                self._gate(entry.token.issuer)
                 with signed_by(entry.token.issuer, entry.token.claims.members):
                     check_times(entry.token.claims.members, entry.token.issuer, now=now)
                 return entry.token

@@ -40,6 +40,12 @@ def refusal(wish: Wish, denied: Denied) -> AccessDenied:
                 f"The rule that allowed this identity to {deed} has passed its last day.",
                 hint="Ask its owners to renew it; give them the request id.",
             )
+        case ErrorCode.RULE_DISABLED:
+            return AccessDenied(
+                denied.code,
+                f"An administrator has switched off what allowed this identity to {deed}.",
+                hint="Ask the gateway's administrators; give them the request id.",
+            )
         case ErrorCode.CLAIM_DISTRIBUTED:
             return AccessDenied(
                 denied.code,

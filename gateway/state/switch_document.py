@@ -35,7 +35,13 @@ def board_of(off: Iterable[Switch] = (), on: Iterable[Switch] = ()) -> SwitchBoa
     switched_on = {(one.kind, one.name): one for one in sorted(on, key=_order)}
     text = json.dumps([_written(one) for one in switched_off.values()], ensure_ascii=True)
     digest = f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
-    return SwitchBoard(readable=True, digest=digest, off=switched_off, on=switched_on)
+    return SwitchBoard(
+        readable=True,
+        digest=digest,
+        off=switched_off,
+        on=switched_on,
+        rules=frozenset(name for kind, name in switched_off if kind == "rule"),
+    )
 
 
 def unreadable() -> SwitchBoard:

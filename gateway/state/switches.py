@@ -34,6 +34,7 @@ class SwitchBoard:
     readable: False when the store cannot be read: then everything counts as off.
     off:      by kind and name.
     on:       what was switched on again, the last MAX_ON; allows nothing, but the record must say who did it.
+    rules:    ids of the rules among `off`.
     digest:   `sha256:` and 64 hex digits over the switches; replicas compare it.
     """
 
@@ -41,6 +42,7 @@ class SwitchBoard:
     digest: str
     off: Mapping[tuple[SwitchKind, str], Switch] = field(default_factory=dict)
     on: Mapping[tuple[SwitchKind, str], Switch] = field(default_factory=dict)
+    rules: frozenset[str] = frozenset()
 
 
 class Switches(Protocol):

@@ -24,6 +24,7 @@ from tests.support.corpus.every import corpus
 from tests.support.corpus.keys import key_set, other_key_set
 from tests.support.corpus.making import ISSUER, LEEWAY_S, OTHER_ISSUER, Sample
 from tests.support.envoy import JudgedIssuer
+from tests.support.switches import Board
 from tests.support.tokens import AUDIENCE
 
 Envoy = Callable[[Sequence[JudgedIssuer]], AbstractContextManager[str]]
@@ -166,7 +167,7 @@ async def our_verdict(token: str) -> ErrorCode | None:
     """Return why we refuse the token, None when we believe it."""
     clock = SystemClock()
     keys = FetchedKeys(fetch=never_fetch, clock=clock, metrics=Metrics())
-    identify = VerifyingIdentify(keys)
+    identify = VerifyingIdentify(keys, gate=Board().gate.issuer)
     try:
         await identify(Secret(token), trusted_issuers(), now=clock.wall(), deadline=clock.monotonic() + 5)
     except TokenRejected as refusal:

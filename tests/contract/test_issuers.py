@@ -29,6 +29,7 @@ from gateway.policy.snapshot import Policy
 from gateway.secret import Secret
 from tests.support.cognito import CognitoPool, create_pool
 from tests.support.provider import OidcProvider, RunningIssuer, running_oidc_provider
+from tests.support.switches import Board
 
 TARGETS = """\
 format: oidc-gateway/targets.v1
@@ -63,7 +64,7 @@ class Gateway:
 
     async def identify(self, token: str) -> VerifiedToken:
         now, deadline = self.clock.wall(), self.clock.monotonic() + 10
-        return await VerifyingIdentify(self.keys)(
+        return await VerifyingIdentify(self.keys, gate=Board().gate.issuer)(
             Secret(token), self.policy.issuers, now=now, deadline=deadline
         )
 

@@ -11,6 +11,7 @@ from gateway.credentials.session import AwsCredentials, RoleSession, VaultToken
 from gateway.errors import ErrorCode, GatewayError, Unavailable, UpstreamFailed
 from gateway.exchange.call import Call, ExecutionRequest, StartRequest
 from gateway.exchange.exchange import Exchange
+from gateway.exchange.replay import ReplayGuard
 from gateway.executions.execution import CredentialsExpired, Event, Execution, StartPlan, execution_name
 from gateway.executions.follow import Ended
 from gateway.identity.issuer import TrustedIssuer
@@ -19,8 +20,10 @@ from gateway.metrics import Metrics
 from gateway.policy.rule import Grant, Target, Vault, VaultRole, Workflow
 from gateway.policy.snapshot import Policy, PolicyState
 from gateway.secret import Secret
+from gateway.state.memory import MemoryReservations
 from tests.support.clocks import START_S, SettableClock
 from tests.support.policies import is_, obtain, policy, rule, start
+from tests.support.switches import Board
 from tests.support.tokens import verified
 
 TOKEN = verified("github")
@@ -36,6 +39,7 @@ VAULT_ROLE = VaultRole(
 VAULT_TOKEN = Grant(verb="obtain", workflow=None, target=VAULT_ROLE, form="vault-token")
 RULES = policy(rule("prod", [is_("repository_id", "4711")], start(), obtain(), VAULT_TOKEN))
 OWN = execution_name(TOKEN.principal, "deploy", "991-1")
+UNUSED = ReplayGuard(MemoryReservations(SettableClock()), SettableClock(), shared=False)
 STARTED = Execution(workflow="deploy", name=OWN, arn=f"arn:…:{OWN}", status="RUNNING", started_at=START_S)
 
 
@@ -55,6 +59,7 @@ class House:
         self.hold_intent.set()
         self.hold_start.set()
         self.metrics = Metrics()
+        self.switches = Board()
         self.exchange = Exchange(
             identify=self.identify,
             policies=self,
@@ -63,6 +68,8 @@ class House:
             journal=self,
             clock=SettableClock(),
             metrics=self.metrics,
+            gate=self.switches.gate,
+            replay=UNUSED,
         )
 
     # Identify, PolicySource
@@ -262,6 +269,8 @@ async def test_a_caller_who_leaves_before_the_intent_leaves_nothing(house: House
         journal=house,
         clock=SettableClock(),
         metrics=house.metrics,
+        gate=house.switches.gate,
+        replay=UNUSED,
     )
     caller = asyncio.create_task(exchange.start(call(), wish()))
     await asyncio.sleep(0)
@@ -391,7 +400,7 @@ async def test_who_am_i_answers_for_every_verified_token_and_has_no_effect(house
     identity = await house.exchange.whoami(call())
 
     assert house.happened == ["identify"]
-    assert [grant.verb for grant in identity.grants] == ["start", "obtain", "obtain"]
+    assert [held.grant.verb for held in identity.grants] == ["start", "obtain", "obtain"]
     assert identity.policy == RULES.digest
 
 

@@ -16,6 +16,7 @@ from gateway.metrics import Metrics
 from gateway.secret import Secret
 from tests.support.clocks import START_S, SettableClock
 from tests.support.scripted_issuer import ScriptedIssuers, answer
+from tests.support.switches import Board
 from tests.support.tokens import b64, jwk, jwks, key_id, token, trusted
 
 GITHUB = trusted(keys=KeyLocation())
@@ -29,9 +30,12 @@ class Bench:
         self.peer = ScriptedIssuers()
         self.clock = SettableClock()
         self.keys = FetchedKeys(fetch=self.peer, clock=self.clock, metrics=Metrics(), jitter=lambda: 1.0)
-        self.verifying = VerifyingIdentify(self.keys)
+        self.switches = Board()
+        self.verifying = VerifyingIdentify(self.keys, gate=self.switches.gate.issuer)
         self.calls = 0
-        self.caching = CachingIdentify(self._counted, self.keys, self.clock, max_entries=10)
+        self.caching = CachingIdentify(
+            self._counted, self.keys, self.clock, gate=self.switches.gate.issuer, max_entries=10
+        )
 
     async def _counted(
         self, text: Secret, issuers: Mapping[str, TrustedIssuer], *, now: float, deadline: float
@@ -179,7 +183,7 @@ async def test_a_bug_of_ours_is_an_internal_error_and_its_text_goes_nowhere(
 async def test_the_longest_token_can_be_raised_to_what_sts_takes() -> None:
     bench = Bench()
     text = token(padding="x" * 8_000, more="y" * 2_000)
-    short = VerifyingIdentify(bench.keys, max_token_chars=1_000)
+    short = VerifyingIdentify(bench.keys, gate=Board().gate.issuer, max_token_chars=1_000)
 
     assert (await bench.identify(text)).compact == Secret(text)
     with pytest.raises(TokenRejected, match="token_too_large"):

@@ -1,0 +1,98 @@
+"""The switches of a file, looked at every second; what cannot be read counts as off.
+
+[edge]
+"""
+
+import asyncio
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from types import TracebackType
+from typing import Final, Self
+
+from gateway.clock import Clock
+from gateway.state.switch_document import board_of, unreadable
+from gateway.state.switch_file import SwitchesUnreadable, SwitchFile
+from gateway.state.switches import SwitchBoard
+
+_log = logging.getLogger("gateway.state.switches")
+
+#: How often the file is looked at, and how old a look may be before nobody knows what is off.
+PERIOD_S: Final = 1.0
+PATIENCE_S: Final = 5.0
+
+
+class FileSwitches:
+    """Implements Switches between `__aenter__` and `__aexit__`.
+
+    A file that was there once and is gone counts as unreadable, even where it may be absent at the start.
+    """
+
+    def __init__(self, file: SwitchFile, *, clock: Clock, period_s: float = PERIOD_S) -> None:
+        self._file = file
+        self._clock = clock
+        self._period_s = period_s
+        self._must_exist = not file.may_be_absent
+        self._board = unreadable()
+        self._why: str | None = None
+        self._looked_at = float("-inf")
+        self._task: asyncio.Task[None] | None = None
+        # Its own: calls that hang elsewhere must not keep the switches from being read.
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="switches")
+
+    def current(self) -> SwitchBoard:
+        """Return what is off; at most five seconds old, else unreadable."""
+        if self._clock.monotonic() - self._looked_at > PATIENCE_S:
+            return unreadable()
+        return self._board
+
+    async def __aenter__(self) -> Self:
+        """Look once, and every second from now on. An unreadable file stops nothing but the exchanges."""
+        await self.look()
+        self._task = asyncio.create_task(self._watch(), name="switches")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Look no more."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    async def look(self) -> None:
+        """Read the file now."""
+        began = self._clock.monotonic()
+        try:
+            board = await asyncio.get_running_loop().run_in_executor(self._thread, self._load)
+        except SwitchesUnreadable as fault:
+            self._refuse(str(fault))
+            board = unreadable()
+        else:
+            self._accept()
+        self._board, self._looked_at = board, began
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(self._period_s)
+            try:
+                await self.look()
+            except Exception:  # noqa: BLE001 - a bug of ours must not end the watch; what is held grows too old
+                _log.exception("switches could not be looked at")
+
+    def _load(self) -> SwitchBoard:
+        found = self._file.load()
+        if found is None and self._must_exist:
+            raise SwitchesUnreadable(f"{self._file} does not exist.")
+        self._must_exist = self._must_exist or found is not None
+        return board_of() if found is None else found
+
+    def _refuse(self, why: str) -> None:
+        if why != self._why:
+            _log.error("switches cannot be read; everything counts as switched off", extra={"reason": why})
+        self._why = why
+
+    def _accept(self) -> None:
+        if self._why is not None:
+            _log.warning("switches can be read again")
+        self._why = None
