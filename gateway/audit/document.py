@@ -86,6 +86,8 @@ def to_document(record: Record, limits: Limits = USUAL) -> Document:
         "status": _maybe(record.status),
         "found_by": _maybe(record.found_by),
         "expires_at": None if record.expires_at is None else moment(record.expires_at),
+        "earlier": _maybe(record.earlier),
+        "earlier_at": None if record.earlier_at is None else moment(record.earlier_at),
         "upstream": _maybe(record.upstream),
         "source": _maybe(record.source),
         "user_agent": _maybe(record.user_agent),

@@ -9,12 +9,15 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Protocol, Self
 
 from gateway.audit.document import encode
-from gateway.audit.ledger import DirectoryInUse, Ledger
+from gateway.audit.heading import HeadKeeper
+from gateway.audit.heads import Pledge, Signer
+from gateway.audit.ledger import DirectoryInUse, Ledger, Mark
 from gateway.audit.record import Record
-from gateway.audit.writer import Item, Writer, unavailable
+from gateway.audit.recovery import Interrupted, begin
+from gateway.audit.writer import Item, Writer, copy_behind, unavailable
 from gateway.clock import Clock
 from gateway.errors import ConfigurationInvalid, ErrorCode
 from gateway.metrics import Metrics
@@ -26,6 +29,18 @@ _STOP_S: Final = 10.0
 _CONCLUDE_S: Final = 0.5
 
 
+class SecondCopy(Protocol):
+    """Takes what is durable to another place."""
+
+    def durable(self, mark: Mark) -> None:
+        """Be told how far the journal is durable; returns at once, from any thread."""
+        ...
+
+    def behind(self) -> bool:
+        """Say whether the other place is so far behind that nothing more may be granted."""
+        ...
+
+
 class JsonlJournal:
     """Keeps records in `audit-000001.jsonl` and following files of one directory, which one process holds at a time.
 
@@ -34,6 +49,8 @@ class JsonlJournal:
 
     max_bytes:  size at which a file is followed by the next.
     patience_s: longest wait of an intent, whatever its caller's deadline.
+    signer:     signs the chain's head as often as `pledge` says; None: nobody does.
+    copy:       the second place that records go to; None: there is none.
     fsync:      `os.fsync`; tests pass a slower or a failing one.
     """
 
@@ -45,6 +62,9 @@ class JsonlJournal:
         clock: Clock,
         max_bytes: int = 64 * 1024 * 1024,
         patience_s: float = 5.0,
+        signer: Signer | None = None,
+        pledge: Pledge | None = None,
+        copy: SecondCopy | None = None,
         fsync: Callable[[int], None] = os.fsync,
     ) -> None:
         self._directory = directory
@@ -52,15 +72,22 @@ class JsonlJournal:
         self._clock = clock
         self._patience_s = patience_s
         self._ledger = Ledger(directory, clock=clock, max_bytes=max_bytes, fsync=fsync)
-        self._writer = Writer(self._ledger, metrics)
+        heads = HeadKeeper(signer, pledge or Pledge(), clock, metrics) if signer else None
+        self._copy = copy
+        self._writer = Writer(
+            self._ledger, metrics, heads=heads, on_durable=copy.durable if copy else lambda _mark: None
+        )
+        self._interrupted = Interrupted()
 
     async def __aenter__(self) -> Self:
         """Take the directory and start writing; raises ConfigurationInvalid (`audit_unavailable`)."""
         try:
-            await asyncio.to_thread(self._ledger.open)
+            unfinished, records = await asyncio.to_thread(begin, self._ledger, self._directory)
         except OSError as fault:
             raise self._unusable(fault) from fault
-        self._writer.start(asyncio.get_running_loop())
+        self._interrupted = Interrupted(records)
+        self._metrics.audit_unresolved.set(len(self._interrupted))
+        self._writer.start(asyncio.get_running_loop(), unfinished)
         return self
 
     async def __aexit__(
@@ -71,6 +98,9 @@ class JsonlJournal:
 
     async def intend(self, record: Record, *, deadline: float | None = None) -> None:
         """Return when the record is durable; raises Unavailable (`audit_unavailable`)."""
+        if self._copy is not None and self._copy.behind():
+            self._writer.count_failure("intent")
+            raise copy_behind()
         began = self._clock.monotonic()
         patience = self._patience_s if deadline is None else min(self._patience_s, deadline - began)
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -88,7 +118,13 @@ class JsonlJournal:
         self._metrics.audit_seconds.observe(self._clock.monotonic() - began)
 
     async def conclude(self, record: Record) -> None:
-        """Take an outcome; waits until it is written where that takes no longer than half a second."""
+        """Take an outcome; waits until it is written where that takes no longer than half a second.
+
+        An outcome that shows the execution of an interrupted call is the end of that story too.
+        """
+        for found in self._interrupted.found_by(record):
+            self._offer(found, None)
+            self._metrics.audit_unresolved.set(len(self._interrupted))
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         if self._offer(record, waiter) is not None:
             await asyncio.wait((waiter,), timeout=_CONCLUDE_S)
@@ -109,7 +145,7 @@ class JsonlJournal:
             _log.error("audit record cannot be written as JSON", extra={"request_id": record.request_id})
             self._writer.lose(record.kind)
             return None
-        item = Item(kind=record.kind, body=body, waiter=waiter)
+        item = Item(kind=record.kind, body=body, request_id=record.request_id, waiter=waiter)
         return item if self._writer.offer(item) else None
 
     def _unusable(self, fault: OSError) -> ConfigurationInvalid:

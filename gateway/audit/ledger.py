@@ -5,6 +5,7 @@
 
 import fcntl
 import hashlib
+import json
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-from gateway.audit.chain import START, LineBroken, seal, unseal
+from gateway.audit.chain import START, Head, LineBroken, seal, unseal
 from gateway.audit.document import VERSION, dump, moment
 from gateway.clock import Clock
 
@@ -45,6 +46,26 @@ class JournalFile:
             yield from file
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a record stands. start: offset of its line."""
+
+    file: str
+    start: int
+    seq: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """How far a journal is durable: this file up to this size, ending with this record."""
+
+    chain: str
+    boot: str
+    file: str
+    size: int
+    head: Head
+
+
 def journal_files(directory: Path) -> list[JournalFile]:
     """Return the files of a journal in the order they were written; raises OSError."""
     found = [(_number(path.name), path) for path in directory.iterdir()]
@@ -59,6 +80,7 @@ class Ledger:
 
     max_bytes: size at which a file is followed by the next.
     fsync:     `os.fsync`, or a slower one.
+    carried:   what the first line of every file says is open, so that nobody has to read the files before it.
     """
 
     def __init__(
@@ -69,11 +91,13 @@ class Ledger:
         max_bytes: int,
         fsync: Callable[[int], None] = os.fsync,
     ) -> None:
+        self.carried: Callable[[], list[dict[str, object]]] = list
         self._directory = directory
         self._clock = clock
         self._max_bytes = max_bytes
         self._fsync = fsync
         self._boot = os.urandom(8).hex()
+        self._chain: str | None = None
         self._held: int | None = None  # the directory, locked
         self._file: int | None = None
         self._name: str | None = None
@@ -84,14 +108,25 @@ class Ledger:
         self._reason: Event | None = None
 
     def open(self) -> None:
-        """Take the directory and begin a file behind what an earlier run left; raises OSError, DirectoryInUse."""
+        """Take the directory and find what an earlier run left, then `start_file`; raises OSError, DirectoryInUse."""
         self._hold_directory()
         try:
             self._recall()
-            self.start_file("started")
         except BaseException:
             self.close()
             raise
+
+    def mark(self) -> Mark | None:
+        """Return how far the journal is durable, None while no file is open."""
+        if self._file is None or self._name is None or self._chain is None:
+            return None
+        return Mark(
+            chain=self._chain,
+            boot=self._boot,
+            file=self._name,
+            size=self._synced_size,
+            head=self._synced_head,
+        )
 
     def wants_new_file(self) -> Event | None:
         """Say why the next line must go to a new file, None when it need not."""
@@ -108,34 +143,41 @@ class Ledger:
         self._hold_directory()
         previous, number = self._name, max(self._number, _highest(self._directory)) + 1
         name = f"audit-{number:06}.jsonl"
+        self._chain = self._chain or os.urandom(8).hex()
         opening = {
             "v": VERSION,
             "kind": "journal",
             "event": event,
+            "chain": self._chain,
             "file": name,
             "previous": previous,
             "set_aside": self._set_asides(),
+            "open": self.carried(),
         }
         self._create(name, dump(opening))
         self._name, self._number, self._reason = name, number, None
         self._void.clear()
 
-    def append(self, bodies: Sequence[str]) -> None:
-        """Write records behind the chain, as JSON objects on one line each; raises OSError."""
-        if self._file is None:
+    def append(self, bodies: Sequence[str]) -> list[Place]:
+        """Write records behind the chain, as JSON objects on one line each; return where each stands. Raises OSError."""
+        if self._file is None or self._name is None:
             raise FileVanished("There is no open audit file.")
-        now, head, lines = moment(self._clock.wall()), self._head, []
+        now, head, end = moment(self._clock.wall()), self._head, self._size
+        lines, places = [], []
         for body in bodies:
             line, head = seal(body, head, boot=self._boot, written_at=now)
             lines.append(line)
+            places.append(Place(file=self._name, start=end, seq=head.seq))
+            end += len(line)
         data = b"".join(lines)
         try:
             _write_all(self._file, data)
         except OSError:
             self._forget_unsynced("recovered")
             raise
-        self._size += len(data)
+        self._size = end
         self._head = head
+        return places
 
     def sync(self) -> None:
         """Make everything written durable; raises OSError, FileVanished when the file is no longer there."""
@@ -183,11 +225,13 @@ class Ledger:
         for file in reversed(journal_files(self._directory)):
             end, last, head = 0, 0, None
             for line in file.lines():
-                end += len(line)
                 try:
-                    head = unseal(line).head
-                    last = end
+                    link = unseal(line)
+                    self._chain = self._chain or (_chain(link.text) if end == 0 else None)
+                    end += len(line)
+                    head, last = link.head, end
                 except LineBroken:
+                    end += len(line)
                     # A broken line in the midst is for `verify` to report; only an unfinished end is set aside.
                     last = end if line.endswith(b"\n") else last
             if end > last:
@@ -263,6 +307,12 @@ class Ledger:
 def _number(name: str) -> int:
     found = _NAME.fullmatch(name)
     return int(found[1]) if found else 0
+
+
+def _chain(opening: bytes) -> str | None:
+    """Return the chain's id that the first line of a file names; files of older releases name none."""
+    chain = json.loads(opening).get("chain")
+    return chain if isinstance(chain, str) and re.fullmatch("[0-9a-f]{16}", chain) else None
 
 
 def _highest(directory: Path) -> int:

@@ -53,6 +53,8 @@ def to_record(document: Mapping[str, object]) -> Record:
             status=_read(document, "status"),
             found_by=_read(document, "found_by"),
             expires_at=_seconds(_need(document, "expires_at")) if document.get("expires_at") else None,
+            earlier=_read(document, "earlier"),
+            earlier_at=_seconds(_need(document, "earlier_at")) if document.get("earlier_at") else None,
             upstream=_read(document, "upstream"),
             source=_read(document, "source"),
             user_agent=_read(document, "user_agent"),

@@ -21,6 +21,7 @@ class Story:
     notes:   for the log line of the request.
     object:  the workflow or target the caller asked for.
     planned: the execution's name, known before AWS is asked.
+    earlier: request id of the call that used this token, or this idempotency key, before; earlier_at: when it came.
     """
 
     request_id: str
@@ -37,6 +38,8 @@ class Story:
     planned: str | None = None
     issued: AwsCredentials | VaultToken | None = None
     execution: Execution | None = None
+    earlier: str | None = None
+    earlier_at: float | None = None
     trace: str | None = None
 
     def record(self, kind: RecordKind, failure: GatewayError | None = None) -> Record:
@@ -68,6 +71,8 @@ class Story:
             existed=self.execution.existed if self.execution and self.act == "start" else None,
             status=self.execution.status if self.execution else None,
             expires_at=self.issued.expires_at if self.issued else None,
+            earlier=self.earlier,
+            earlier_at=self.earlier_at,
             upstream=_upstream(failure),
             source=self.source,
             user_agent=self.user_agent,

@@ -9,13 +9,15 @@ import logging
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from gateway.audit.document import VERSION, dump
-from gateway.audit.ledger import FileVanished, Ledger
+from gateway.audit.heading import HeadKeeper
+from gateway.audit.ledger import FileVanished, Ledger, Mark, Place
 from gateway.audit.record import RecordKind
+from gateway.audit.unfinished import Unfinished
 from gateway.errors import ErrorCode, Unavailable
 from gateway.metrics import Metrics
 
@@ -36,12 +38,15 @@ class Item:
 
     waiter:   answered when an intent is durable, when an outcome is written.
     given_up: its caller waits no longer, so an intent must not be written any more.
+    place:    where it was written.
     """
 
     kind: RecordKind | Literal["journal"]
     body: str
+    request_id: str = ""
     waiter: asyncio.Future[None] | None = field(default=None, repr=False)
     given_up: bool = False
+    place: Place | None = None
 
 
 class Writer:
@@ -49,11 +54,24 @@ class Writer:
 
     While the disk fails, intents are refused and outcomes and refusals kept, up to MAX_WAITING; what is lost beyond
     that is counted, logged and noted in the journal.
+
+    heads:      signs the chain's end now and then; None without a key.
+    on_durable: told how far the journal is durable, from the thread.
     """
 
-    def __init__(self, ledger: Ledger, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        metrics: Metrics,
+        *,
+        heads: HeadKeeper | None = None,
+        on_durable: Callable[[Mark], None] = lambda _mark: None,
+    ) -> None:
         self._ledger = ledger
         self._metrics = metrics
+        self._heads = heads
+        self._on_durable = on_durable
+        self._unfinished = Unfinished()
         self._changed = threading.Condition()
         self._queue: deque[Item] = deque()
         self._queued_bytes = 0
@@ -67,9 +85,13 @@ class Writer:
         self._failing = False
         self._next_attempt = 0.0
 
-    def start(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Begin to write; the waiters of all items belong to this loop."""
+    def start(self, loop: asyncio.AbstractEventLoop, unfinished: Unfinished) -> None:
+        """Begin to write to the open ledger; the waiters of all items belong to this loop.
+
+        unfinished: the calls without an end that the first line of every file names.
+        """
         self._loop = loop
+        self._unfinished = unfinished
         self._open = True
         self._thread = threading.Thread(target=self._run, name="audit-journal", daemon=True)
         self._thread.start()
@@ -123,6 +145,7 @@ class Writer:
             if stopping and not fresh:
                 break
         self._lose_kept(len(self._kept))
+        self._last_head()
         self._ledger.close()
 
     def _start_over(self) -> None:
@@ -163,12 +186,15 @@ class Writer:
         self._renew_file()
         self._kept = [item for item in self._kept if not (item.kind == "intent" and item.given_up)]
         if self._kept:
-            ledger.append([item.body for item in self._kept])
+            places = ledger.append([item.body for item in self._kept])
+            for item, place in zip(self._kept, places, strict=True):
+                item.place = place
             self._written += self._kept
             self._kept = []
             self._answer(item.waiter for item in self._written if item.kind == "outcome")
         if sync:
             self._sync()
+            self._put_head()
 
     def _renew_file(self) -> None:
         event = self._ledger.wants_new_file()
@@ -179,7 +205,11 @@ class Writer:
             if self._written:
                 raise FileVanished("The audit file was deleted before its end was durable.")
         self._sync()
+        if event == "rotated":
+            self._put_head(now=True)
+            self._sync()
         self._ledger.start_file(event)
+        self._say_durable()
         if event not in ("rotated", "recovered"):
             _log.warning("audit file was taken away; a new one is in use", extra={"event": event})
 
@@ -188,7 +218,32 @@ class Writer:
         done, self._written = self._written, []
         for kind, count in Counter(item.kind for item in done).items():
             self._metrics.audit_records.labels(kind=kind).inc(count)
+        for item in done:
+            if item.place is not None:
+                self._unfinished.note(item.kind, item.request_id, item.place)
         self._answer(item.waiter for item in done)
+        self._say_durable()
+
+    def _say_durable(self) -> None:
+        mark = self._ledger.mark()
+        if mark is not None:
+            self._on_durable(mark)
+
+    def _put_head(self, *, now: bool = False) -> None:
+        """Write a signed head behind what is durable, when one is due or wanted now; the next `sync` covers it."""
+        mark = self._ledger.mark()
+        if self._heads is None or mark is None or not self._heads.is_due(mark, now=now):
+            return
+        self._ledger.append([self._heads.sign(mark)])
+        self._metrics.audit_records.labels(kind="journal").inc()
+
+    def _last_head(self) -> None:
+        try:
+            self._put_head(now=True)
+            self._ledger.sync()
+            self._say_durable()
+        except OSError as fault:
+            _log.error("the last audit head was not written", extra={"reason": fault.strerror or str(fault)})
 
     def _disk_failed(self, fault: OSError) -> None:
         self._next_attempt = time.monotonic() + _PAUSE_S
@@ -261,4 +316,14 @@ def unavailable() -> Unavailable:
         "The audit record could not be written, so nothing was exchanged or started.",
         hint="Repeat the request later; the gateway's operators see why in its log.",
         retry_after_s=5,
+    )
+
+
+def copy_behind() -> Unavailable:
+    """Return what a caller is told while the second copy of the record is too far behind."""
+    return Unavailable(
+        ErrorCode.AUDIT_UNAVAILABLE,
+        "The second copy of the audit record is too far behind, so nothing was exchanged or started.",
+        hint="Repeat the request later; the gateway's operators see why in its log.",
+        retry_after_s=30,
     )
