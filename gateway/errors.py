@@ -197,6 +197,19 @@ class RequestRejected(GatewayError):
     """The caller must change the request."""
 
 
+class RateLimited(RequestRejected):
+    """The caller must send less.
+
+    repeated: the same caller was told so within the last minute, so that neither record nor log line follows.
+    """
+
+    def __init__(
+        self, code: ErrorCode, message: str, *, hint: str, retry_after_s: int, repeated: bool = False
+    ) -> None:
+        super().__init__(code, message, hint=hint, retry_after_s=retry_after_s)
+        self.repeated = repeated
+
+
 class TokenRejected(GatewayError):
     """The caller must present another token.
 

@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway.doors.documents import json_response
+from gateway.doors.inbound import no_body, no_query
 from gateway.doors.problems import TABLE
 from gateway.doors.token_endpoint import GRANT_TYPE
 from gateway.policy.snapshot import Policy
@@ -26,19 +27,27 @@ class DiscoveryDoor:
         self._version = version
         self._policy = policy
 
-    async def gateway(self, _: Request) -> Response:
+    async def gateway(self, request: Request) -> Response:
         """`GET /.well-known/oidc-gateway`: clients ask here for the audience, as at PyPI."""
+        await _bare(request)
         issuers = self._policy().issuers.values()
         audiences = dict.fromkeys(audience for issuer in issuers for audience in issuer.audiences)
         return json_response({"audiences": list(audiences), "token_endpoint": f"{self._public_url()}/token"})
 
-    async def authorization_server(self, _: Request) -> Response:
+    async def authorization_server(self, request: Request) -> Response:
         """`GET /.well-known/oauth-authorization-server` (RFC 8414)."""
+        await _bare(request)
         return json_response(server_metadata(self._public_url()))
 
-    async def openapi(self, _: Request) -> Response:
+    async def openapi(self, request: Request) -> Response:
         """`GET /openapi.json`."""
+        await _bare(request)
         return json_response(openapi_document(self._public_url(), self._version))
+
+
+async def _bare(request: Request) -> None:
+    no_query(request)
+    await no_body(request)
 
 
 def server_metadata(public_url: str) -> dict[str, object]:

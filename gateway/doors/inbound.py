@@ -137,6 +137,12 @@ def query_members(request: Request) -> Members:
     return Members(dict(pairs), "query parameter")
 
 
+async def no_body(request: Request) -> None:
+    """Refuse content where it means nothing (RFC 9110 section 9.3.1): somebody on the way may read it differently."""
+    if await request.body():
+        raise _malformed("A request with this method carries no body here.")
+
+
 def no_query(request: Request) -> None:
     """Refuse every query parameter."""
     query_members(request).end()
@@ -177,15 +183,22 @@ def make_call(request: Request, token: Secret, clock: Clock, *, seconds: float =
         token=token,
         now=clock.wall(),
         deadline=request.scope["state"]["arrived"] + seconds,
-        source=request.client.host if request.client else None,
+        source=request.scope["state"]["source"],
         user_agent=agent[:_LONGEST_USER_AGENT] if agent else None,
         notes=request.scope["state"]["notes"],
+        standings=request.scope["state"]["standings"],
     )
 
 
 def media_type(request: Request) -> str:
-    """Return the body's media type in lower case; a charset other than UTF-8 counts as another type."""
-    kind, _, parameters = request.headers.get("content-type", "").partition(";")
+    """Return the body's media type in lower case; a charset other than UTF-8 counts as another type.
+
+    So do two of them, and a coding such as gzip, of which nothing is undone here.
+    """
+    kinds = request.headers.getlist("content-type")
+    if len(kinds) != 1 or request.headers.get("content-encoding", "identity").lower() != "identity":
+        return ""
+    kind, _, parameters = kinds[0].partition(";")
     charset = parameters.strip().lower()
     if charset and charset.replace('"', "") != "charset=utf-8":
         return ""

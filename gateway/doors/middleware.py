@@ -15,10 +15,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from gateway.clock import Clock
 from gateway.doors.answers import SECURITY_HEADERS, new_request_id
 from gateway.doors.draining import Draining
+from gateway.doors.entrance import Entrance, body_too_large, draining, rate_fields
 from gateway.doors.leaving import CallerLeft
 from gateway.doors.problems import ErrorShape, problem_response, token_error_response
-from gateway.errors import ErrorCode, GatewayError, RequestRejected, Unavailable
+from gateway.errors import ErrorCode, GatewayError, RateLimited, RequestRejected
 from gateway.metrics import Metrics
+from gateway.state.rates import Standing
 from gateway.tracing import Attributes, NoTracer, RequestSpan, Tracer, read_traceparent
 
 _access = logging.getLogger("gateway.access")
@@ -43,8 +45,6 @@ STYLES: Final[Mapping[str, Style]] = {
     "/token": Style(say=token_error_response),
 }
 _DEFAULT_STYLE: Final = Style()
-#: Answered also while the process drains or is overloaded, and not counted against its limit.
-_ALWAYS_OPEN: Final = frozenset({"/livez", "/readyz", "/metrics"})
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"})
 _OURS: Final = frozenset(name for name, _ in SECURITY_HEADERS) | {b"x-request-id", b"server"}
 _FRAMEWORK_CODES: Final = {
@@ -63,7 +63,7 @@ class Front:
     Sets `scope["state"]["request_id"]`, `["trace_id"]` of the caller's trace or ours (None without either), `["arrived"]`
     to the monotonic seconds at which the request came, and `["notes"]`, into which others put what the log line should
     say: words of ours, never the caller's.
-    max_in_flight: requests served at once; one more is `overloaded`.
+    `["source"]` is the caller's address, and `["standings"]` is filled with where the caller stands with its limits.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class Front:
         draining: Draining,
         clock: Clock,
         styles: Mapping[str, Style] = STYLES,
-        max_in_flight: int = 4096,
+        entrance: Entrance | None = None,
         tracer: Tracer | None = None,
     ) -> None:
         self._app = app
@@ -83,7 +83,7 @@ class Front:
         self._draining = draining
         self._clock = clock
         self._styles = styles
-        self._max_in_flight = max_in_flight
+        self._entrance = entrance or Entrance(metrics=metrics, draining=draining)
         self._in_flight = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -101,7 +101,12 @@ class Front:
         answer = _Answer(send, new_request_id(), body, closes=self._draining.leaving)
         notes: dict[str, str] = {} if span.trace_id is None else {"trace": span.trace_id}
         scope.setdefault("state", {}).update(
-            request_id=answer.request_id, trace_id=span.trace_id, arrived=begun, notes=notes
+            request_id=answer.request_id,
+            trace_id=span.trace_id,
+            arrived=begun,
+            notes=notes,
+            source=self._entrance.source(scope),
+            standings=answer.standings,
         )
         # Without it Starlette's router writes its own 404 and 405 instead of raising them.
         scope["app"] = self
@@ -117,7 +122,7 @@ class Front:
     async def _serve(self, scope: Scope, body: "_Body", style: Style, answer: "_Answer") -> None:
         headers: Mapping[str, str] = {}
         try:
-            self._admit(scope, style)
+            self._entrance.admit(scope, in_flight=self._in_flight, max_body_bytes=style.max_body_bytes)
             await self._app(scope, body.receive, answer.send)
             return
         except (ClientDisconnect, CallerLeft):
@@ -126,30 +131,18 @@ class Front:
             error, headers = _framework_error(refusal, scope)
         except GatewayError as refusal:
             error = refusal
+            answer.quiet = isinstance(refusal, RateLimited) and refusal.repeated
             if error.code is ErrorCode.INTERNAL_ERROR:
                 _log_fault(error.__cause__ or error, answer.request_id)
         except asyncio.CancelledError:
             # The server gives up what has not finished in time; the caller still reads why.
-            error = _draining()
+            error = draining()
         except Exception as fault:  # noqa: BLE001  # nothing of ours may end in the server's own text
             _log_fault(fault, answer.request_id)
             error = GatewayError(ErrorCode.INTERNAL_ERROR, "The gateway failed; its log has the request id.")
         scope["state"]["notes"]["code"] = str(error.code)
         if not answer.begun:
             await style.say(error, answer.request_id, headers)(scope, body.receive, answer.send)
-
-    def _admit(self, scope: Scope, style: Style) -> None:
-        if scope["path"] in _ALWAYS_OPEN:
-            return
-        if self._draining.refusing:
-            raise _draining()
-        if self._in_flight > self._max_in_flight:
-            raise Unavailable(ErrorCode.OVERLOADED, "Too many requests are being served.", retry_after_s=1)
-        for name, value in scope["headers"]:
-            if name == b"content-length" and not (
-                value.isdigit() and len(value) < 10 and int(value) <= style.max_body_bytes
-            ):
-                raise _body_too_large(style.max_body_bytes)
 
     def _conclude(self, scope: Scope, answer: "_Answer", span: RequestSpan, seconds: float) -> None:
         notes: Mapping[str, str] = scope["state"]["notes"]
@@ -161,6 +154,8 @@ class Front:
         span.name(f"{method} {route}")
         span.say(method=method, route=route, status=status, request_id=answer.request_id)
         span.say(**_decided(notes))
+        if answer.quiet:
+            return
         _access.info(
             "request",
             extra={
@@ -170,6 +165,7 @@ class Front:
                 "status": status,
                 "ms": round(seconds * 1000, 1),
                 "bytes": answer.sent_bytes,
+                "source": scope["state"]["source"],
                 **notes,
             },
         )
@@ -189,8 +185,11 @@ class _Answer:
         self.request_id = request_id
         self._body = body
         self._closes = closes
+        self.standings: list[Standing] = []
         self.status = 0
         self.sent_bytes = 0
+        #: One line in the log for the same refusals of the same caller is enough.
+        self.quiet = False
         self._send = send
 
     @property
@@ -208,6 +207,7 @@ class _Answer:
     def _headers(self, set_by_door: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
         headers = [(name, value) for name, value in set_by_door if name.lower() not in _OURS]
         headers += [*SECURITY_HEADERS, (b"x-request-id", self.request_id.encode("ascii"))]
+        headers += rate_fields(self.standings)
         # A body that was not read would follow the answer on the connection; who sends it must not send more there.
         if self._closes or self._body.unread:
             headers.append((b"connection", b"close"))
@@ -233,7 +233,7 @@ class _Body:
             self.unread = message.get("more_body", False)
             if self._received > self._max_bytes:
                 self.unread = True
-                raise _body_too_large(self._max_bytes)
+                raise body_too_large(self._max_bytes)
         return message
 
 
@@ -270,16 +270,6 @@ def _allowed_methods(scope: Scope) -> str:
         if route.matches(scope)[0] is Match.PARTIAL:
             allowed |= route.methods
     return ", ".join(sorted(allowed))
-
-
-def _body_too_large(limit: int) -> RequestRejected:
-    return RequestRejected(ErrorCode.BODY_TOO_LARGE, f"The body is larger than {limit} bytes.")
-
-
-def _draining() -> Unavailable:
-    return Unavailable(
-        ErrorCode.DRAINING, "This instance is shutting down.", hint="Send the request again.", retry_after_s=1
-    )
 
 
 def _log_fault(fault: BaseException, request_id: str) -> None:

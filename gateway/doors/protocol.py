@@ -13,6 +13,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from uvicorn.server import ServerState
 
 from gateway.doors.answers import SECURITY_HEADERS, new_request_id
+from gateway.doors.connections import Connections
 from gateway.doors.framing import (
     BodyReader,
     ChunkedBody,
@@ -74,6 +75,7 @@ class GuardedProtocol(HttpToolsProtocol):
     connection closes after that answer.
 
     count_refused: takes the reason why a connection was closed, one of a fixed set.
+    connections:   gives each connection its place, and marks the requests of the last ones `crowded`.
     """
 
     # uvicorn leaves it None until the first request, and does not say so in its types.
@@ -87,9 +89,13 @@ class GuardedProtocol(HttpToolsProtocol):
         *,
         limits: ProtocolLimits,
         count_refused: Callable[[str], None],
+        connections: Connections,
     ) -> None:
         super().__init__(config, server_state, app_state)
         self.limits = limits
+        # Not `connections`, which is uvicorn's own set.
+        self._places = connections
+        self._place: str | None = None
         self._count_refused = count_refused
         self.timeout_keep_alive = limits.idle_s  # type: ignore[assignment]
         self._head = HeadReader(self.limits.framing)
@@ -110,7 +116,22 @@ class GuardedProtocol(HttpToolsProtocol):
             unread=lambda: self._dropping or self._body is not None,
         )
         super().connection_made(patient)
-        self._arm(self.limits.first_byte_s, self._on_silence)
+        if self._take_place():
+            self._arm(self.limits.first_byte_s, self._on_silence)
+
+    def _take_place(self) -> bool:
+        """Count the connection; close it without a word where there is no place left, which costs least."""
+        place, self._place = self._places.enter(self.client[0] if self.client else None)
+        match place:
+            case "full" | "address_full":
+                self._count_refused("too_many" if place == "full" else "too_many_from_address")
+                self._dropping = True
+                self.transport.abort()
+                return False
+            case "crowded":
+                self._count_refused("crowded")
+                self.app_state = {**self.app_state, "crowded": True}
+        return True
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop every clock; a running request learns that its caller is gone."""
@@ -118,6 +139,9 @@ class GuardedProtocol(HttpToolsProtocol):
         self._cancel_stall_timer()
         self._unset_keepalive_if_required()
         self._dropping = True
+        if self._place is not None:
+            self._places.leave(self._place)
+            self._place = None
         if isinstance(self.transport, LingeringTransport):
             self.transport.forget()
         super().connection_lost(exc)

@@ -19,6 +19,7 @@ from gateway.doors.inbound import (
     Members,
     json_members,
     make_call,
+    no_body,
     no_query,
     one_token,
     query_members,
@@ -68,6 +69,7 @@ class RestDoor:
 
     async def view(self, request: Request) -> Response:
         """`GET /v1/executions/{workflow}/{name}`."""
+        await no_body(request)
         query = query_members(request)
         wait_s = _whole_number(query, "wait_s", LONGEST_WAIT_S)
         wish = _execution_request(request, query)
@@ -91,6 +93,7 @@ class RestDoor:
 
     async def events(self, request: Request) -> Response:
         """`GET /v1/executions/{workflow}/{name}/events`: server-sent events (WHATWG HTML section 9.2)."""
+        await no_body(request)
         query = query_members(request)
         wish = _execution_request(request, query)
         query.end()
@@ -100,10 +103,13 @@ class RestDoor:
         return StreamingResponse(_event_stream(events), media_type="text/event-stream")
 
     async def whoami(self, request: Request) -> Response:
-        """`GET /v1/whoami`, and `POST` for callers that cannot send a header."""
+        """`GET /v1/whoami`, and `POST` for callers that cannot send a header, with the token in a body."""
         no_query(request)
         others: list[str | None] = []
-        if request.method == "POST":
+        # With the token in the header a body is not needed, as for a stop.
+        if request.method != "POST":
+            await no_body(request)
+        elif await request.body():
             members = await json_members(request)
             others.append(members.optional_text("token"))
             members.end()
@@ -151,7 +157,10 @@ def _whole_number(query: Members, name: str, most: int) -> int:
 
 
 def _last_event_id(request: Request) -> int:
-    text = request.headers.get("last-event-id", "0")
+    texts = request.headers.getlist("last-event-id")
+    if len(texts) > 1:
+        raise RequestRejected(ErrorCode.REQUEST_AMBIGUOUS, "Two Last-Event-ID headers were sent.")
+    text = texts[0] if texts else "0"
     if not text.isascii() or not text.isdigit() or len(text) > 9:
         raise RequestRejected(ErrorCode.REQUEST_MALFORMED, "Last-Event-ID must be the id of an event.")
     return int(text)

@@ -11,11 +11,14 @@ _EXECUTION = "/v1/executions/{workflow}/{name}"
 
 def door_routes(*, rest: RestDoor, token: TokenDoor, discovery: DiscoveryDoor) -> list[Route]:
     """Return the routes of every door. A new door is added here and nowhere else."""
+    events = Route(f"{_EXECUTION}/events", rest.events, methods=["GET"])
+    # A HEAD would follow the execution to its end and say nothing.
+    events.methods = {"GET"}
     return [
         Route("/v1/executions", rest.start, methods=["POST"]),
         Route(_EXECUTION, rest.view, methods=["GET"]),
         Route(f"{_EXECUTION}/stop", rest.stop, methods=["POST"]),
-        Route(f"{_EXECUTION}/events", rest.events, methods=["GET"]),
+        events,
         Route("/v1/whoami", rest.whoami, methods=["GET", "POST"]),
         Route("/v1/credentials", rest.credentials, methods=["POST"]),
         Route("/token", token.token, methods=["POST"]),

@@ -186,13 +186,13 @@ def test_a_token_of_a_megabyte_is_refused_before_it_is_read(
 
     if place == "header":
         answer = raw_request(
-            world, f"GET /v1/whoami HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n"
+            world, f"GET /v1/whoami HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n\r\n"
         )
     else:
         body = json.dumps({"token": token})
         answer = raw_request(
             world,
-            "POST /v1/whoami HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+            "POST /v1/whoami HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
             f"Content-Length: {len(body)}\r\n\r\n{body}",
         )
 
@@ -270,7 +270,7 @@ def test_a_body_that_is_not_one_strict_object_is_malformed(world: World, body: b
 @pytest.mark.parametrize("declared", [True, False], ids=["declared", "chunked"])
 def test_a_body_of_ten_megabytes_is_too_large(world: World, declared: bool) -> None:
     length = f"Content-Length: {160 * 65_536}" if declared else "Transfer-Encoding: chunked"
-    head = f"POST /v1/executions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n{length}\r\n\r\n"
+    head = f"POST /v1/executions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n{length}\r\n\r\n"
     chunk = "x" * 65_536
     body = chunk * 160 if declared else f"10000\r\n{chunk}\r\n" * 160
 
@@ -284,7 +284,7 @@ def test_a_body_of_ten_megabytes_is_too_large(world: World, declared: bool) -> N
 def test_a_body_that_is_only_half_sent_starts_nothing_and_harms_nobody(scripted: Scripted) -> None:
     token = fresh()
     head = (
-        f"POST /v1/executions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\nIdempotency-Key: half\r\n"
+        f"POST /v1/executions HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\nIdempotency-Key: half\r\n"
         'Content-Type: application/json\r\nContent-Length: 500\r\n\r\n{"workflow": "deploy-payments", '
     )
     refused = "oidc_gateway_http_requests_in_flight"
@@ -311,7 +311,7 @@ def test_an_answer_that_does_not_wait_for_the_body_says_that_the_connection_ends
     port = int(world.url.rsplit(":", 1)[1])
 
     with socket.create_connection(("127.0.0.1", port), timeout=30) as sock:
-        head = f"{line} HTTP/1.1\r\nHost: x\r\nContent-Type: {kind}\r\nContent-Length: 10\r\n\r\n"
+        head = f"{line} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {kind}\r\nContent-Length: 10\r\n\r\n"
         sock.sendall(head.encode())
         answer = read_all(sock).decode().lower()
 

@@ -33,7 +33,7 @@ def send_start(gateway: Gateway, token: str, agent: str) -> socket.socket:
     body = json.dumps({"workflow": DEPLOY, "input": GOOD})
     sock = socket.create_connection(("127.0.0.1", int(gateway.url.rsplit(":", 1)[1])), timeout=30)
     sock.sendall(
-        f"POST /v1/executions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\nUser-Agent: {agent}\r\n"
+        f"POST /v1/executions HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\nUser-Agent: {agent}\r\n"
         f"Idempotency-Key: {agent}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
         f"{body}".encode()
     )

@@ -16,6 +16,7 @@ from starlette.types import Message, Scope
 
 from gateway.doors.answers import SECURITY_HEADERS
 from gateway.doors.draining import Draining
+from gateway.doors.entrance import Entrance
 from gateway.doors.middleware import Front
 from gateway.errors import ErrorCode, GatewayError, RequestRejected
 from gateway.metrics import Metrics
@@ -88,7 +89,7 @@ class House:
             metrics=self.metrics,
             draining=self.draining,
             clock=self.clock,
-            max_in_flight=max_in_flight,
+            entrance=Entrance(metrics=self.metrics, draining=self.draining, max_in_flight=max_in_flight),
         )
 
     async def ask(
