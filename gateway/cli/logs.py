@@ -44,11 +44,13 @@ class LogOutput:
 
     dropped:  lines that found no room or no reader.
     on_drop:  told of each of them, from whatever thread.
+    turns:    what is entered around each write, where several processes write to the same descriptor.
     """
 
     def __init__(self, descriptor: int = 1) -> None:
         self.dropped = 0
         self.on_drop: Callable[[], None] = lambda: None
+        self.turns: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext
         self._descriptor = descriptor
         self._lines: deque[str] = deque()
         # Set once for many lines: waking a thread costs more than formatting a line.
@@ -110,11 +112,27 @@ class LogOutput:
 
     def _write(self, data: bytes) -> None:
         rest = memoryview(data)
-        while rest:
-            try:
-                rest = rest[os.write(self._descriptor, rest) :]
-            except BlockingIOError:  # a pipe that somebody set to non-blocking
-                time.sleep(0.05)
+        with self.turns():
+            while rest:
+                try:
+                    rest = rest[os.write(self._descriptor, rest) :]
+                except BlockingIOError:  # a pipe that somebody set to non-blocking
+                    time.sleep(0.05)
+
+
+def writing_in_turn(folder: Path) -> Callable[[], AbstractContextManager[None]]:
+    """Return what lets one process of those that share the folder write at a time: a pipe mixes long writes."""
+    lock = os.open(folder / "log.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+    @contextlib.contextmanager
+    def turn() -> Iterator[None]:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.flock(lock, fcntl.LOCK_UN)
+
+    return turn
 
 
 class QueueingHandler(logging.Handler):
@@ -138,6 +156,19 @@ class Admitted(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         """Say whether the record is written."""
         return _is_ours(record) or record.levelno >= logging.WARNING
+
+
+class OfWorker(logging.Filter):
+    """Marks each record with the worker that it is from."""
+
+    def __init__(self, worker: str) -> None:
+        super().__init__()
+        self._worker = worker
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Mark the record."""
+        record.worker = self._worker
+        return True
 
 
 class JsonFormatter(logging.Formatter):
@@ -171,15 +202,24 @@ class ConsoleFormatter(logging.Formatter):
         return one_line(" ".join(parts), limit=4 * _LIMIT)
 
 
-def configure_logging(format: Format, level: str, *, descriptor: int = 1) -> LogOutput:  # noqa: A002 - its name for callers
+def configure_logging(
+    format: Format,  # noqa: A002 - its name for callers
+    level: str,
+    *,
+    descriptor: int = 1,
+    worker: str | None = None,
+) -> LogOutput:
     """Send every log record of the process to a descriptor, stdout unless told otherwise; close the result at the end.
 
-    level: of our own loggers, such as `INFO`; all others stay at WARNING.
+    level:  of our own loggers, such as `INFO`; all others stay at WARNING.
+    worker: the member `worker` of every line, where several processes write.
     """
     output = LogOutput(descriptor)
     handler = QueueingHandler(output)
     handler.setFormatter(JsonFormatter() if format == "json" else ConsoleFormatter())
     handler.addFilter(Admitted())
+    if worker is not None:
+        handler.addFilter(OfWorker(worker))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
