@@ -4,6 +4,8 @@ Modules log a fixed text and put what varies into `extra`. Lines are formatted w
 thread of their own: a reader who is slow or gone costs lines, which are counted, and no time.
 """
 
+import contextlib
+import fcntl
 import logging
 import os
 import threading
@@ -11,6 +13,7 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType

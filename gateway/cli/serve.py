@@ -9,7 +9,8 @@ from pathlib import Path
 from gateway.cli.folder import load_or_complain
 from gateway.cli.logs import LogOutput, configure_logging
 from gateway.cli.options import CONFIG_VARIABLE, COULD_NOT_RUN, default_config
-from gateway.cli.serving import serve_here
+from gateway.cli.serving import serve_here, why_not
+from gateway.cli.supervisor import supervise
 from gateway.doors.server import CannotServe
 from gateway.errors import GatewayError
 from gateway.settings import SETTINGS, SettingInvalid, Settings, load_settings
@@ -87,22 +88,16 @@ def run(arguments: argparse.Namespace) -> int:
         )
         with closing(configure_logging(settings.log, "INFO")) as log:
             return _serve(settings, log)
-    except SettingInvalid as fault:
-        return _could_not_run(str(fault))
-    except CannotServe as fault:
-        _could_not_run(fault.message)
-        return fault.exit_code
-    except GatewayError as fault:
-        return _could_not_run(f"{fault.message} {fault.hint or ''}".strip())
+    except (SettingInvalid, CannotServe, GatewayError) as fault:
+        reason, exit_code = why_not(fault)
+        print(f"oidc-gateway serve: {reason}", file=sys.stderr)
+        return exit_code
 
 
 def _serve(settings: Settings, log: LogOutput) -> int:
     def announce(url: str) -> None:
         print(f"Listening on {url}", file=sys.stderr, flush=True)
 
+    if settings.workers > 1:
+        return supervise(settings, log, announce=announce)
     return serve_here(settings, log, announce=announce)
-
-
-def _could_not_run(reason: str) -> int:
-    print(f"oidc-gateway serve: {reason}", file=sys.stderr)
-    return COULD_NOT_RUN

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from gateway.app import assemble, build_app
 from gateway.cli.logs import LogOutput
+from gateway.cli.options import COULD_NOT_RUN
 from gateway.doors.connections import Connections
 from gateway.doors.protocol import ProtocolLimits
 from gateway.doors.server import CannotServe, GatewayServer, Listen, ShutdownTimes, TlsFiles, run_server
@@ -86,3 +87,12 @@ def _spare_the_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
+
+
+def why_not(fault: Exception) -> tuple[str, int]:
+    """Return, for a person, why a gateway cannot serve, and the exit code of that."""
+    if isinstance(fault, CannotServe):
+        return fault.message, fault.exit_code
+    if isinstance(fault, GatewayError):
+        return f"{fault.message} {fault.hint or ''}".strip(), COULD_NOT_RUN
+    return str(fault), COULD_NOT_RUN
