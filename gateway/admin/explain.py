@@ -109,9 +109,13 @@ def as_text(explanation: Explanation) -> str:
         ["Who", *_who(told)],
         _section("Claims", [(name, _shown(value)) for name, value in told.claims]),
         [_rule_title(explanation), *map(_check, told.checks)] if told.checks else [],
+        _section("Used before", _earlier(told)),
         _section("AWS", _aws(told)),
         ["What to do", f"  {explanation.next}"] if explanation.next else [],
-        [f"Decided by policy {_plain(told.policy)}", *([f"Trace {_plain(told.trace)}"] if told.trace else [])],
+        [
+            f"Decided by policy {_plain(told.policy)}",
+            *([f"Trace {_plain(told.trace)}"] if told.trace else []),
+        ],
     ]
     return "\n\n".join("\n".join(part) for part in parts if part) + "\n"
 
@@ -146,6 +150,8 @@ def as_json(explanation: Explanation) -> dict[str, object]:
         "status": told.status,
         "found_by": told.found_by,
         "expires_at": None if told.expires_at is None else moment(told.expires_at),
+        "earlier": told.earlier,
+        "earlier_at": None if told.earlier_at is None else moment(told.earlier_at),
         "actor": told.actor,
         "why": told.why,
         "changes": list(told.changes),
@@ -241,6 +247,11 @@ def _had(check: ClaimCheck) -> str:
             return f"the token has {_shown(check.presented)}, which is of another type"
         case _:
             return f"the token has {_shown(check.presented)}"
+
+
+def _earlier(told: Record) -> Iterator[tuple[str, str]]:
+    if told.earlier is not None and told.earlier_at is not None:
+        yield "by request", f"{_plain(told.earlier)} at {moment(told.earlier_at)}"
 
 
 def _aws(told: Record) -> Iterator[tuple[str, str]]:
