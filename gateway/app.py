@@ -1,11 +1,13 @@
 """The composition root: settings become parts, parts become an application. The only module that names every class."""
 
 import asyncio
+import os
 import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
+from platform import node
 
 from starlette.routing import Router
 from starlette.types import ASGIApp
@@ -35,7 +37,7 @@ from gateway.executions.states_calls import StatesCalls
 from gateway.executions.stepfunctions import StepFunctions
 from gateway.identity.identify import CachingIdentify, VerifyingIdentify
 from gateway.identity.jwks import FetchedKeys
-from gateway.metrics import Metrics
+from gateway.metrics import Metrics, Shared
 from gateway.outbound.addresses import ThreadedLookUp
 from gateway.outbound.aws import AwsCalls
 from gateway.outbound.aws_endpoints import AwsEndpointData
@@ -49,6 +51,9 @@ from gateway.policy.folder import FolderLoad
 from gateway.policy.snapshot import AwsEndpoints, Policy
 from gateway.policy.watch import WatchedPolicy
 from gateway.settings import SettingInvalid, Settings
+from gateway.state.agreement import Agreement, describing
+from gateway.state.board import Board
+from gateway.state.file_board import FileBoard
 from gateway.state.file_switches import FileSwitches
 from gateway.state.memory import MemoryReservations
 from gateway.state.rates import Rate, Rates, RateTable
@@ -82,13 +87,14 @@ class Parts:
     admin_log: AdminLog
     callers: Callers
     rates: Rates
+    agreement: Agreement
     exchange: Exchange
 
 
 def assemble(settings: Settings, *, clock: Clock | None = None) -> Parts:
     """Put the parts together. Constructors start nothing."""
     clock = clock or SystemClock()
-    metrics = Metrics()
+    metrics = Metrics(_shared(settings))
     http = PooledHttp(tls=client_context())
     key_fetch = KeyFetch(look_up=ThreadedLookUp(), metrics=metrics)
     keys = FetchedKeys(fetch=key_fetch.fetch, clock=clock, metrics=metrics)
@@ -143,6 +149,21 @@ def assemble(settings: Settings, *, clock: Clock | None = None) -> Parts:
         replay=ReplayGuard(MemoryReservations(clock), clock, shared=False),
         gate=gate,
     )
+    agreement = Agreement(
+        _boards(settings),
+        me=_worker_name(settings),
+        slots=tuple(f"{seat.family}/{name}" for name in seat.workers) if (seat := settings.seat) else (),
+        describe=describing(
+            _worker_name(settings),
+            policy=policies.state,
+            keys=keys.states,
+            switches=lambda: switches.current().digest,
+            clock=clock,
+        ),
+        keys_differ=keys.refresh_disputed,
+        clock=clock,
+        metrics=metrics,
+    )
     return Parts(
         settings=settings,
         clock=clock,
@@ -162,8 +183,25 @@ def assemble(settings: Settings, *, clock: Clock | None = None) -> Parts:
         admin_log=admin_log,
         callers=Callers(settings.trusted_proxies),
         rates=rates,
+        agreement=agreement,
         exchange=exchange,
     )
+
+
+def _shared(settings: Settings) -> Shared | None:
+    seat = settings.seat
+    return None if seat is None else Shared(folder=str(seat.runtime / "metrics"), name=seat.name)
+
+
+def _worker_name(settings: Settings) -> str:
+    seat = settings.seat
+    return f"{node()}-{settings.port or os.getpid()}/w1" if seat is None else f"{seat.family}/{seat.name}"
+
+
+def _boards(settings: Settings) -> tuple[Board, ...]:
+    """Return where this process and others say what they run on."""
+    seat = settings.seat
+    return () if seat is None else (FileBoard(seat.runtime / "board", name=seat.name),)
 
 
 def _rates(settings: Settings, clock: Clock) -> Rates:
@@ -227,6 +265,7 @@ async def running(parts: Parts) -> AsyncIterator[None]:
         await stack.enter_async_context(parts.switches)
         await stack.enter_async_context(parts.policies)
         await stack.enter_async_context(parts.switch_notices)
+        await stack.enter_async_context(parts.agreement)
         parts.draining.on_leave(parts.exchange.drain)
         stack.push_async_callback(parts.exchange.finish)
         yield
@@ -248,7 +287,11 @@ def build_app(
         public_url=public_url, version=version("oidc-gateway"), policy=parts.policies.current
     )
     health = health_routes(
-        metrics=parts.metrics, draining=parts.draining, policy=parts.policies.state, keys=parts.keys.states
+        metrics=parts.metrics,
+        draining=parts.draining,
+        policy=parts.policies.state,
+        keys=parts.keys.states,
+        view=parts.agreement.view,
     )
 
     @asynccontextmanager

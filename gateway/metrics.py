@@ -47,7 +47,7 @@ class Metrics:
     """
 
     def __init__(self, shared: Shared | None = None) -> None:
-        self._shared = shared
+        self.shared = shared
         if shared is not None:
             _count_together(shared)
         # One more series for each of a counter, which says nothing that `process_start_time_seconds` does not.
@@ -190,17 +190,17 @@ class Metrics:
 
     def exposition(self) -> bytes:
         """Return the text exposition format, version 0.0.4; with several workers, what all of them counted."""
-        if self._shared is None:
+        if self.shared is None:
             return generate_latest(self.registry)
         together = CollectorRegistry()
-        MultiProcessCollector(together, path=self._shared.folder)  # type: ignore[no-untyped-call]
+        MultiProcessCollector(together, path=self.shared.folder)  # type: ignore[no-untyped-call]
         own = self.registry.restricted_registry([f"oidc_gateway_{name}" for name in _OWN])
         return generate_latest(together) + generate_latest(own)
 
     def forget_gauges(self, name: str) -> None:
         """Take what a worker that is gone had as of now out of the sums; what it counted stays."""
-        if self._shared is not None:
-            mark_process_dead(name, self._shared.folder)  # type: ignore[no-untyped-call]
+        if self.shared is not None:
+            mark_process_dead(name, self.shared.folder)  # type: ignore[no-untyped-call]
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(f"oidc_gateway_{name}", text, labels, registry=self.registry)

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from gateway.files.schema import (
+    AdminShape,
     AuditShape,
     LimitsShape,
     ServerShape,
@@ -117,6 +118,20 @@ class Seat:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AdminSettings:
+    """Where administrators are listened to; who may do what is the policy's to say.
+
+    address: `unix:/PATH`, `127.0.0.1:PORT` or `[::1]:PORT`.
+    certificate, key, client_ca: PEM files, None without TLS; relative ones stand in the configuration folder.
+    """
+
+    address: str
+    certificate: Path | None = None
+    key: Path | None = None
+    client_ca: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """What `serve` needs to know besides the policy; read once at start.
 
@@ -139,6 +154,7 @@ class Settings:
     tracing_otlp:    URL of a collector; None: nobody listens. tracing_ratio: share of traces that are kept, 0 to 1.
     tracing_follow_callers: a caller's `sampled` flag stands.
     seat:            of this worker; None where one process does all.
+    admin:           the admin listener; None where there is none. Only `gateway.yaml` can turn it on.
     """
 
     config: Path
@@ -172,6 +188,7 @@ class Settings:
     audit_directory: Path
     audit_rotate_bytes: int
     seat: Seat | None = None
+    admin: AdminSettings | None = None
 
 
 def is_loopback(host: str) -> bool:
@@ -191,6 +208,7 @@ def load_settings(
     flags: Mapping[str, object],
     limits: LimitsShape | None = None,
     state: StateShape | None = None,
+    admin: AdminShape | None = None,
     dev: bool = False,
     allow_root: bool = False,
 ) -> Settings:
@@ -255,6 +273,19 @@ def load_settings(
         switches_named=checked_state.switches is not None,
         audit_directory=Path(checked_audit.directory),
         audit_rotate_bytes=checked_audit.rotate_bytes,
+        admin=None if admin is None else _admin(admin, config),
+    )
+
+
+def _admin(admin: AdminShape, config: Path) -> AdminSettings:
+    tls = admin.tls
+    if tls is None:
+        return AdminSettings(address=admin.listen)
+    return AdminSettings(
+        address=admin.listen,
+        certificate=config / tls.certificate,
+        key=config / tls.key,
+        client_ca=config / tls.client_ca if tls.client_ca else None,
     )
 
 
@@ -302,7 +333,8 @@ def _judged(
         return shape.model_validate(blocks[block], strict=False)
     except ValidationError as fault:
         first = fault.errors()[0]
-        path = ".".join([block, *map(str, first["loc"])])
+        # Of a list its name says enough; the message has the item.
+        path = ".".join([block, *(str(one) for one in first["loc"] if not isinstance(one, int))])
         raise SettingInvalid(f"{named.get(path, path)} {_wanted(path, first)}.") from None
 
 

@@ -1,5 +1,6 @@
 """/livez, /readyz and /metrics: is it alive, should it get requests, what has it done."""
 
+import asyncio
 from collections.abc import Callable
 
 from starlette.requests import Request
@@ -10,6 +11,7 @@ from gateway.doors.draining import Draining
 from gateway.identity.keys import KeySetState
 from gateway.metrics import Metrics
 from gateway.policy.snapshot import PolicyState
+from gateway.state.agreement import WHATS, View
 
 
 def health_routes(
@@ -18,37 +20,46 @@ def health_routes(
     draining: Draining,
     policy: Callable[[], PolicyState | None],
     keys: Callable[[], tuple[KeySetState, ...]],
+    view: Callable[[], View | None] = lambda: None,
 ) -> list[Route]:
     """Return the routes for whoever watches the process. Nothing here asks the network or reads a file.
 
     policy: the state of the policy in force, None while there is none. keys: the state of every issuer's keys.
+    view: whether other workers and replicas run on the same; None where there are none.
     """
 
     async def livez(_: Request) -> Response:
         return JSONResponse({"status": "alive"})
 
     async def readyz(_: Request) -> Response:
-        status, document = readiness(draining, policy(), keys())
+        status, document = readiness(draining, policy(), keys(), view())
         return JSONResponse(document, status)
 
     async def show_metrics(_: Request) -> Response:
-        return Response(metrics.exposition(), media_type="text/plain; version=0.0.4; charset=utf-8")
+        text = await asyncio.to_thread(metrics.exposition) if metrics.shared else metrics.exposition()
+        return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
     return [Route("/livez", livez), Route("/readyz", readyz), Route("/metrics", show_metrics)]
 
 
 def readiness(
-    draining: Draining, policy: PolicyState | None, keys: tuple[KeySetState, ...]
+    draining: Draining,
+    policy: PolicyState | None,
+    keys: tuple[KeySetState, ...],
+    view: View | None = None,
 ) -> tuple[int, dict[str, object]]:
     """Return the HTTP status and document of /readyz.
 
     A rejected reload leaves the last good policy in force, so it is shown and changes nothing; one issuer with
-    keys is enough, because the others' tokens would fare no better elsewhere.
+    keys is enough, because the others' tokens would fare no better elsewhere. Where a sibling has taken what this worker
+    has not, tokens do fare better there.
     """
     if draining.leaving:
         status = "draining"
     elif policy is None:
         status = "no_policy"
+    elif view is not None and view.behind:
+        status = "behind"
     elif not any(state.keys for state in keys):
         status = "no_keys"
     else:
@@ -57,7 +68,14 @@ def readiness(
     if policy is not None:
         document |= {"digest": policy.digest, "findings": policy.findings}
     document["issuers"] = {state.issuer: _issuer(state) for state in keys}
+    if view is not None:
+        document["agreement"] = _agreement(view)
     return 200 if status == "ready" else 503, document
+
+
+def _agreement(view: View) -> dict[str, object]:
+    words: dict[str, object] = {what: "differs" if what in view.disagree else "same" for what in WHATS}
+    return {"workers": len(view.workers), **words}
 
 
 def _issuer(state: KeySetState) -> dict[str, object]:

@@ -1,7 +1,9 @@
 """Do all workers and replicas run on the same policy, keys and switches? Compares what they post, and says so."""
 
 import asyncio
+import hashlib
 import logging
+import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -9,7 +11,9 @@ from typing import Final, Literal, Self, get_args
 
 from gateway.clock import Clock
 from gateway.errors import Unavailable
+from gateway.identity.keys import KeySetState
 from gateway.metrics import Metrics
+from gateway.policy.snapshot import PolicyState
 from gateway.state.board import Board, Status
 
 _log = logging.getLogger(__name__)
@@ -102,6 +106,35 @@ def _disputed(mine: Status, alive: list[Status]) -> dict[str, str]:
         for issuer, version in mine.key_sets.items()
         if any(other.key_sets.get(issuer, version) not in (version, "") for other in alive)
     }
+
+
+def describing(
+    worker: str,
+    *,
+    policy: Callable[[], PolicyState],
+    keys: Callable[[], Iterable[KeySetState]],
+    switches: Callable[[], str],
+    clock: Clock,
+) -> Callable[[], Status]:
+    """Return what describes this process as it is now. switches: their digest."""
+    started_at = clock.wall()
+
+    def describe() -> Status:
+        now, versions = policy(), {state.issuer: state.version for state in keys()}
+        listing = "\n".join(f"{issuer} {version}" for issuer, version in sorted(versions.items()))
+        return Status(
+            worker=worker,
+            pid=os.getpid(),
+            policy=now.digest,
+            keys=f"sha256:{hashlib.sha256(listing.encode()).hexdigest()}",
+            switches=switches(),
+            stale=now.state == "stale",
+            started_at=started_at,
+            at=clock.wall(),
+            key_sets=versions,
+        )
+
+    return describe
 
 
 class Agreement:

@@ -3,7 +3,9 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final, Protocol
+
+from gateway.strict_json import StrictJsonError, parse_json_object
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +30,18 @@ class Status:
     key_sets: Mapping[str, str] = field(default_factory=dict)
 
 
+_TYPES: Final[Mapping[str, type]] = {
+    "worker": str,
+    "pid": int,
+    "policy": str,
+    "keys": str,
+    "switches": str,
+    "stale": bool,
+    "started_at": float,
+    "at": float,
+}
+
+
 class Board(Protocol):
     """Where processes post their status. Trouble with it stops nothing: it is logged and counted."""
 
@@ -47,20 +61,15 @@ def write_status(status: Status) -> bytes:
 
 
 def read_status(data: bytes) -> Status | None:
-    """Return the status that another process wrote; None for what is none, such as half a file or another version's."""
+    """Return the status that another process wrote; None for what is none, such as half of one or another version's."""
     try:
-        members = json.loads(data)
-        sets = members.get("key_sets", {})
-        return Status(
-            worker=str(members["worker"]),
-            pid=int(members["pid"]),
-            policy=str(members["policy"]),
-            keys=str(members["keys"]),
-            switches=str(members["switches"]),
-            stale=bool(members["stale"]),
-            started_at=float(members["started_at"]),
-            at=float(members["at"]),
-            key_sets={str(name): str(version) for name, version in sets.items()},
-        )
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        members = parse_json_object(data)
+    except StrictJsonError:
         return None
+    found = {name: members.get(name) for name in Status.__dataclass_fields__}
+    if any(type(found[name]) is not wanted for name, wanted in _TYPES.items()):
+        return None
+    key_sets = found["key_sets"]
+    if not isinstance(key_sets, dict) or not all(isinstance(one, str) for one in key_sets.values()):
+        return None
+    return Status(**found)  # type: ignore[arg-type]  # just looked at

@@ -3,26 +3,20 @@
 [edge]
 """
 
-import json
 import logging
-from collections.abc import Mapping
-from dataclasses import asdict, fields
 from typing import Final
 
 from redis.asyncio import Redis
 
-from gateway.state.board import Status
+from gateway.state.board import Status, read_status, write_status
 from gateway.state.redis_client import SharedRedis
 from gateway.state.redis_faults import RedisFailed
 from gateway.state.redis_scripts import POST
-from gateway.strict_json import StrictJsonError, parse_json_object
 
 _log = logging.getLogger("gateway.state.redis")
 
 #: By Redis's clock, so that nobody vanishes for a clock of his own that is wrong.
 _GONE_S: Final = 15.0
-_TYPES: Final[Mapping[str, type]] = {"bool": bool, "int": int, "float": float, "str": str}
-_MEMBERS: Final = {field.name: getattr(field.type, "__name__", str(field.type)) for field in fields(Status)}
 
 
 class RedisBoard:
@@ -34,7 +28,7 @@ class RedisBoard:
 
     async def post(self, status: Status) -> None:
         """Replace this process's status."""
-        text = json.dumps(asdict(status), separators=(",", ":"))
+        text = write_status(status)
         try:
             await self._redis.script("board", POST, self._key, status.worker, text)
         except RedisFailed as failed:
@@ -72,14 +66,7 @@ def _read(value: bytes, now_s: float) -> Status | None:
     posted, _, text = value.partition(b" ")
     if not posted.isdigit() or now_s - int(posted) / 1000 > _GONE_S:
         return None
-    try:
-        members = parse_json_object(text)
-    except StrictJsonError:
-        return None
-    wanted = {name: members.get(name) for name in _MEMBERS}
-    if not all(type(member) is _TYPES[_MEMBERS[name]] for name, member in wanted.items()):
-        return None
-    return Status(**wanted)  # type: ignore[arg-type]
+    return read_status(text)
 
 
 def _bytes(text: bytes | str) -> bytes:

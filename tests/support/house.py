@@ -109,7 +109,7 @@ OWNERS: Mapping[str, tuple[str, ...]] = {
     # Of the standard library:
     "fcntl": ("gateway.audit", "gateway.state.switch_file", "gateway.dev"),
     "http.client": COMPOSITION,
-    "os": ("gateway.metrics", "gateway.state.switch_file", *_FILES),
+    "os": ("gateway.metrics", "gateway.state.agreement", "gateway.state.switch_file", *_FILES),
     "pathlib": ("gateway.settings", "gateway.state.file_board", "gateway.state.switch_file", *_FILES),
     "shutil": _FILES,
     "signal": _SERVES,
