@@ -47,7 +47,7 @@ DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted(ROOT.glob("deplo
 DOCUMENT = pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 
 # A request that names no execution has no such trouble; and what breaks HTTP itself is answered before the door.
-NOT_AT_TOKEN = {code for code, said in TABLE.items() if said.stage == "workflow"} | {
+NOT_AT_TOKEN = {code for code, said in TABLE.items() if said.stage in {"workflow", "admin"}} | {
     ErrorCode.WORKFLOW_UNKNOWN,
     ErrorCode.NOT_FOUND,
     ErrorCode.REQUEST_TIMEOUT,
@@ -128,6 +128,8 @@ def test_every_default_is_the_one_that_holds() -> None:
     server, audit = schema.ServerShape().model_dump(mode="json"), schema.AuditShape().model_dump(mode="json")
     defaults = {f"server.{name}": value for name, value in server.items()}
     defaults |= {f"audit.{name}": value for name, value in audit.items()}
+    limits = schema.LimitsShape().model_dump(mode="json")
+    defaults |= {f"limits.{name}": value for name, value in limits.items()}
     held = {path: str(value).lower() for path, value in defaults.items() if value is not None}
 
     documented = dict(

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from gateway.files.schema import AuditShape, ServerShape
+from gateway.files.schema import AuditShape, LimitsShape, ServerShape
 from gateway.settings import OTHER_VARIABLES, SETTINGS, SettingInvalid, Settings, load_settings
+from gateway.state.rates import Rate
 
 VARIABLE = {setting.path: setting.variable for setting in SETTINGS}
 FLAG = {setting.path: setting.flag for setting in SETTINGS}
@@ -69,6 +70,20 @@ CASES = (
         environment=("false", False),
     ),
     Case(
+        path="server.hosts",
+        attribute="hosts",
+        default=(),
+        file=(["a.example"], ("a.example",)),
+        environment=("b.example, 10.0.0.1,::1", ("b.example", "10.0.0.1", "::1")),
+    ),
+    Case(
+        path="server.trusted_proxies",
+        attribute="trusted_proxies",
+        default=(),
+        file=(["10.0.0.0/8"], ("10.0.0.0/8",)),
+        environment=("192.0.2.1,2001:db8::/64", ("192.0.2.1", "2001:db8::/64")),
+    ),
+    Case(
         path="server.tls.certificate",
         attribute="tls_certificate",
         default=None,
@@ -96,6 +111,13 @@ CASES = (
         path="server.max_concurrency",
         attribute="max_concurrency",
         default=ServerShape().max_concurrency,
+        file=(10, 10),
+        environment=("20", 20),
+    ),
+    Case(
+        path="server.max_connections",
+        attribute="max_connections",
+        default=10_000,
         file=(10, 10),
         environment=("20", 20),
     ),
@@ -130,6 +152,41 @@ CASES = (
         environment=("true", True),
     ),
     Case(
+        path="limits.address",
+        attribute="limit_address",
+        default=None,
+        file=("600/1m", Rate(quota=600, window_s=60)),
+        environment=("5/2s", Rate(quota=5, window_s=2)),
+    ),
+    Case(
+        path="limits.subject",
+        attribute="limit_subject",
+        default=Rate(quota=6000, window_s=60),
+        file=("600/1h", Rate(quota=600, window_s=3600)),
+        environment=("unlimited", None),
+    ),
+    Case(
+        path="limits.rule",
+        attribute="limit_rule",
+        default=Rate(quota=30_000, window_s=60),
+        file=("unlimited", None),
+        environment=("7/1s", Rate(quota=7, window_s=1)),
+    ),
+    Case(
+        path="limits.waiting",
+        attribute="limit_waiting",
+        default=500,
+        file=(10, 10),
+        environment=("20", 20),
+    ),
+    Case(
+        path="limits.connections",
+        attribute="limit_connections",
+        default=None,
+        file=(10, 10),
+        environment=("20", 20),
+    ),
+    Case(
         path="audit.directory",
         attribute="audit_directory",
         default=Path("audit"),
@@ -157,7 +214,7 @@ def load(
     allow_root: bool = False,
 ) -> Settings:
     """Load settings. written, flags: by path, such as `server.tls.key`."""
-    blocks: dict[str, dict[str, object]] = {"server": {}, "audit": {}}
+    blocks: dict[str, dict[str, object]] = {"server": {}, "limits": {}, "audit": {}}
     for path, value in (written or {}).items():
         *above, name = path.split(".")
         block = blocks[above[0]]
@@ -170,6 +227,7 @@ def load(
         config=Path("config"),
         server=ServerShape.model_validate(blocks["server"]),
         audit=AuditShape.model_validate(blocks["audit"]),
+        limits=LimitsShape.model_validate(blocks["limits"]),
         environment=environment or {},
         flags=flags or {},
         dev=dev,
@@ -223,6 +281,40 @@ def test_the_flags_are_those_that_have_a_case() -> None:
     assert [case.path for case in CASES if case.flag] == [path for path, flag in FLAG.items() if flag]
 
 
+@pytest.mark.requirement("HT-10")
+@pytest.mark.parametrize(
+    ("server", "seen"),
+    [
+        pytest.param({}, False, id="loopback: the peer is a proxy on this machine"),
+        pytest.param(
+            {"host": "192.0.2.1", "behind_tls_proxy": True}, False, id="behind a proxy that is not listed"
+        ),
+        pytest.param(
+            {"host": "192.0.2.1", "behind_tls_proxy": True, "trusted_proxies": ["192.0.2.0/24"]},
+            True,
+            id="behind a listed proxy",
+        ),
+        pytest.param({"host": "192.0.2.1"}, True, id="reached by callers themselves"),
+    ],
+)
+def test_addresses_are_limited_by_default_where_they_are_those_of_callers(
+    server: Mapping[str, object], seen: bool
+) -> None:
+    settings = load({f"server.{name}": value for name, value in server.items()})
+
+    assert settings.limit_address == (Rate(quota=6000, window_s=60) if seen else None)
+    assert settings.limit_connections == (1000 if seen else None)
+
+
+@pytest.mark.requirement("HT-05")
+@pytest.mark.parametrize("host", ["0.0.0.0", "::"])
+def test_who_listens_everywhere_must_say_a_name(host: str) -> None:
+    with pytest.raises(SettingInvalid, match="says nothing about the gateway's name"):
+        load({"server.host": host, "server.behind_tls_proxy": True})
+
+    assert load({"server.host": host, "server.hosts": ["gateway.example"]}).hosts == ("gateway.example",)
+
+
 @pytest.mark.requirement("HT-16")
 def test_certificate_and_key_may_come_from_the_environment_alone() -> None:
     settings = load(environment={"OIDC_GATEWAY_TLS_CERTIFICATE": "/a.pem", "OIDC_GATEWAY_TLS_KEY": "/b.pem"})
@@ -264,6 +356,39 @@ def test_root_is_allowed_where_it_was_asked_for(dev: bool, allow_root: bool, exp
             "/a.pem",
             "server.tls.key is missing; it goes with the other half of TLS ($OIDC_GATEWAY_TLS_KEY).",
             id="half of TLS",
+        ),
+        pytest.param(
+            "HOSTS",
+            "https://a",
+            "must be names without scheme and port, commas between, not 'https://a'.",
+            id="no name",
+        ),
+        pytest.param(
+            "HOSTS",
+            "*.example",
+            "must be names without scheme and port, commas between, not '*.example'.",
+            id="pattern",
+        ),
+        pytest.param(
+            "TRUSTED_PROXIES",
+            "alb",
+            "must be networks such as 10.0.0.0/16, commas between, not 'alb'.",
+            id="no network",
+        ),
+        pytest.param(
+            "TRUSTED_PROXIES",
+            "10.0.0.1/8",
+            "must hold networks such as 10.0.0.0/16, without bits beyond the prefix, not '10.0.0.1/8'.",
+            id="bits beyond the prefix",
+        ),
+        pytest.param(
+            "LIMITS_ADDRESS", "600", "must be a rate such as 600/1m, or unlimited, not '600'.", id="no rate"
+        ),
+        pytest.param(
+            "LIMITS_RULE",
+            "0/1m",
+            "must be a rate such as 600/1m, or unlimited, not '0/1m'.",
+            id="nothing at all",
         ),
         pytest.param("AUDIT_ROTATE_BYTES", "1", "must be at least 65536, not '1'.", id="too small a file"),
     ],
