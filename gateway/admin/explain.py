@@ -10,7 +10,7 @@ from typing import Final, Literal
 
 from gateway.admin.advice import ADVICE, INTERRUPTED, UNFINISHED
 from gateway.audit.document import moment
-from gateway.audit.record import Record
+from gateway.audit.record import Record, RecordKind
 from gateway.audit.safe_text import one_line
 from gateway.errors import ErrorCode
 from gateway.policy.claims import MISSING, ClaimCheck
@@ -65,7 +65,7 @@ def explain(records: Sequence[Record]) -> Explanation:
     return Explanation(told=outcome, result="failed", next=_advice(outcome))
 
 
-def _without_outcome(last: Record, by_kind: Mapping[str, Record]) -> Explanation:
+def _without_outcome(last: Record, by_kind: Mapping[RecordKind, Record]) -> Explanation:
     if "found" in by_kind:
         return Explanation(told=by_kind["found"], result="found", next=None)
     if "unknown" in by_kind:

@@ -19,6 +19,7 @@ from gateway.clock import Clock
 
 Event = Literal["started", "rotated", "moved", "deleted", "changed", "recovered"]
 _NAME: Final = re.compile(r"audit-([0-9]{6,9})\.jsonl")
+_WORKER: Final = re.compile(r"w([1-9][0-9]{0,3})")
 
 
 class DirectoryInUse(OSError):
@@ -70,6 +71,16 @@ def journal_files(directory: Path) -> list[JournalFile]:
     """Return the files of a journal in the order they were written; raises OSError."""
     found = [(_number(path.name), path) for path in directory.iterdir()]
     return [JournalFile(path=path) for number, path in sorted(found) if number]
+
+
+def journal_directories(directory: Path) -> list[Path]:
+    """Return the directories that hold a journal each: this one, then `w1`, `w2` … of its workers; raises OSError."""
+    paths = list(directory.iterdir())
+    workers = [
+        (int(found[1]), path) for path in paths if (found := _WORKER.fullmatch(path.name)) and path.is_dir()
+    ]
+    own = [directory] if not workers or any(_number(path.name) for path in paths) else []
+    return own + [path for _, path in sorted(workers)]
 
 
 class Ledger:

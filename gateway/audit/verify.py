@@ -1,17 +1,22 @@
 """Finds every record that was edited, removed, moved or inserted, within and across the journal's files. Pure.
 
 What it cannot find without a head noted elsewhere: records cut from the end of the last file, and a chain that was
-computed anew as a whole. Note the head that a verification reports, and give it to a later one.
+computed anew as a whole. Note the head that a verification reports, and give it to a later one; `vouching` judges the
+heads that the journal signed.
 """
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
+from typing import Final, Protocol
 
 from gateway.audit.chain import START, Head, LineBroken, Link, is_torn, unseal
+from gateway.audit.heads import is_head
+
+_WRITTEN: Final = re.compile(rb'"written_at":"([0-9T:.Z-]{1,40})"')
 
 
 class ChainCode(StrEnum):
@@ -24,11 +29,17 @@ class ChainCode(StrEnum):
     CUT = "cut"
     SET_ASIDE_CHANGED = "set_aside_changed"
     HEAD_DIFFERENT = "head_different"
+    HEAD_INVALID = "head_invalid"
+    SIGNATURE_WRONG = "signature_wrong"
+    KEY_UNKNOWN = "key_unknown"
+    CHAIN_FOREIGN = "chain_foreign"
+    FORKED = "forked"
+    UNSIGNED = "unsigned"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChainFinding:
-    """One thing wrong, as a sentence. line counts from 1."""
+    """One thing wrong, as a sentence. line counts from 1; 0 stands for the whole file."""
 
     code: ChainCode
     file: str
@@ -36,18 +47,33 @@ class ChainFinding:
     message: str
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}: {self.message}"
+        place = f"{self.file}:{self.line}" if self.line else self.file
+        return f"{place}: {self.message}"
+
+
+@dataclass(slots=True, kw_only=True)
+class Bare:
+    """The records behind one of them, without the journal's own heads. first, last: when they were written."""
+
+    records: int = 0
+    first: str | None = None
+    last: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What was found. notes: what looks odd and is explained, such as the torn line of a crash, as sentences."""
+    """What was found.
+
+    notes: what looks odd and is explained, such as the torn line of a crash, as sentences.
+    bare:  the records behind the one that was named as vouched for.
+    """
 
     findings: tuple[ChainFinding, ...]
     notes: tuple[str, ...]
     files: int
     records: int
     head: Head
+    bare: Bare = field(default_factory=Bare)
 
 
 class ChainFile(Protocol):
@@ -76,13 +102,25 @@ class SetAside:
     digest: str
 
 
-def verify(files: Sequence[ChainFile], *, partial: bool = False, noted: Iterable[Head] = ()) -> Verdict:
+def verify(
+    files: Sequence[ChainFile],
+    *,
+    partial: bool = False,
+    noted: Iterable[Head] = (),
+    signed: Mapping[Head, str] | None = None,
+) -> Verdict:
     """Walk all files in the order given.
 
     partial: the chain may begin late, because older files were archived.
     noted:   heads noted earlier; a chain that ends before one, or has another hash there, was cut or replaced.
+    signed:  further such heads, whose signatures are good, and when each was signed; `bare` counts from the last.
     """
-    walk = _Walk(expected=None if partial else START, noted={head.seq: head.hash for head in noted})
+    known = dict.fromkeys(noted, "noted") | {head: f"signed at {at}" for head, at in (signed or {}).items()}
+    walk = _Walk(
+        expected=None if partial else START,
+        noted={head.seq: (head.hash, how) for head, how in known.items()},
+        vouched=max((head.seq for head in signed or {}), default=0),
+    )
     void = declared_void(files)
     for file in files:
         walk.through(file, void.get(file.name))
@@ -117,15 +155,18 @@ class _Walk:
 
     expected: the head the next line must follow; None: anything may come.
     broken:   unreadable lines since; they may stand in the place of records or have been put between them.
+    noted:    hashes that are known, and how, by number of the record. vouched: the last number that is signed.
     """
 
     expected: Head | None
-    noted: dict[int, str]
+    noted: dict[int, tuple[str, str]]
+    vouched: int = 0
     broken: int = 0
     file: str = ""
     line: int = 0
     records: int = 0
     last: Head = START
+    bare: Bare = field(default_factory=Bare)
     findings: list[ChainFinding] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     gaps: list[tuple[str, int, range]] = field(default_factory=list)
@@ -160,6 +201,7 @@ class _Walk:
             files=files,
             records=self.records,
             head=self.last,
+            bare=self.bare,
         )
 
     def _take(self, line: bytes) -> None:
@@ -173,8 +215,17 @@ class _Walk:
         if self.line == 1:
             self._opening(link)
         self._place(link)
-        if self.noted.get(link.seq, link.hash) != link.hash:
-            self._find(ChainCode.HEAD_DIFFERENT, f"Record {link.seq} is not the one whose hash was noted.")
+        digest, how = self.noted.get(link.seq, (link.hash, ""))
+        if digest != link.hash:
+            self._find(ChainCode.HEAD_DIFFERENT, f"Record {link.seq} is not the one whose hash was {how}.")
+        if link.seq > self.vouched and not is_head(line):
+            self._count_bare(link)
+
+    def _count_bare(self, link: Link) -> None:
+        written = _WRITTEN.search(link.text[:400])
+        self.bare.records += 1
+        self.bare.last = written[1].decode("ascii") if written else None
+        self.bare.first = self.bare.first or self.bare.last
 
     def _opening(self, link: Link) -> None:
         opening = json.loads(link.text)
@@ -247,7 +298,7 @@ class _Walk:
         if beyond > self.last.seq:
             self._find(
                 ChainCode.MISSING,
-                f"The chain ends at record {self.last.seq}, but record {beyond} was noted: its end was cut.",
+                f"The chain ends at record {self.last.seq}, but record {beyond} was {self.noted[beyond][1]}: its end was cut.",
             )
 
     def _find(self, code: ChainCode, message: str) -> None:

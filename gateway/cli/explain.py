@@ -7,7 +7,7 @@ from typing import Final
 
 from gateway.admin.explain import as_json, as_text, explain
 from gateway.audit.reading import find_stories
-from gateway.cli.audit import DirectoryUnknown, add_directory_options, audit_directory
+from gateway.cli.audit_folder import DirectoryUnknown, add_directory_options, audit_directory
 from gateway.cli.options import COULD_NOT_RUN
 
 NO_RECORD: Final = """\
