@@ -6,9 +6,10 @@
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
+from heapq import merge
 from pathlib import Path
 
-from gateway.audit.ledger import JournalFile, journal_files
+from gateway.audit.ledger import JournalFile, journal_directories, journal_files
 from gateway.audit.recall import DocumentInvalid, to_record
 from gateway.audit.record import Record
 from gateway.audit.verify import declared_void
@@ -16,7 +17,11 @@ from gateway.audit.verify import declared_void
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """A record and where it stands. text: its line as JSON, without the line end."""
+    """A record and where it stands.
+
+    file: its name, with the worker's folder before it where several wrote.
+    text: its line as JSON, without the line end.
+    """
 
     file: str
     line: int
@@ -91,14 +96,21 @@ def find_stories(directory: Path, text: str) -> list[list[Entry]]:
 
 
 def _entries(directory: Path, needle: str) -> Iterator[Entry]:
+    """Yield the records of all workers' journals; those of each stand in the order they were written."""
+    journals = [_entries_below(directory, below, needle) for below in journal_directories(directory)]
+    return journals[0] if len(journals) == 1 else merge(*journals, key=lambda entry: entry.record.at)
+
+
+def _entries_below(top: Path, directory: Path, needle: str) -> Iterator[Entry]:
     files = journal_files(directory)
     void = declared_void(files)
     for file in files:
         aside = void.get(file.name)
-        yield from _entries_of(file, needle.encode("ascii"), aside.start if aside else None)
+        name = file.path.relative_to(top).as_posix()
+        yield from _entries_of(file, name, needle.encode("ascii"), aside.start if aside else None)
 
 
-def _entries_of(file: JournalFile, needle: bytes, end: int | None) -> Iterator[Entry]:
+def _entries_of(file: JournalFile, name: str, needle: bytes, end: int | None) -> Iterator[Entry]:
     offset = 0
     for number, line in enumerate(file.lines(), start=1):
         # Behind a declared end stand records that were never acknowledged and that the next file may repeat.
@@ -109,7 +121,7 @@ def _entries_of(file: JournalFile, needle: bytes, end: int | None) -> Iterator[E
         record = _record(line) if needle in line else None
         if record is not None:
             text = line.decode("ascii", "backslashreplace").rstrip("\n")
-            yield Entry(file=file.name, line=number, text=text, record=record)
+            yield Entry(file=name, line=number, text=text, record=record)
 
 
 def _record(line: bytes) -> Record | None:
