@@ -7,27 +7,37 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
+from pathlib import Path
 from platform import node
 
 from starlette.routing import Router
 from starlette.types import ASGIApp
 
+from gateway.admin.reload_record import ReloadRecord
 from gateway.audit.administration import AdminLog
 from gateway.audit.journal import JsonlJournal
+from gateway.audit.reading import find_stories
+from gateway.audit.record import Record
 from gateway.clock import Clock, SystemClock
 from gateway.credentials.broker import CredentialBroker
 from gateway.credentials.cache import CredentialCache
 from gateway.credentials.sts import StsCredentials
 from gateway.credentials.vault import VaultCredentials
+from gateway.doors.admin import AdminDoor, Running, admin_router
+from gateway.doors.admin_access import Gatekeeper
+from gateway.doors.admin_documents import audit_document, limits_document
+from gateway.doors.admin_listener import ADMIN_REQUESTS, AdminListen, AdminListener
 from gateway.doors.callers import Callers
 from gateway.doors.discovery import DiscoveryDoor
 from gateway.doors.draining import Draining
 from gateway.doors.entrance import Entrance
 from gateway.doors.health import health_routes
-from gateway.doors.hosts import Hosts, allowed_names
+from gateway.doors.hosts import LOOPBACK, Hosts, allowed_names
 from gateway.doors.middleware import Front
+from gateway.doors.protocol import ProtocolLimits
 from gateway.doors.rest import RestDoor
 from gateway.doors.routes import door_routes
+from gateway.doors.server import TlsFiles
 from gateway.doors.token_endpoint import TokenDoor
 from gateway.exchange.exchange import Exchange
 from gateway.exchange.limits import CallLimits
@@ -59,6 +69,7 @@ from gateway.state.memory import MemoryReservations
 from gateway.state.rates import Rate, Rates, RateTable
 from gateway.state.switch_file import SwitchFile
 from gateway.state.switch_notices import SwitchNotices
+from gateway.state.switches import SwitchStore
 from gateway.tracing import NoTracer, Tracer
 
 #: How long the first fetch of every issuer's keys may hold up the start, in seconds; a dead issuer stops nothing.
@@ -83,6 +94,8 @@ class Parts:
     journal: JsonlJournal
     policies: WatchedPolicy
     switches: FileSwitches
+    switch_store: SwitchStore
+    gate: SwitchGate
     switch_notices: SwitchNotices
     admin_log: AdminLog
     callers: Callers
@@ -99,15 +112,18 @@ def assemble(settings: Settings, *, clock: Clock | None = None) -> Parts:
     key_fetch = KeyFetch(look_up=ThreadedLookUp(), metrics=metrics)
     keys = FetchedKeys(fetch=key_fetch.fetch, clock=clock, metrics=metrics)
 
-    async def prefetch(policy: Policy) -> None:
-        await keys.prefetch(policy.issuers.values(), deadline=clock.monotonic() + _PREFETCH_S)
+    async def announce(policy: Policy) -> None:
+        await reload_record.note(policy)
+        board = switches.current()
+        wanted = [one for one in policy.issuers.values() if ("issuer", one.name) not in board.off]
+        await keys.prefetch(wanted if board.readable else (), deadline=clock.monotonic() + _PREFETCH_S)
 
     policies = WatchedPolicy(
         settings.config,
         dev=settings.dev,
         clock=clock,
         metrics=metrics,
-        on_change=prefetch,
+        on_change=announce,
         load=FolderLoad(
             settings.config,
             dev=settings.dev,
@@ -130,11 +146,11 @@ def assemble(settings: Settings, *, clock: Clock | None = None) -> Parts:
         settings.audit_directory, metrics=metrics, clock=clock, max_bytes=settings.audit_rotate_bytes
     )
     rates = _rates(settings, clock)
-    switches = FileSwitches(
-        SwitchFile(settings.switches, may_be_absent=not settings.switches_named), clock=clock
-    )
+    switch_file = SwitchFile(settings.switches, may_be_absent=not settings.switches_named)
+    switches = FileSwitches(switch_file, clock=clock)
     gate = SwitchGate(switches)
     admin_log = AdminLog(journal, clock, policy=lambda: policies.current().digest)
+    reload_record = ReloadRecord(admin_log, policies)
     exchange = Exchange(
         identify=CachingIdentify(VerifyingIdentify(keys, gate=gate.issuer), keys, clock, gate=gate.issuer),
         policies=policies,
@@ -179,6 +195,8 @@ def assemble(settings: Settings, *, clock: Clock | None = None) -> Parts:
         journal=journal,
         policies=policies,
         switches=switches,
+        switch_store=switch_file,
+        gate=gate,
         switch_notices=SwitchNotices(switches, log=admin_log, metrics=metrics),
         admin_log=admin_log,
         callers=Callers(settings.trusted_proxies),
@@ -299,6 +317,8 @@ def build_app(
         async with AsyncExitStack() as stack:
             try:
                 await stack.enter_async_context(running(parts))
+                if (listener := admin_listener(parts)) is not None:
+                    await stack.enter_async_context(listener)
             except Exception as fault:
                 on_failed_start(fault)
                 raise
@@ -313,3 +333,81 @@ def build_app(
         entrance=_entrance(parts),
         tracer=parts.tracer,
     )
+
+
+def admin_listener(parts: Parts) -> AdminListener | None:
+    """Return the listener for administrators; None where there is none, or where another worker has it.
+
+    The first worker has it: what it answers about the others they have posted, and files, switches and records are
+    the same for all. Whoever replaces it listens in its place.
+    """
+    admin, seat = parts.settings.admin, parts.settings.seat
+    if admin is None or (seat is not None and seat.name != seat.workers[0]):
+        return None
+    gatekeeper = Gatekeeper(
+        identify=VerifyingIdentify(parts.keys, gate=parts.gate.issuer),
+        policy=parts.policies.current,
+        subject=parts.gate.subject,
+        clock=parts.clock,
+    )
+    count = parts.metrics.connections_refused
+    tls = None
+    if admin.certificate and admin.key:
+        tls = TlsFiles(certificate=admin.certificate, key=admin.key)
+    # Draining of its own: whoever looks after a gateway that ends must get an answer.
+    draining = Draining()
+    return AdminListener(
+        Front(
+            admin_router(AdminDoor(_running(parts), gatekeeper)),
+            metrics=parts.metrics,
+            draining=draining,
+            clock=parts.clock,
+            styles={},
+            entrance=Entrance(
+                metrics=parts.metrics, draining=draining, max_in_flight=ADMIN_REQUESTS, hosts=Hosts(LOOPBACK)
+            ),
+            listener="admin",
+        ),
+        listen=AdminListen(address=admin.address, tls=tls, client_ca=admin.client_ca),
+        limits=ProtocolLimits(),
+        count_refused=lambda reason: count.labels(reason).inc(),
+    )
+
+
+def _running(parts: Parts) -> Running:
+    settings = parts.settings
+
+    async def stories(text: str) -> list[list[Record]]:
+        found = [
+            await asyncio.to_thread(find_stories, folder, text) for folder in _audit_directories(settings)
+        ]
+        return [[entry.record for entry in story] for several in found for story in several]
+
+    def facts() -> dict[str, object]:
+        return {
+            "limits": limits_document(settings),
+            "audit": audit_document(parts.journal.health(), settings),
+        }
+
+    return Running(
+        policies=parts.policies,
+        keys=parts.keys,
+        switches=parts.switches,
+        store=parts.switch_store,
+        log=parts.admin_log,
+        clock=parts.clock,
+        worker=settings.seat.name if settings.seat else None,
+        started_at=parts.clock.wall(),
+        workers=parts.agreement.statuses,
+        facts=facts,
+        stories=stories,
+    )
+
+
+def _audit_directories(settings: Settings) -> list[Path]:
+    """Return where the records of all workers of this gateway are; each writes its own."""
+    seat = settings.seat
+    if seat is None:
+        return [settings.audit_directory]
+    folders = (settings.audit_directory.parent / name for name in seat.workers)
+    return [folder for folder in folders if folder.is_dir()]

@@ -39,6 +39,7 @@ class Query:
     execution: execution ARN, or its name; an intent knows only the name.
     rule:      rule id, matched or nearest.
     trace:     id of a trace, 32 hex digits.
+    act:       what was done, such as `start` or `switch`.
     """
 
     request: str | None = None
@@ -47,6 +48,7 @@ class Query:
     execution: str | None = None
     rule: str | None = None
     trace: str | None = None
+    act: str | None = None
 
     def fits(self, record: Record) -> bool:
         """Say whether the record has everything asked for."""
@@ -57,6 +59,7 @@ class Query:
             and (self.execution is None or _is_execution(record, self.execution))
             and (self.rule is None or self.rule in record.rules)
             and self.trace in (None, record.trace)
+            and self.act in (None, record.act)
         )
 
 

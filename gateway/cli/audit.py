@@ -5,6 +5,7 @@ import sys
 
 from gateway.audit.document import moment
 from gateway.audit.reading import Entry, Query, find
+from gateway.audit.record import Act
 from gateway.audit.safe_text import one_line
 from gateway.cli.audit_folder import DirectoryUnknown, add_directory_options, audit_directory, could_not_run
 from gateway.cli.audit_verify import add_heads, add_keygen, add_verify
@@ -45,6 +46,9 @@ def _add_find(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     parser.add_argument("--rule", metavar="ID", help="rule id")
     parser.add_argument("--trace", metavar="ID", help="trace id, 32 hex digits")
     parser.add_argument(
+        "--act", choices=get_args(Act), metavar="ACT", help="what was done, such as start or switch"
+    )
+    parser.add_argument(
         "--format", choices=("text", "json"), default="text", help="json: the lines as they stand"
     )
     parser.set_defaults(run=_find)
@@ -58,6 +62,7 @@ def _find(args: argparse.Namespace) -> int:
         execution=args.execution,
         rule=args.rule,
         trace=args.trace,
+        act=args.act,
     )
     found = 0
     try:

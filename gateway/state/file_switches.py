@@ -12,7 +12,7 @@ from typing import Final, Self
 from gateway.clock import Clock
 from gateway.state.switch_document import board_of, unreadable
 from gateway.state.switch_file import SwitchesUnreadable, SwitchFile
-from gateway.state.switches import SwitchBoard
+from gateway.state.switches import Switch, SwitchBoard
 
 _log = logging.getLogger("gateway.state.switches")
 
@@ -22,7 +22,7 @@ PATIENCE_S: Final = 5.0
 
 
 class FileSwitches:
-    """Implements Switches between `__aenter__` and `__aexit__`.
+    """Implements Switches, and SwitchStore, between `__aenter__` and `__aexit__`.
 
     A file that was there once and is gone counts as unreadable, even where it may be absent at the start.
     """
@@ -59,6 +59,22 @@ class FileSwitches:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
         self._thread.shutdown(wait=False, cancel_futures=True)
+
+    async def read(self) -> SwitchBoard:
+        """Return what is off, read now; see `SwitchStore`."""
+        return await self._file.read()
+
+    async def turn_off(self, switch: Switch) -> bool:
+        """Switch off, here at once; see `SwitchStore`."""
+        turned = await self._file.turn_off(switch)
+        await self.look()
+        return turned
+
+    async def turn_on(self, switch: Switch) -> Switch | None:
+        """Switch on, here at once; see `SwitchStore`."""
+        before = await self._file.turn_on(switch)
+        await self.look()
+        return before
 
     async def look(self) -> None:
         """Read the file now."""

@@ -1,0 +1,75 @@
+"""Where the switches are, by the settings of `serve`: for commands, which work while files are broken as well."""
+
+import argparse
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from gateway.files.folder import Sources
+from gateway.files.schema import GatewayShape
+from gateway.settings import SWITCHES_FILE, Setting
+from gateway.state.switch_file import SwitchFile
+from gateway.state.switches import SwitchStore
+
+_SWITCHES: Final = Setting(path="state.switches", flag="--switches")
+_AUDIT: Final = Setting(path="audit.directory", flag="--audit")
+
+
+class StoreUnknown(Exception):
+    """Nobody can tell where the switches are. The message says what to name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opened:
+    """A store of switches. what: as people call it. file: the file that it is, None when it is no file."""
+
+    store: SwitchStore
+    what: str
+    file: SwitchFile | None
+
+
+def add_store_options(parser: argparse.ArgumentParser, default: Path) -> None:
+    """Add what says where the switches are, as `serve` takes it."""
+    parser.add_argument("--config", type=Path, default=default, metavar="DIR", help=f"the files ({default})")
+    parser.add_argument("--switches", metavar="FILE", help=f"the switches of `serve` (${_SWITCHES.variable})")
+    parser.add_argument(
+        "--audit",
+        metavar="DIR",
+        help=f"audit folder of `serve`, where the switches are else (${_AUDIT.variable})",
+    )
+
+
+@asynccontextmanager
+async def opened_store(args: argparse.Namespace, sources: Sources | None) -> AsyncIterator[Opened]:
+    """Open the store of the gateway with these settings; raises StoreUnknown."""
+    yield _file(args, _shape(sources))
+
+
+def _shape(sources: Sources | None) -> GatewayShape | None:
+    return sources.gateway.shape if sources is not None and sources.gateway is not None else None
+
+
+def _file(args: argparse.Namespace, shape: GatewayShape | None) -> Opened:
+    named = args.switches or os.environ.get(_SWITCHES.variable) or (shape.state.switches if shape else None)
+    if named:
+        return _opened(Path(named), may_be_absent=False)
+    directory = args.audit or os.environ.get(_AUDIT.variable) or (shape.audit.directory if shape else None)
+    if directory is None:
+        raise StoreUnknown(
+            f"gateway.yaml in {args.config} cannot be read, and it may say where the switches are. "
+            "Name their file: --switches FILE."
+        )
+    if not Path(directory).is_dir():
+        raise StoreUnknown(
+            f"There is no audit folder {directory}, where the switches of a gateway are. Go where `serve` was started, "
+            "or name it with --audit DIR, or the file with --switches FILE."
+        )
+    return _opened(Path(directory) / SWITCHES_FILE, may_be_absent=True)
+
+
+def _opened(path: Path, *, may_be_absent: bool) -> Opened:
+    file = SwitchFile(path, may_be_absent=may_be_absent)
+    return Opened(store=file, what=str(path), file=file)
