@@ -34,6 +34,8 @@ class ErrorCode(StrEnum):
     SWITCHES_UNAVAILABLE = "switches_unavailable"
     REPLAY_STORE_UNAVAILABLE = "replay_store_unavailable"
     REPLAY_STORE_FULL = "replay_store_full"
+    # The admin listener.
+    ADMIN_FORBIDDEN = "admin_forbidden"
     # The token, before its signature is verified.
     TOKEN_MISSING = "token_missing"
     TOKEN_TOO_LARGE = "token_too_large"
@@ -113,7 +115,7 @@ class ErrorCode(StrEnum):
     START_UNKNOWN = "start_unknown"
 
 
-Stage = Literal["http", "token", "rule", "replay", "aws", "vault", "workflow", "audit", "gateway"]
+Stage = Literal["http", "token", "rule", "replay", "aws", "vault", "workflow", "audit", "gateway", "admin"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -35,6 +35,7 @@ ADVICE: Final[Mapping[ErrorCode, str]] = {
     ErrorCode.SWITCHES_UNAVAILABLE: "What is switched off cannot be read: mend the switch file, or Redis. Nothing is granted meanwhile.",
     ErrorCode.REPLAY_STORE_UNAVAILABLE: "The store of used tokens does not answer: look at Redis and at the gateway's log. Rules without `replay` go on.",
     ErrorCode.REPLAY_STORE_FULL: "The store of used tokens is full: give Redis more memory. Rules without `replay` go on.",
+    ErrorCode.ADMIN_FORBIDDEN: "Somebody without this right asked the admin listener. If it should have it, change `admin` in gateway.yaml; reading and writing are separate.",
     ErrorCode.TOKEN_MISSING: _TOKEN,
     ErrorCode.TOKEN_TOO_LARGE: "The token is larger than is read; have the issuer put fewer claims into it.",
     ErrorCode.TOKEN_MALFORMED: "What came is no compact JWT. " + _TOKEN,

@@ -15,7 +15,7 @@ from gateway.audit.document import encode
 from gateway.audit.heading import HeadKeeper
 from gateway.audit.heads import Pledge, Signer
 from gateway.audit.ledger import DirectoryInUse, Ledger, Mark
-from gateway.audit.record import Record
+from gateway.audit.record import AuditHealth, Record
 from gateway.audit.recovery import Interrupted, begin
 from gateway.audit.writer import Item, Writer, copy_behind, unavailable
 from gateway.clock import Clock
@@ -136,6 +136,10 @@ class JsonlJournal:
     def note(self, record: Record) -> None:
         """Take an administrator's act and return at once."""
         self._offer(record, None)
+
+    def health(self) -> AuditHealth:
+        """Return how it stands now."""
+        return self._writer.health()
 
     def _offer(self, record: Record, waiter: "asyncio.Future[None] | None") -> Item | None:
         try:

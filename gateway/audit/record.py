@@ -74,6 +74,14 @@ class Record:
     changes: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditHealth:
+    """How a journal stands now. failing: the disk takes nothing. waiting: records in memory."""
+
+    failing: bool
+    waiting: int
+
+
 class Journal(Protocol):
     """Keeps records; the only way a decision becomes evidence."""
 

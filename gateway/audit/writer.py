@@ -16,7 +16,7 @@ from typing import Final, Literal
 from gateway.audit.document import VERSION, dump
 from gateway.audit.heading import HeadKeeper
 from gateway.audit.ledger import FileVanished, Ledger, Mark, Place
-from gateway.audit.record import RecordKind
+from gateway.audit.record import AuditHealth, RecordKind
 from gateway.audit.unfinished import Unfinished
 from gateway.errors import ErrorCode, Unavailable
 from gateway.metrics import Metrics
@@ -117,6 +117,10 @@ class Writer:
                 return True
         self.lose(item.kind)
         return False
+
+    def health(self) -> AuditHealth:
+        """Return how it stands now, for people who look."""
+        return AuditHealth(failing=self._failing, waiting=len(self._queue) + len(self._kept))
 
     def lose(self, kind: str) -> None:
         """Count a record that will never be written."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from gateway.admin.check import render_text
 from gateway.files.folder import load_sources
-from gateway.files.schema import AuditShape, LimitsShape, ServerShape, StateShape
+from gateway.files.schema import AdminShape, AuditShape, LimitsShape, ServerShape, StateShape
 from gateway.files.source import Finding
 from gateway.policy.compile import compile_policy
 from gateway.policy.snapshot import Policy
@@ -23,6 +23,7 @@ class Loaded:
     audit: AuditShape
     limits: LimitsShape
     state: StateShape
+    admin: AdminShape | None = None
 
 
 def load_folder(folder: Path, *, dev: bool, lenient: bool) -> Loaded:
@@ -37,6 +38,7 @@ def load_folder(folder: Path, *, dev: bool, lenient: bool) -> Loaded:
         audit=shape.audit if shape else AuditShape(),
         limits=shape.limits if shape else LimitsShape(),
         state=shape.state if shape else StateShape(),
+        admin=shape.admin if shape else None,
     )
 
 

@@ -81,6 +81,7 @@ def run(arguments: argparse.Namespace) -> int:
             audit=loaded.audit,
             limits=loaded.limits,
             state=loaded.state,
+            admin=loaded.admin,
             environment=os.environ,
             flags=flags,
             dev=arguments.dev,

@@ -65,7 +65,7 @@ def serve_here(
     except CannotServe:
         for fault in faults:
             _log.critical("could not start", exc_info=fault)
-            if isinstance(fault, GatewayError):
+            if isinstance(fault, GatewayError | CannotServe):
                 raise fault from None  # it says better what is wrong
         raise
 

@@ -5,7 +5,8 @@ from collections.abc import Iterable
 from functools import lru_cache
 from urllib.parse import urlsplit
 
-_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+#: Names of this machine to itself.
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 class Hosts:
@@ -30,7 +31,7 @@ class Hosts:
 
 def allowed_names(*, listen: str, public_url: str | None, hosts: Iterable[str]) -> tuple[str, ...]:
     """Return the names of a gateway: of its public URL, of the address it listens on, of this machine, and those listed."""
-    names = [*_LOOPBACK, *hosts]
+    names = [*LOOPBACK, *hosts]
     if not is_wildcard(listen):
         names.append(listen)
     if public_url is not None and (host := urlsplit(public_url).hostname):

@@ -64,6 +64,7 @@ class Front:
     to the monotonic seconds at which the request came, and `["notes"]`, into which others put what the log line should
     say: words of ours, never the caller's.
     `["source"]` is the caller's address, and `["standings"]` is filled with where the caller stands with its limits.
+    listener: its name in log lines; None for the public one.
     """
 
     def __init__(
@@ -76,8 +77,10 @@ class Front:
         styles: Mapping[str, Style] = STYLES,
         entrance: Entrance | None = None,
         tracer: Tracer | None = None,
+        listener: str | None = None,
     ) -> None:
         self._app = app
+        self._listener = listener
         self._tracer: Tracer = tracer or NoTracer()
         self._metrics = metrics
         self._draining = draining
@@ -100,6 +103,8 @@ class Front:
         body = _Body(scope, receive, style.max_body_bytes)
         answer = _Answer(send, new_request_id(), body, closes=self._draining.leaving)
         notes: dict[str, str] = {} if span.trace_id is None else {"trace": span.trace_id}
+        if self._listener is not None:
+            notes["listener"] = self._listener
         scope.setdefault("state", {}).update(
             request_id=answer.request_id,
             trace_id=span.trace_id,

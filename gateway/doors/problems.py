@@ -97,6 +97,7 @@ TABLE: Final[Mapping[ErrorCode, Said]] = {
         "replay", 503, "It cannot be known whether the token was used before.", retryable=True
     ),
     _C.REPLAY_STORE_FULL: _said("replay", 503, "No more used tokens can be remembered.", retryable=True),
+    _C.ADMIN_FORBIDDEN: _said("admin", 403, "This identity may not administer the gateway so."),
     _C.TOKEN_MISSING: _said("token", 401, "A token is needed."),
     _C.TOKEN_TOO_LARGE: _said("token", 401, "The token is too large."),
     _C.TOKEN_MALFORMED: _said("token", 401, "The token is not a compact JWS."),

@@ -65,7 +65,3 @@ class AdminRights:
             for known in listed
         ]
         return any(found)
-
-
-#: Nobody may do anything.
-NOBODY: Final = AdminRights(tokens={})

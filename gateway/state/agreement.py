@@ -171,6 +171,17 @@ class Agreement:
         """Return the latest view; None without a board, where there is nobody to agree with."""
         return self._view if self._boards else None
 
+    async def statuses(self) -> tuple[Status, ...]:
+        """Return what everybody has posted, by worker, this process as it is now; a board that is out is left out."""
+        mine = self._describe()
+        found: dict[str, Status] = {}
+        for board in self._boards:
+            try:
+                found |= {status.worker: status for status in await board.read()}
+            except (OSError, Unavailable):
+                continue
+        return tuple(status for _, status in sorted((found | {mine.worker: mine}).items()))
+
     async def __aenter__(self) -> Self:
         if self._boards:
             self._task = asyncio.create_task(self._run(), name="agreement")

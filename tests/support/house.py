@@ -74,13 +74,14 @@ EDGES = frozenset(
         "gateway.state.file_board",
         "gateway.state.file_switches",
         "gateway.state.switch_file",
+        "gateway.doors.admin_listener",
         "gateway.doors.server",
     }
 )
 COMPOSITION = ("gateway.app", "gateway.cli", "gateway.dev", "gateway.__main__")
 
 # Libraries that reach the outside or carry a technology, and who owns them. What is not named here may be used anywhere.
-_SERVES = ("gateway.doors.server", *COMPOSITION)
+_SERVES = ("gateway.doors.admin_listener", "gateway.doors.server", *COMPOSITION)
 _POLICY_FILES = ("gateway.policy.changes", "gateway.policy.folder", "gateway.policy.watch")
 _FILES = ("gateway.files", "gateway.audit", *_POLICY_FILES, *_SERVES)
 OWNERS: Mapping[str, tuple[str, ...]] = {
