@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from typing import get_args
 
 from gateway.audit.document import moment
 from gateway.audit.reading import Entry, Query, find
