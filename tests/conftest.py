@@ -13,6 +13,7 @@ from tests.support import components, requirements, sockets
 from tests.support.envoy import JudgedIssuer, running_envoy
 from tests.support.moto import running_moto
 from tests.support.provider import OidcProvider, running_oidc_provider
+from tests.support.redis_server import RedisServer, running_redis
 from tests.support.world import World, running_world
 
 
@@ -62,6 +63,17 @@ def vault() -> Iterator[VaultServer]:
     """
     _need("vault")
     with running_vault() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def redis() -> Iterator[RedisServer]:
+    """A real Redis, empty but for what tests put there: take a `prefix` of your own.
+
+    One for all tests: never stop, fill or flush it; `running_redis` starts another in a moment.
+    """
+    _need("redis")
+    with running_redis() as server:
         yield server
 
 

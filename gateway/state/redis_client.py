@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from types import TracebackType
 from typing import Final, Self, TypeVar
 
+from redis import exceptions
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.connection import Connection, UnixDomainSocketConnection
 from redis.asyncio.retry import Retry
@@ -29,7 +30,9 @@ from gateway.state.redis_scripts import Script
 _log = logging.getLogger("gateway.state.redis")
 _T = TypeVar("_T")
 
-_MAX_CONNECTIONS: Final = 64
+# Redis does one thing at a time; more connections would only make a burst begin with more handshakes.
+_MAX_CONNECTIONS: Final = 16
+_CUT_OFF: Final = (exceptions.ConnectionError, ConnectionError)
 
 
 class SharedRedis:
@@ -110,7 +113,7 @@ class SharedRedis:
         deadline: float | None = None,
         even_if_down: bool = False,
     ) -> object:
-        """Run a script on its one key; raises RedisFailed."""
+        """Run a script on its one key; raises RedisFailed. It must not matter whether the script runs once or twice."""
 
         async def evaluate(client: Redis) -> object:
             try:
@@ -118,7 +121,19 @@ class SharedRedis:
             except NoScriptError:
                 return await _call(client, "EVAL", script.text, 1, key, *arguments)
 
-        return await self.run(operation, evaluate, deadline=deadline, even_if_down=even_if_down)
+        async def evaluate_again(client: Redis) -> object:
+            try:
+                return await evaluate(client)
+            except _CUT_OFF:
+                # Of a pooled connection one learns only by using it that Redis was restarted.
+                return await evaluate(client)
+
+        return await self.run(operation, evaluate_again, deadline=deadline, even_if_down=even_if_down)
+
+    @property
+    def down(self) -> RedisFault | None:
+        """Return why nobody waits for Redis now, None while it answers."""
+        return self._down
 
     def is_up(self) -> None:
         """Let commands through again; called by whoever got an answer."""

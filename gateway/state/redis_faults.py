@@ -54,7 +54,7 @@ _ADVICE: Final[dict[Reason, str]] = {
 
 # Within a script older versions wrap the code: "ERR Error running script …: -OOM command not allowed …".
 _CODES: Final[tuple[tuple[re.Pattern[str], Reason], ...]] = (
-    (re.compile(r"\bOOM command not allowed"), "full"),
+    (re.compile(r"command not allowed when used memory"), "full"),
     (
         re.compile(r"\bNOPERM\b|no permissions? to|can't run this command or subcommand", re.IGNORECASE),
         "permission",
@@ -110,6 +110,10 @@ def fault_of(fault: BaseException) -> RedisFault:
             return RedisFault(reason="cluster", what="Redis says that another node has the key")
         case TimeoutError() | exceptions.TimeoutError():
             return RedisFault(reason="timeout", what="Redis does not answer in time")
+        case exceptions.OutOfMemoryError():
+            return RedisFault(reason="full", what="Redis has no memory left")
+        case exceptions.ReadOnlyError():
+            return RedisFault(reason="readonly", what="Redis is a replica")
         case exceptions.NoPermissionError():
             return RedisFault(reason="permission", what=f"Redis refuses a command: {_cut(str(fault))}")
         case exceptions.ResponseError():

@@ -2,6 +2,8 @@
 
 A reservation is one hash: `b` binding, `r` request id, `s` reserved at, `l` lease ends at (milliseconds), `n` 0 reserved,
 1 begun or 2 done, `o` owner, `t` set when taken over, `a` the answer. Until it begins it lives as long as its lease.
+
+Each may be sent twice. Whatever needs memory comes first in each: once a script has written, Redis lets it go on when full.
 """
 
 import hashlib
@@ -35,10 +37,9 @@ local key, owner, binding, request = KEYS[1], ARGV[1], ARGV[2], ARGV[3]
 local lease, ends = now + tonumber(ARGV[4]), tonumber(ARGV[5])
 if math.abs(now - tonumber(ARGV[7])) > tonumber(ARGV[8]) then return {'clock', '', '', text(now), '0'} end
 if ends <= now then return {'late', '', '', text(now), '0'} end
-local held = redis.call('HMGET', key, 'n', 'b', 'r', 's', 'l', 'a')
+local held = redis.call('HMGET', key, 'n', 'b', 'r', 's', 'l', 'a', 'o')
 local state, left = held[1], (tonumber(held[5]) or 0) - now
-if not state or (state == '0' and left <= 0) then
-  redis.call('DEL', key)
+if not state or (state == '0' and (left <= 0 or held[7] == owner)) then
   redis.call('HSET', key, 'b', binding, 'r', request, 's', text(now), 'l', text(lease), 'n', '0', 'o', owner)
   redis.call('PEXPIREAT', key, text(lease))
   return {'ours', '', '', text(now), '0'}

@@ -134,9 +134,9 @@ class RedisSwitches:
 
     async def _fetch(self) -> tuple[bytes, SwitchBoard]:
         try:
-            found = await self._redis.run("switches", self._get)
-            document = found if isinstance(found, bytes) else b""
-            board = decode(document) if document else board_of()
+            document = await self._redis.run("switches", self._get)
+            # Nobody ever switched anything off; an empty text on the other hand is no document.
+            board = board_of() if document is None else decode(document)
         except RedisFailed as failed:
             self._say(failed.fault.what)
             raise switches_unavailable() from None
@@ -144,11 +144,11 @@ class RedisSwitches:
             self._say(f"the key {self._key} holds no switches: {fault}")
             raise switches_unavailable() from None
         self._trouble = None
-        return document, board
+        return document or b"", board
 
-    async def _get(self, client: Redis) -> object:
-        found: object = await client.get(self._key)
-        return found
+    async def _get(self, client: Redis) -> bytes | None:
+        found = await client.get(self._key)
+        return found.encode() if isinstance(found, str) else found
 
     def _say(self, what: str) -> None:
         if what != self._trouble:

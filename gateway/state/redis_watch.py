@@ -65,7 +65,8 @@ class RedisWatch:
 
     def status(self) -> str:
         """Return `ok`, or the reason why reservations are refused; for health."""
-        return "ok" if self.fault is None else self.fault.reason
+        fault = self._redis.down or self.fault
+        return "ok" if fault is None else fault.reason
 
     async def _watch(self) -> None:
         while True:

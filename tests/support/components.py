@@ -22,6 +22,8 @@ from gateway.dev.environments import (
     run_build_step,
 )
 from gateway.dev.vault import HOW_TO_GET_ONE, find_vault
+from tests.support.redis_server import HOW_TO_GET_ONE as HOW_TO_GET_REDIS
+from tests.support.redis_server import find_redis
 from tests.support.vault_program import provide
 
 _ROOT = Path(__file__).parents[2]
@@ -60,11 +62,15 @@ def _provide_vault(log: Callable[[str], None]) -> None:
 
 
 def missing(*names: str) -> str | None:
-    """Say what to do when one of these environments (or `oidc-provider`, or `vault`) is not there, None when all are."""
+    """Say what to do when one of these environments (or `oidc-provider`, `vault`, `redis`) is not there, None when all are."""
     for name in names:
         if name == "vault":
             if find_vault() is None:
                 return HOW_TO_GET_ONE
+            continue
+        if name == "redis":
+            if find_redis() is None:
+                return HOW_TO_GET_REDIS
             continue
         folder = node_packages() if name == "oidc-provider" else environment_path(name, ENVIRONMENTS[name])
         if not is_built(folder):
