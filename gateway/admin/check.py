@@ -50,13 +50,14 @@ def render_summary(report: CheckReport) -> str:
     return f"{', '.join(one for one in severities if one)} in {counted(files, 'file')}."
 
 
-def render_json(report: CheckReport, *, policy: str | None) -> str:
+def render_json(report: CheckReport, *, policy: str | None, remarks: Sequence[str] = ()) -> str:
     """Write one JSON object. policy: digest of what would be served, None when nothing would."""
     return json.dumps(
         {
             "errors": report.errors,
             "warnings": report.warnings,
             "policy": policy,
+            "remarks": list(remarks),
             "findings": [_as_json(finding) for finding in report.findings],
         },
         indent=2,

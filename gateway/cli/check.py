@@ -16,6 +16,7 @@ from gateway.admin.check import (
     visible,
 )
 from gateway.admin.listening import listening_findings
+from gateway.admin.remarks import remarks_on
 from gateway.cli.options import COULD_NOT_RUN, default_config
 from gateway.files.editor import editor_schemas
 from gateway.files.folder import load_sources
@@ -75,7 +76,8 @@ def run(args: argparse.Namespace) -> int:
 def _print(report: CheckReport, compiled: Compiled, folder: Path, form: str) -> None:
     policy = compiled.policy
     if form == "json":
-        print(render_json(report, policy=policy.digest if policy else None))
+        remarks = remarks_on(policy) if policy else ()
+        print(render_json(report, policy=policy.digest if policy else None, remarks=remarks))
         return
     found = (
         render_github(report, folder=str(folder))
@@ -93,6 +95,8 @@ def _print(report: CheckReport, compiled: Compiled, folder: Path, form: str) -> 
         if held:
             summary += f" Held back: {', '.join(visible(name) or 'all rules' for name in held)}."
         print(summary)
+        for remark in remarks_on(policy) if policy is not None else ():
+            print(f"Remark: {visible(remark)}")
 
 
 def _write_schemas(folder: Path) -> int:

@@ -74,8 +74,8 @@ def house(protected: Scripted) -> Scripted:
     return protected
 
 
-def once(**claims: object) -> str:
-    return fresh(environment="once", **claims)
+def once(algorithm: str = "RS256") -> str:
+    return fresh(environment="once", algorithm=algorithm)
 
 
 def repeatable() -> str:

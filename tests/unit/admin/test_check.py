@@ -124,6 +124,7 @@ def test_programs_read_one_json_object() -> None:
         "errors": 1,
         "warnings": 0,
         "policy": "sha256:0",
+        "remarks": [],
         "findings": [
             {
                 "code": "value_invalid",
