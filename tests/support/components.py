@@ -26,6 +26,7 @@ from tests.support.redis_server import HOW_TO_GET_ONE as HOW_TO_GET_REDIS
 from tests.support.redis_server import find_redis
 from tests.support.vault_program import provide
 
+HOW_TO_GET_PROMTOOL = "promtool is not on PATH; Debian: apt-get install prometheus"
 _ROOT = Path(__file__).parents[2]
 _LOCKS = _ROOT / "tests" / "locks"
 _NODE_LOCKS = _LOCKS / "node"
@@ -62,11 +63,15 @@ def _provide_vault(log: Callable[[str], None]) -> None:
 
 
 def missing(*names: str) -> str | None:
-    """Say what to do when one of these environments (or `oidc-provider`, `vault`, `redis`) is not there, None when all are."""
+    """Say what to do when one of these environments (or `oidc-provider`, `vault`, `redis`, `promtool`) is not there, None when all are."""
     for name in names:
         if name == "vault":
             if find_vault() is None:
                 return HOW_TO_GET_ONE
+            continue
+        if name == "promtool":
+            if shutil.which("promtool") is None:
+                return HOW_TO_GET_PROMTOOL
             continue
         if name == "redis":
             if find_redis() is None:
