@@ -1,12 +1,18 @@
 """One claim against one condition: exact in value and in type."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from gateway.policy.rule import Condition, Operator, Scalar
 
 Outcome = Literal["matched", "missing", "present", "type", "value"]
+
+# Members of an Enum are slow to look up, and every claim of every decision comes by here.
+_EQUALS: Final = Operator.EQUALS
+_ANY_OF: Final = Operator.ANY_OF
+_ABSENT: Final = Operator.ABSENT
+_SCOPE: Final = Operator.SCOPE
+_CONTAINS_ALL: Final = Operator.CONTAINS_ALL
 
 
 class Missing:
@@ -19,8 +25,7 @@ class Missing:
 MISSING: Final = Missing()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClaimCheck:
+class ClaimCheck(NamedTuple):
     """One comparison and its outcome.
 
     presented: the caller's own value, MISSING when the claim is not there.
@@ -62,32 +67,35 @@ def check_claim(condition: Condition, members: Mapping[str, object]) -> ClaimChe
     )
 
 
+def satisfies(condition: Condition, members: Mapping[str, object]) -> bool:
+    """Say whether the claim is as `check_claim` would have it, without the words."""
+    return _outcome(condition, find_claim(members, condition.claim)) == "matched"
+
+
 def _outcome(condition: Condition, presented: object) -> Outcome:
-    if condition.operator is Operator.ABSENT:
+    operator = condition.operator
+    if operator is _ABSENT:
         return "matched" if presented is MISSING else "present"
     if presented is MISSING:
         return "missing"
-    match condition.operator:
-        case Operator.EQUALS | Operator.ANY_OF:
-            return _among(presented, condition.wanted)
-        case Operator.CONTAINS | Operator.CONTAINS_ANY | Operator.CONTAINS_ALL:
-            if not isinstance(presented, list):
-                return "type"
-            return _contains(presented, condition)
-        case Operator.SCOPE:
-            return _scope(presented, condition.wanted)
+    if operator is _EQUALS or operator is _ANY_OF:
+        return _among(presented, condition.wanted)
+    if operator is _SCOPE:
+        return _scope(presented, condition.wanted)
+    return _contains(presented, condition) if isinstance(presented, list) else "type"
 
 
 def _among(presented: object, wanted: tuple[Scalar, ...]) -> Outcome:
-    if any(same(presented, value) for value in wanted):
-        return "matched"
+    for value in wanted:
+        if same(presented, value):
+            return "matched"
     return "value" if any(type(presented) is type(value) for value in wanted) else "type"
 
 
 def _contains(presented: list[object], condition: Condition) -> Outcome:
     found = [any(same(item, value) for item in presented) for value in condition.wanted]
     # An empty list of wanted values must not match: all([]) is true.
-    holds = all(found) if condition.operator is Operator.CONTAINS_ALL else any(found)
+    holds = all(found) if condition.operator is _CONTAINS_ALL else any(found)
     return "matched" if found and holds else "value"
 
 
@@ -113,3 +121,14 @@ def same(presented: object, wanted: Scalar) -> bool:
     if type(wanted) is int and abs(wanted) > 2**53 - 1:
         return False
     return presented == wanted
+
+
+def actor_depth(claim: str) -> int:
+    """Return how far into the chain of actors (RFC 8693 section 4.1) a claim's name reaches: `/act/act/sub` two deep."""
+    parts = claim.split("/")[1:] if claim.startswith("/") else [claim]
+    depth = 0
+    for part in parts:
+        if part != "act":
+            break
+        depth += 1
+    return depth

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
-from typing import assert_never
+from datetime import UTC, datetime
+from typing import NamedTuple, assert_never
 
 from gateway.errors import ErrorCode
 from gateway.identity.token import Claims
-from gateway.policy.claims import MISSING, ClaimCheck, check_claim, find_claim
+from gateway.policy.claims import MISSING, ClaimCheck, actor_depth, check_claim, find_claim, satisfies
 from gateway.policy.index import Drawer, Filed
 from gateway.policy.rule import (
     Condition,
@@ -71,19 +71,10 @@ class Denied:
     nearest: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Judged:
+class _Judged(NamedTuple):
     entry: Filed
     checks: tuple[ClaimCheck, ...]
-
-    @property
-    def failures(self) -> int:
-        return sum(check.outcome != "matched" for check in self.checks)
-
-    @property
-    def holds(self) -> bool:
-        # A rule without conditions grants nothing: empty means deny.
-        return bool(self.checks) and self.failures == 0
+    failures: int
 
 
 def decide(
@@ -109,14 +100,17 @@ def decide(
     named = None if isinstance(wish, Obtain) else wish.target
     if named is not None and not any(named in drawer.targets for drawer in drawers):
         return Denied(code=ErrorCode.TARGET_UNKNOWN)
-    judged = [
-        _judge(entry, claims.members)
+    entries = [
+        entry
         for drawer in drawers
         for entry in drawer.candidates(claims.members)
         if named is None or entry.grant.target.name == named
         if not isinstance(wish, Obtain) or entry.grant.form == wish.form
     ]
-    return _answer(judged, drawers, claims.members, _today(now), off)
+    matching = [entry for entry in entries if _holds(entry, claims.members)]
+    if not matching:
+        return _denied(entries, drawers, claims.members)
+    return _answer(matching, claims.members, now, off)
 
 
 def judge(
@@ -129,7 +123,11 @@ def judge(
     required = _check_all(policy.requirements.get(claims.issuer, ()), claims.members)
     if any(check.outcome != "matched" for check in required):
         return False, required
-    checks = _check_conditions(tuple(conditions), claims.members)
+    wanted = tuple(conditions)
+    checks = _check_all(wanted, claims.members)
+    actor = _check_actors(max((actor_depth(one.claim) for one in wanted), default=0), claims.members)
+    if actor is not None:
+        checks = (*checks, actor)
     return bool(checks) and all(check.outcome == "matched" for check in checks), checks
 
 
@@ -140,18 +138,24 @@ def grants_of(
     required = _check_all(policy.requirements.get(claims.issuer, ()), claims.members)
     if any(check.outcome != "matched" for check in required):
         return ()
-    today = _today(now)
+    members = claims.members
+    verdicts: dict[str, bool] = {}
     held: dict[tuple[str, str | None, str, str | None], Held] = {}
-    for entry in policy.index.of_issuer(claims.issuer).candidates(claims.members):
-        if entry.rule.id in off:
-            continue
-        if _judge(entry, claims.members).holds and not _over(entry.rule, today):
+    for entry in policy.index.of_issuer(claims.issuer).candidates(members):
+        rule = entry.rule
+        verdict = verdicts.get(rule.id)
+        if verdict is None:
+            verdict = rule.id not in off and _holds(entry, members) and not _over(rule, now)
+            verdicts[rule.id] = verdict
+        if verdict:
             grant = entry.grant
             workflow = grant.workflow.name if grant.workflow else None
             key = (grant.verb, workflow, grant.target.name, grant.form)
-            before = held.get(key, Held(grant=grant, replay="off"))
-            replay = strictest([before.replay, entry.rule.replay])
-            held[key] = Held(grant=before.grant, replay=replay)
+            before = held.get(key)
+            if before is None:
+                held[key] = Held(grant=grant, replay=rule.replay)
+            elif before.replay != rule.replay:
+                held[key] = Held(grant=before.grant, replay=strictest([before.replay, rule.replay]))
     return tuple(held.values())
 
 
@@ -176,37 +180,34 @@ def _drawers(issuer: str, wish: Wish, policy: Policy) -> tuple[Drawer, ...]:
 
 
 def _answer(
-    judged: list[_Judged],
-    drawers: Iterable[Drawer],
-    members: Mapping[str, object],
-    today: date,
-    off: frozenset[str],
+    matching: list[Filed], members: Mapping[str, object], now: float, off: frozenset[str]
 ) -> Allowed | Denied:
-    matching = [one for one in judged if one.holds]
-    in_time = [one for one in matching if not _over(one.entry.rule, today)]
-    valid = [one for one in in_time if one.entry.rule.id not in off]
-    targets = {one.entry.grant.target.name: one.entry.grant.target for one in valid}
+    in_time = [entry for entry in matching if not _over(entry.rule, now)]
+    valid = [entry for entry in in_time if entry.rule.id not in off]
+    targets = {entry.grant.target.name for entry in valid}
     if len(targets) > 1:
         return Denied(code=ErrorCode.TARGET_AMBIGUOUS, targets=tuple(sorted(targets)))
     if valid:
         first = valid[0]
         return Allowed(
-            target=first.entry.grant.target,
-            workflow=first.entry.grant.workflow,
-            rules=tuple(dict.fromkeys(one.entry.rule.id for one in valid)),
-            checks=first.checks,
-            replay=strictest(one.entry.rule.replay for one in valid),
+            target=first.grant.target,
+            workflow=first.grant.workflow,
+            rules=tuple(dict.fromkeys(entry.rule.id for entry in valid)),
+            checks=_judge(first, members).checks,
+            replay=strictest(entry.rule.replay for entry in valid),
         )
-    if in_time:
-        return Denied(
-            code=ErrorCode.RULE_DISABLED, checks=in_time[0].checks, nearest=in_time[0].entry.rule.id
-        )
-    if matching:
-        return Denied(
-            code=ErrorCode.RULE_EXPIRED, checks=matching[0].checks, nearest=matching[0].entry.rule.id
-        )
-    if judged:
-        nearest = min(judged, key=lambda one: one.failures)
+    nearest = in_time[0] if in_time else matching[0]
+    return Denied(
+        code=ErrorCode.RULE_DISABLED if in_time else ErrorCode.RULE_EXPIRED,
+        checks=_judge(nearest, members).checks,
+        nearest=nearest.rule.id,
+    )
+
+
+def _denied(entries: list[Filed], drawers: Iterable[Drawer], members: Mapping[str, object]) -> Denied:
+    """Explain a refusal by the rule that came closest, or else by the claims that rules are filed under."""
+    if entries:
+        nearest = min((_judge(entry, members) for entry in entries), key=lambda one: one.failures)
         return Denied(
             code=_mismatch(nearest.checks, members), checks=nearest.checks, nearest=nearest.entry.rule.id
         )
@@ -215,27 +216,31 @@ def _answer(
 
 
 def _judge(entry: Filed, members: Mapping[str, object]) -> _Judged:
-    return _Judged(entry=entry, checks=_check_conditions(entry.rule.conditions, members))
+    checks = _check_all(entry.rule.conditions, members)
+    actor = _check_actors(entry.actors, members)
+    if actor is not None:
+        checks = (*checks, actor)
+    return _Judged(entry, checks, sum(check.outcome != "matched" for check in checks))
 
 
-def _check_conditions(
-    conditions: tuple[Condition, ...], members: Mapping[str, object]
-) -> tuple[ClaimCheck, ...]:
-    checks = _check_all(conditions, members)
-    actor = _check_actors(conditions, members)
-    return checks if actor is None else (*checks, actor)
+def _holds(entry: Filed, members: Mapping[str, object]) -> bool:
+    """Say whether everything that `_judge` compares matches, without the words for it."""
+    for condition in entry.rule.conditions:
+        if not satisfies(condition, members):
+            return False
+    # A rule without conditions grants nothing: empty means deny.
+    return bool(entry.rule.conditions) and _check_actors(entry.actors, members) is None
 
 
 def _check_all(conditions: Iterable[Condition], members: Mapping[str, object]) -> tuple[ClaimCheck, ...]:
     return tuple(check_claim(condition, members) for condition in conditions)
 
 
-def _check_actors(conditions: tuple[Condition, ...], members: Mapping[str, object]) -> ClaimCheck | None:
-    """Return a failed check when a rule names an actor and the token's chain of actors is longer than that.
+def _check_actors(described: int, members: Mapping[str, object]) -> ClaimCheck | None:
+    """Return a failed check when a rule describes actors and the token's chain of them is longer than that.
 
     Otherwise a delegate of the named actor would pass for the actor itself (RFC 8693 section 4.1).
     """
-    described = max((_actor_depth(condition.claim) for condition in conditions), default=0)
     if described == 0:
         return None
     chain = 0
@@ -249,16 +254,6 @@ def _check_actors(conditions: tuple[Condition, ...], members: Mapping[str, objec
     return ClaimCheck(
         claim="act", outcome="value", presented=chain, wanted=(described,), operator=Operator.EQUALS
     )
-
-
-def _actor_depth(claim: str) -> int:
-    parts = claim.split("/")[1:] if claim.startswith("/") else [claim]
-    depth = 0
-    for part in parts:
-        if part != "act":
-            break
-        depth += 1
-    return depth
 
 
 def _unfiled(claim: str, members: Mapping[str, object]) -> ClaimCheck:
@@ -280,14 +275,10 @@ def _mismatch(checks: Iterable[ClaimCheck], members: Mapping[str, object]) -> Er
         check.outcome == "missing" and check.claim in distributed for check in failed
     ):
         return ErrorCode.CLAIM_DISTRIBUTED
-    if failed and all(_actor_depth(check.claim) > 0 for check in failed):
+    if failed and all(actor_depth(check.claim) > 0 for check in failed):
         return ErrorCode.ACTOR_MISMATCH
     return ErrorCode.CLAIM_MISMATCH
 
 
-def _over(rule: Rule, today: date) -> bool:
-    return rule.last_day is not None and today > rule.last_day
-
-
-def _today(now: float) -> date:
-    return datetime.fromtimestamp(now, tz=UTC).date()
+def _over(rule: Rule, now: float) -> bool:
+    return rule.last_day is not None and datetime.fromtimestamp(now, tz=UTC).date() > rule.last_day

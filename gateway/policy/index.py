@@ -5,7 +5,7 @@ from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from gateway.policy.claims import find_claim
+from gateway.policy.claims import actor_depth, find_claim
 from gateway.policy.rule import AwsRole, Condition, Grant, Operator, Rule, VaultRole, Verb
 
 #: How a token's claim is taken apart before it is looked up.
@@ -28,11 +28,16 @@ _SHAPES: Mapping[Operator, Shape] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Filed:
-    """One grant of one rule. places: where it is filed: under the rule's most selective condition; empty: nowhere."""
+    """One grant of one rule.
+
+    places: where it is filed: under the rule's most selective condition; empty: nowhere.
+    actors: how many actors of the token's chain the rule's conditions describe.
+    """
 
     rule: Rule
     grant: Grant
     places: "tuple[Place, ...]"
+    actors: int
 
 
 class Drawer:
@@ -96,8 +101,9 @@ class GrantIndex:
         frequency = Counter(place for _, found in written for places in found for place in places)
         for rule, found in written:
             places = _filing_places(rule, found, frequency)
+            actors = max((actor_depth(one.claim) for one in rule.conditions), default=0)
             for grant in rule.grants:
-                entry = Filed(rule=rule, grant=grant, places=places)
+                entry = Filed(rule=rule, grant=grant, places=places, actors=actors)
                 for issuer in rule.issuers:
                     by_issuer[issuer].append(entry)
                     for name in _objects(grant):
@@ -155,13 +161,14 @@ def _filing_places(
     return places
 
 
-def _keys_of(presented: object, shape: Shape) -> Iterator[Key]:
-    match shape, presented:
-        case "scalar", str() | int():
-            yield type(presented), presented
-        case (("items" | "scopes"), list()):
-            yield from ((type(item), item) for item in presented if isinstance(item, str | int))
-        case "scopes", str():
-            yield from ((str, item) for item in presented.split(" "))
-        case _:
-            return
+def _keys_of(presented: object, shape: Shape) -> Iterable[Key]:
+    if isinstance(presented, str):
+        if shape == "scalar":
+            return ((str, presented),)
+        return ((str, item) for item in presented.split(" ")) if shape == "scopes" else ()
+    if isinstance(presented, list):
+        if shape == "scalar":
+            return ()
+        return ((type(item), item) for item in presented if isinstance(item, str | int))
+    # bool is an int to Python; the type in the key keeps them apart.
+    return ((type(presented), presented),) if shape == "scalar" and isinstance(presented, int) else ()
