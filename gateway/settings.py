@@ -3,7 +3,7 @@
 import ipaddress
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Final, Literal, TypeVar
@@ -11,16 +11,19 @@ from typing import Final, Literal, TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from gateway.audit.heads import Pledge
 from gateway.files.schema import (
     AdminShape,
     AuditShape,
     LimitsShape,
     ServerShape,
     StateShape,
+    SyslogShape,
     TracingShape,
     duration_s,
     rate_of,
 )
+from gateway.state.address import AddressInvalid, RedisAddress, parse_url
 from gateway.state.rates import Rate
 
 PREFIX: Final = "OIDC_GATEWAY_"
@@ -30,6 +33,8 @@ _ADDRESS: Final = "6000/1m"
 _CONNECTIONS: Final = 1000
 #: Where the switches are unless a setting says otherwise, in the audit directory.
 SWITCHES_FILE: Final = "switches.json"
+#: The word in place of a file's name that puts them into shared state.
+SWITCHES_SHARED: Final = "redis"
 
 # What Kubernetes adds to every container for a Service named oidc-gateway, unless the Pod's spec says otherwise.
 _SERVICE_LINK: Final = re.compile(
@@ -42,6 +47,7 @@ _FORMS: Final = (
     ("server.public_url", "a URL such as https://gateway.acme.example, without query and fragment"),
     ("server.tracing.otlp", "a URL such as http://127.0.0.1:4318, without query and fragment"),
     ("limits.", "a rate such as 600/1m, or unlimited"),
+    ("state.prefix", "1 to 100 visible characters without braces"),
     ("server.hosts", "names without scheme and port, commas between"),
     ("server.trusted_proxies", "networks such as 10.0.0.0/16, commas between"),
 )
@@ -90,12 +96,28 @@ SETTINGS: Final = (
     Setting(path="limits.rule"),
     Setting(path="limits.waiting"),
     Setting(path="limits.connections"),
+    Setting(path="state.url", flag="--state"),
+    Setting(path="state.username"),
+    Setting(path="state.password_file"),
+    Setting(path="state.ca_file"),
+    Setting(path="state.certificate"),
+    Setting(path="state.key"),
+    Setting(path="state.prefix"),
+    Setting(path="state.timeout_ms"),
+    Setting(path="state.without_tls"),
     Setting(path="state.switches", flag="--switches"),
     Setting(path="audit.directory", flag="--audit"),
     Setting(path="audit.rotate_bytes"),
+    Setting(path="audit.signing_key"),
+    Setting(path="audit.head_records"),
+    Setting(path="audit.head_every"),
+    Setting(path="audit.syslog.to"),
+    Setting(path="audit.syslog.ca_file"),
+    Setting(path="audit.syslog.max_lag"),
+    Setting(path="audit.syslog.max_message_bytes"),
 )
 #: Variables that no block of a file can hold.
-OTHER_VARIABLES: Final = (f"{PREFIX}CONFIG",)
+OTHER_VARIABLES: Final = (f"{PREFIX}CONFIG", f"{PREFIX}ADMIN_TOKEN")
 
 
 class SettingInvalid(Exception):
@@ -115,6 +137,20 @@ class Seat:
     workers: tuple[str, ...]
     family: str
     runtime: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SyslogSettings:
+    """The second copy of the audit record.
+
+    to:        `tls://HOST:PORT`, `tcp://HOST:PORT` or `unix:/PATH`.
+    max_lag_s: age of the oldest record not sent at which nothing more is granted; None: it may lag.
+    """
+
+    to: str
+    ca_file: Path | None
+    max_lag_s: int | None
+    max_message_bytes: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,12 +183,15 @@ class Settings:
     max_connections: open at once; more are closed.
     limit_…:         what one address, identity or rule may use; None: no limit.
     idle_s:          between an answer and the next request of a connection.
+    state:           the Redis that replicas share; None: this gateway runs alone. Its files stand in the configuration
+                     folder when they are relative.
     switches:        the file of what is switched off; relative to where the process starts. switches_named: a setting
-                     names it, so that it must exist.
+                     names it, so that it must exist. switches_shared: they are in `state` and in no file.
     serve_on_s, drain_s: between a stop signal and the end: readiness is off but everything is served; then only what
                      is in progress.
     tracing_otlp:    URL of a collector; None: nobody listens. tracing_ratio: share of traces that are kept, 0 to 1.
     tracing_follow_callers: a caller's `sampled` flag stands.
+    audit_signing_key: PEM file; audit_pledge: how often a head is signed with it. audit_syslog: None: no second copy.
     seat:            of this worker; None where one process does all.
     admin:           the admin listener; None where there is none. Only `gateway.yaml` can turn it on.
     """
@@ -183,10 +222,15 @@ class Settings:
     tracing_otlp: str | None
     tracing_ratio: float
     tracing_follow_callers: bool
+    state: RedisAddress | None
     switches: Path
     switches_named: bool
+    switches_shared: bool
     audit_directory: Path
     audit_rotate_bytes: int
+    audit_signing_key: Path | None = None
+    audit_pledge: Pledge = field(default_factory=Pledge)
+    audit_syslog: SyslogSettings | None = None
     seat: Seat | None = None
     admin: AdminSettings | None = None
 
@@ -269,11 +313,29 @@ def load_settings(
         tracing_otlp=tracing.otlp,
         tracing_ratio=tracing.ratio,
         tracing_follow_callers=tracing.follow_callers,
+        state=_state(checked_state, config, named, dev=dev),
         switches=Path(checked_state.switches or Path(checked_audit.directory) / SWITCHES_FILE),
         switches_named=checked_state.switches is not None,
+        switches_shared=checked_state.switches == SWITCHES_SHARED,
         audit_directory=Path(checked_audit.directory),
         audit_rotate_bytes=checked_audit.rotate_bytes,
+        audit_signing_key=config / checked_audit.signing_key if checked_audit.signing_key else None,
+        audit_pledge=Pledge(
+            records=checked_audit.head_records, seconds=duration_s(checked_audit.head_every)
+        ),
+        audit_syslog=_syslog(checked_audit.syslog, config),
         admin=None if admin is None else _admin(admin, config),
+    )
+
+
+def _syslog(syslog: SyslogShape | None, config: Path) -> SyslogSettings | None:
+    if syslog is None:
+        return None
+    return SyslogSettings(
+        to=syslog.to,
+        ca_file=config / syslog.ca_file if syslog.ca_file else None,
+        max_lag_s=None if syslog.max_lag == "unlimited" else duration_s(syslog.max_lag),
+        max_message_bytes=syslog.max_message_bytes,
     )
 
 
@@ -315,6 +377,40 @@ def _networks(texts: Iterable[str], named: Mapping[str, str]) -> tuple[str, ...]
     return tuple(texts)
 
 
+def _state(state: StateShape, config: Path, named: Mapping[str, str], *, dev: bool) -> RedisAddress | None:
+    url = named.get("state.url", "state.url")
+    if state.url is None:
+        if state.switches == SWITCHES_SHARED:
+            raise SettingInvalid(f"state.switches is {SWITCHES_SHARED}, but {url} names no Redis.")
+        return None
+    try:
+        address = parse_url(state.url)
+    except AddressInvalid as fault:
+        # Without its value: somebody may have put a password there.
+        raise SettingInvalid(f"{url} {fault}.") from None
+    if address.scheme == "redis" and not (dev or state.without_tls or is_loopback(address.host)):
+        raise SettingInvalid(
+            f"{url} must begin with rediss:// (TLS). Where nobody else can reach the network between, set "
+            "state.without_tls: true; whoever writes to that Redis can use tokens again."
+        )
+    if (state.certificate is None) != (state.key is None):
+        raise SettingInvalid("state.certificate and state.key go together.")
+
+    def file(name: str | None) -> str | None:
+        return None if name is None else str(config / name)
+
+    return replace(
+        address,
+        username=state.username,
+        password_file=file(state.password_file),
+        ca_file=file(state.ca_file),
+        certificate=file(state.certificate),
+        key=file(state.key),
+        prefix=state.prefix,
+        timeout_s=state.timeout_ms / 1000,
+    )
+
+
 def _put(blocks: dict[str, dict[str, object]], path: str, value: object) -> None:
     block, _, key = path.partition(".")
     first, _, second = key.partition(".")
@@ -341,6 +437,8 @@ def _judged(
 def _wanted(path: str, fault: ErrorDetails) -> str:
     limits = fault.get("ctx", {})
     match fault["type"]:
+        case "missing" if path == "audit.syslog.to":
+            return f"is missing; it says where the second copy goes (${Setting(path=path).variable})"
         case "missing":
             return f"is missing; it goes with the other half of TLS (${Setting(path=path).variable})"
         case "int_parsing" | "int_type" | "int_from_float":

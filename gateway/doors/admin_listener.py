@@ -206,6 +206,8 @@ def bind_unix(path: Path) -> socket.socket:
 
 def _judge_directory(path: Path) -> None:
     try:
+        # One folder, for a volume that everybody may write: the socket then stands in one of our own.
+        path.parent.mkdir(mode=0o700, exist_ok=True)
         status = path.parent.stat()
     except OSError as fault:
         raise CannotServe(

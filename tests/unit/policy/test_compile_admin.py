@@ -7,7 +7,10 @@ import pytest
 from gateway.policy.admin_rights import AdminRights, TokenRule
 from gateway.policy.rule import Condition, Operator
 from tests.support.config_folder import GATEWAY, codes, compiled, said
+from tests.support.markdown import blocks
 from tests.support.tokens import trusted
+
+README = Path(__file__).parents[3] / "README.md"
 
 OIDC = """\
   oidc:
@@ -162,3 +165,17 @@ def test_a_cognito_access_token_which_names_no_audience_is_nobodys_here() -> Non
 
     assert rights.issuers({pool.issuer: pool})[pool.issuer].token_kinds == ("id",)
     assert rights.issuers({pool.issuer: pool})[pool.issuer].clients == ()
+
+
+def test_the_blocks_that_the_readme_shows_are_taken(tmp_path: Path) -> None:
+    shown = [text for text in blocks(README.read_text("utf-8"), "yaml") if text.startswith("admin:")]
+    admins = (
+        "  okta-admins: { preset: okta, issuer: https://acme.okta.example/oauth2/admins, audiences: [x] }\n"
+    )
+
+    for text in shown:
+        result = compiled(tmp_path, {"gateway.yaml": GATEWAY.replace("teams:\n", f"{admins}teams:\n") + text})
+
+        assert result.policy is not None, [str(finding) for finding in result.findings]
+        assert result.policy.admin is not None
+    assert len(shown) == 2
