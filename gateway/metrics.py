@@ -1,9 +1,10 @@
 """Every metric of the process, in one place; label values come from fixed sets or from our own configuration."""
 
+import contextlib
 import os
 import warnings
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 from prometheus_client import (
     CollectorRegistry,
@@ -23,6 +24,7 @@ Over = Literal["livesum", "livemin", "livemax"]
 _LATENCY_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25)
 
 
+_ROOM_BYTES: Final = 256 * 1024  # of each file at first; they grow
 #: Every worker knows these as well as any other, so the one that is asked answers from its own memory.
 _OWN: Final = ("policy_info", "workers", "workers_disagree")
 
@@ -71,7 +73,7 @@ class Metrics:
         self.connections_refused = self._counter(
             "http_connections_refused", "Connections closed by a limit, by reason.", "reason"
         )
-        self.connections = self._gauge("http_connections", "Connections that are open now.")
+        self.connections = self._gauge("http_connections", "Connections that are open now.", over="livesum")
         self.rate_limited = self._counter(
             "rate_limited", "Requests beyond a limit: address, subject, rule or waiting.", "limit"
         )
@@ -119,9 +121,11 @@ class Metrics:
             "board_failures", "Rounds in which this process could not post or read what workers run on."
         )
         self.policy_info = self._gauge("policy_info", "1 for the digest of the policy in force.", "digest")
-        self.policy_rules = self._gauge("policy_rules", "Rules in force.")
+        self.policy_rules = self._gauge("policy_rules", "Rules in force.", over="livemin")
         self.policy_loaded = self._gauge(
-            "policy_loaded_timestamp_seconds", "Wall time at which the policy in force was taken."
+            "policy_loaded_timestamp_seconds",
+            "Wall time at which the policy in force was taken.",
+            over="livemin",
         )
         self.policy_stale = self._gauge(
             "policy_stale", "1 while the files on disk are rejected and an older policy is in force."
@@ -140,10 +144,24 @@ class Metrics:
             "audit_write_seconds", "Time until an intent record was durable."
         )
         self.audit_unresolved = self._gauge(
-            "audit_unresolved", "Interrupted calls whose execution nobody has seen since."
+            "audit_unresolved", "Interrupted calls whose execution nobody has seen since.", over="livesum"
+        )
+        self.audit_copied = self._counter("audit_copied_records", "Audit records sent to the second copy.")
+        self.audit_copy_failures = self._counter(
+            "audit_copy_failures", "Connections to the second copy that failed or were lost."
+        )
+        self.audit_copy_lag_records = self._gauge(
+            "audit_copy_lag_records",
+            "Durable audit records that were not sent to the second copy.",
+            over="livesum",
+        )
+        self.audit_copy_lag_seconds = self._gauge(
+            "audit_copy_lag_seconds", "Age of the oldest audit record that was not sent to the second copy."
         )
         self.audit_head_time = self._gauge(
-            "audit_head_timestamp_seconds", "Wall time of the last signed head; 0 without a signing key."
+            "audit_head_timestamp_seconds",
+            "Wall time of the last signed head; 0 without a signing key.",
+            over="livemin",
         )
         self.clock_offset = self._gauge(
             "clock_offset_seconds", "How far AWS's clock is ahead of ours, by its own word.", "service"
@@ -210,6 +228,17 @@ class Metrics:
 
     def _histogram(self, name: str, text: str, *labels: str) -> Histogram:
         return Histogram(f"oidc_gateway_{name}", text, labels, registry=self.registry, buckets=_LATENCY_S)
+
+
+def make_room(folder: str, name: str) -> None:
+    """Make the files in which a process counts, with room in them; raises OSError.
+
+    They are mapped into memory: a disk that is full would otherwise kill the process that counts (SIGBUS).
+    """
+    for kind in ("counter", "histogram", *(f"gauge_{over}" for over in get_args(Over))):
+        path = f"{folder}/{kind}_{name}.db"
+        with contextlib.suppress(FileExistsError), open(path, "xb") as file:  # noqa: PTH123  # no module of paths
+            file.write(bytes(_ROOM_BYTES))
 
 
 def _count_together(shared: Shared) -> None:

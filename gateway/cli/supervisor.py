@@ -24,7 +24,7 @@ from gateway.cli.restarts import Restarts
 from gateway.cli.serving import listen_of
 from gateway.cli.worker import WorkerProcess
 from gateway.doors.server import CannotServe, base_url, bind, refuse_root, tls_context
-from gateway.metrics import Metrics, Shared
+from gateway.metrics import Metrics, Shared, make_room
 from gateway.settings import Seat, Settings
 
 _log = logging.getLogger(__name__)
@@ -99,6 +99,7 @@ class Supervisor(Multiprocess):
         self._places = [
             _Place(seat=Seat(name=name, workers=names, family=family, runtime=runtime)) for name in names
         ]
+        make_room(str(runtime / "metrics"), "supervisor")
         self._metrics = Metrics(Shared(folder=str(runtime / "metrics"), name="supervisor"))
         self._metrics.forget_gauges("supervisor")  # it has none of its own
 
@@ -148,9 +149,10 @@ class Supervisor(Multiprocess):
         heedless = (signal.SIGINT, signal.SIGHUP)
         signal.pthread_sigmask(signal.SIG_BLOCK, heedless)
         try:
+            make_room(str(self._runtime / "metrics"), seat.name)
             process.begin(now=time.monotonic())
         except OSError as fault:
-            # No process, no memory: as if it had died at once.
+            # No process, no memory, no disk: as if it had died at once.
             _log.error("worker could not be started", extra={"worker": seat.name, "errno": fault.errno})
             if not self._announced:
                 raise CannotServe(f"Worker {seat.name} could not be started: {fault.strerror}.") from None
