@@ -58,14 +58,16 @@ class SwitchFile:
             return None
         except OSError as fault:
             raise SwitchesUnreadable(f"{self._path} cannot be opened: {fault.strerror}.") from fault
-        with os.fdopen(descriptor, "rb") as file:
-            self._judge(os.fstat(file.fileno()))
-            try:
+        try:
+            self._judge(os.fstat(descriptor))
+            with os.fdopen(descriptor, "rb", closefd=False) as file:
                 return decode(file.read(MAX_BYTES + 1))
-            except OSError as fault:
-                raise SwitchesUnreadable(f"{self._path} cannot be read: {fault.strerror}.") from fault
-            except SwitchesInvalid as fault:
-                raise SwitchesUnreadable(f"{self._path} is no file of switches: {fault}") from fault
+        except OSError as fault:
+            raise SwitchesUnreadable(f"{self._path} cannot be read: {fault.strerror}.") from fault
+        except SwitchesInvalid as fault:
+            raise SwitchesUnreadable(f"{self._path} is no file of switches: {fault}") from fault
+        finally:
+            os.close(descriptor)
 
     async def read(self) -> SwitchBoard:
         """Return what is off, read now; raises Unavailable."""

@@ -1,14 +1,14 @@
 """The order of events of one call: what is recorded when, what a caller who leaves leaves behind, what is renewed."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Mapping
 from dataclasses import replace
 
 import pytest
 
 from gateway.audit.record import Record
 from gateway.credentials.session import AwsCredentials, RoleSession, VaultToken
-from gateway.errors import ErrorCode, GatewayError, Unavailable, UpstreamFailed
+from gateway.errors import AccessDenied, ErrorCode, GatewayError, Unavailable, UpstreamFailed
 from gateway.exchange.call import Call, ExecutionRequest, StartRequest
 from gateway.exchange.exchange import Exchange
 from gateway.exchange.replay import ReplayGuard
@@ -21,9 +21,10 @@ from gateway.policy.rule import Grant, Target, Vault, VaultRole, Workflow
 from gateway.policy.snapshot import Policy, PolicyState
 from gateway.secret import Secret
 from gateway.state.memory import MemoryReservations
+from gateway.state.switches import Switch
 from tests.support.clocks import START_S, SettableClock
 from tests.support.policies import is_, obtain, policy, rule, start
-from tests.support.switches import Board
+from tests.support.switches import Board, off
 from tests.support.tokens import verified
 
 TOKEN = verified("github")
@@ -409,3 +410,106 @@ async def test_every_decision_is_counted_by_act_code_and_issuer(house: House) ->
 
     text = house.metrics.exposition().decode()
     assert 'oidc_gateway_decisions_total{act="start",code="allowed",issuer="github"} 1.0' in text
+
+
+# Switches.
+
+
+@pytest.mark.requirement("MP-15")
+@pytest.mark.parametrize(
+    ("switch", "code"),
+    [
+        pytest.param(
+            off("subject", f"github {TOKEN.principal.subject}"), ErrorCode.SUBJECT_DISABLED, id="subject"
+        ),
+        pytest.param(off("rule", "team.prod"), ErrorCode.RULE_DISABLED, id="rule"),
+        pytest.param(off("workflow", "deploy"), ErrorCode.WORKFLOW_DISABLED, id="workflow"),
+    ],
+)
+async def test_what_is_off_refuses_a_start_before_any_effect_and_the_refusal_is_recorded(
+    house: House, switch: Switch, code: ErrorCode
+) -> None:
+    house.switches.switch_off(switch)
+
+    with pytest.raises(AccessDenied) as refused:
+        await house.exchange.start(call(), wish())
+
+    assert refused.value.code is code
+    assert house.happened == ["identify", "refuse"]
+    assert house.records[0].code is code
+    assert house.records[0].principal == TOKEN.principal
+
+
+@pytest.mark.requirement("MP-15")
+async def test_the_record_names_the_rule_that_is_off_and_the_caller_never_reads_it(house: House) -> None:
+    house.switches.switch_off(off("rule", "team.prod"))
+
+    with pytest.raises(AccessDenied) as refused:
+        await house.exchange.start(call(), wish())
+
+    assert house.records[0].rules == ("team.prod",)
+    assert "prod" not in f"{refused.value.message} {refused.value.hint}"
+
+
+@pytest.mark.requirement("MP-15")
+async def test_credentials_that_are_held_already_are_not_reached_by_what_is_off(house: House) -> None:
+    # Every use of the cache stands behind the decision, so nothing has to be dropped from it.
+    house.switches.switch_off(off("rule", "team.prod"))
+
+    with pytest.raises(AccessDenied):
+        await house.exchange.obtain(call(), "deployer")
+
+    assert "obtain" not in house.happened
+
+
+@pytest.mark.requirement("MP-15")
+async def test_an_execution_of_a_workflow_that_is_off_can_still_be_seen_and_stopped(house: House) -> None:
+    house.looks = [STARTED]
+    house.switches.switch_off(off("workflow", "deploy"))
+    request = ExecutionRequest(workflow="deploy", name=OWN)
+
+    await house.exchange.view(call(), request, wait_s=0)
+    stopped = await house.exchange.stop(call(), request, reason="switched off")
+
+    assert stopped.execution.status == "ABORTED"
+
+
+@pytest.mark.requirement("MP-15")
+async def test_whoami_lists_only_what_is_not_off(house: House) -> None:
+    house.switches.switch_off(off("workflow", "deploy"))
+
+    found = await house.exchange.whoami(call())
+
+    assert {one.grant.verb for one in found.grants} == {"obtain"}
+
+
+@pytest.mark.requirement("MP-15")
+async def test_whoami_answers_nobody_who_is_off(house: House) -> None:
+    house.switches.switch_off(off("subject", f"github {TOKEN.principal.subject}"))
+
+    with pytest.raises(AccessDenied) as refused:
+        await house.exchange.whoami(call())
+
+    assert refused.value.code is ErrorCode.SUBJECT_DISABLED
+
+
+@pytest.mark.requirement("AD-06", "F-38")
+async def test_while_nobody_can_tell_what_is_off_nothing_happens(house: House) -> None:
+    house.switches.break_down()
+    request = ExecutionRequest(workflow="deploy", name=OWN)
+
+    codes = [
+        (await refusal_of(house.exchange.start(call(), wish()))).code,
+        (await refusal_of(house.exchange.obtain(call(), "deployer"))).code,
+        (await refusal_of(house.exchange.stop(call(), request, reason="x"))).code,
+        (await refusal_of(house.exchange.whoami(call()))).code,
+    ]
+
+    assert codes == [ErrorCode.SWITCHES_UNAVAILABLE] * 4
+    assert set(house.happened) == {"identify", "refuse"}
+
+
+async def refusal_of(doing: Awaitable[object]) -> GatewayError:
+    with pytest.raises(GatewayError) as refused:
+        await doing
+    return refused.value

@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 
 import pytest
 
-from gateway.files.schema import AuditShape, LimitsShape, ServerShape
+from gateway.files.schema import AuditShape, LimitsShape, ServerShape, StateShape
 from gateway.settings import OTHER_VARIABLES, SETTINGS, SettingInvalid, Settings, load_settings
+from gateway.state.address import RedisAddress
 from gateway.state.rates import Rate
 
 VARIABLE = {setting.path: setting.variable for setting in SETTINGS}
@@ -18,7 +20,7 @@ FLAG = {setting.path: setting.flag for setting in SETTINGS}
 class Case:
     """One setting, a different value in each place that can give it, and what becomes of each.
 
-    attribute: of Settings. beside: what else the file has to say with it.
+    attribute: of Settings. beside: what else the file has to say with it. under: what it says in any case.
     """
 
     path: str
@@ -28,6 +30,16 @@ class Case:
     environment: tuple[str, object]
     flag: tuple[object, object] | None = None
     beside: Mapping[str, object] | None = None
+    under: Mapping[str, object] | None = None
+
+    def held(self, settings: Settings) -> object:
+        """Return what became of it."""
+        found: object = attrgetter(self.attribute)(settings)
+        return found
+
+    def written(self, value: object) -> dict[str, object]:
+        """Return a file that gives it."""
+        return {**(self.under or {}), self.path: value, **(self.beside or {})}
 
 
 CASES = (
@@ -187,6 +199,65 @@ CASES = (
         environment=("20", 20),
     ),
     Case(
+        path="state.url",
+        attribute="state",
+        default=None,
+        file=("rediss://file:6380/1", RedisAddress(scheme="rediss", host="file", port=6380, database=1)),
+        environment=("unix:///run/r.sock", RedisAddress(scheme="unix", socket="/run/r.sock")),
+        flag=("redis://127.0.0.1", RedisAddress(scheme="redis", host="127.0.0.1", port=6379)),
+    ),
+    *(
+        Case(
+            path=f"state.{name}",
+            attribute=f"state.{name}",
+            default=None,
+            file=("file", expected.format("file")),
+            environment=("variable", expected.format("variable")),
+            beside=beside,
+            under={"state.url": "rediss://redis.example"},
+        )
+        for name, expected, beside in (
+            ("username", "{}", {}),
+            ("password_file", "config/{}", {}),
+            ("ca_file", "config/{}", {}),
+            ("certificate", "config/{}", {"state.key": "key.pem"}),
+            ("key", "config/{}", {"state.certificate": "certificate.pem"}),
+        )
+    ),
+    Case(
+        path="state.prefix",
+        attribute="state.prefix",
+        default="oidc-gateway:",
+        file=("file:", "file:"),
+        environment=("variable:", "variable:"),
+        under={"state.url": "rediss://redis.example"},
+    ),
+    Case(
+        path="state.timeout_ms",
+        attribute="state.timeout_s",
+        default=0.25,
+        file=(100, 0.1),
+        environment=("500", 0.5),
+        under={"state.url": "rediss://redis.example"},
+    ),
+    Case(
+        path="state.without_tls",
+        attribute="state.host",
+        default="127.0.0.1",
+        file=(True, "redis.example"),
+        environment=("true", "redis.example"),
+        beside={"state.url": "redis://redis.example"},
+        under={"state.url": "redis://127.0.0.1"},
+    ),
+    Case(
+        path="state.switches",
+        attribute="switches",
+        default=Path("audit/switches.json"),
+        file=("/file", Path("/file")),
+        environment=("/variable", Path("/variable")),
+        flag=("/flag", Path("/flag")),
+    ),
+    Case(
         path="audit.directory",
         attribute="audit_directory",
         default=Path("audit"),
@@ -214,7 +285,7 @@ def load(
     allow_root: bool = False,
 ) -> Settings:
     """Load settings. written, flags: by path, such as `server.tls.key`."""
-    blocks: dict[str, dict[str, object]] = {"server": {}, "limits": {}, "audit": {}}
+    blocks: dict[str, dict[str, object]] = {"server": {}, "limits": {}, "state": {}, "audit": {}}
     for path, value in (written or {}).items():
         *above, name = path.split(".")
         block = blocks[above[0]]
@@ -228,6 +299,7 @@ def load(
         server=ServerShape.model_validate(blocks["server"]),
         audit=AuditShape.model_validate(blocks["audit"]),
         limits=LimitsShape.model_validate(blocks["limits"]),
+        state=StateShape.model_validate(blocks["state"]),
         environment=environment or {},
         flags=flags or {},
         dev=dev,
@@ -241,30 +313,30 @@ def test_every_setting_has_a_case_here() -> None:
 
 @EACH
 def test_a_setting_that_nobody_gives_has_its_default(case: Case) -> None:
-    assert getattr(load(), case.attribute) == case.default
+    assert case.held(load(case.under)) == case.default
 
 
 @EACH
 def test_the_file_wins_over_the_default(case: Case) -> None:
     value, expected = case.file
 
-    assert getattr(load({case.path: value, **(case.beside or {})}), case.attribute) == expected
+    assert case.held(load(case.written(value))) == expected
 
 
 @EACH
 def test_the_environment_wins_over_the_file(case: Case) -> None:
     value, expected = case.environment
 
-    settings = load({case.path: case.file[0], **(case.beside or {})}, {VARIABLE[case.path]: value})
+    settings = load(case.written(case.file[0]), {VARIABLE[case.path]: value})
 
-    assert getattr(settings, case.attribute) == expected
+    assert case.held(settings) == expected
 
 
 @EACH
 def test_a_variable_without_a_value_counts_as_not_set(case: Case) -> None:
-    written = {case.path: case.file[0], **(case.beside or {})}
+    settings = load(case.written(case.file[0]), {VARIABLE[case.path]: ""})
 
-    assert getattr(load(written, {VARIABLE[case.path]: ""}), case.attribute) == case.file[1]
+    assert case.held(settings) == case.file[1]
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if case.flag], ids=lambda case: case.path)
@@ -274,7 +346,7 @@ def test_a_flag_wins_over_everything(case: Case) -> None:
 
     settings = load({case.path: case.file[0]}, {VARIABLE[case.path]: case.environment[0]}, {case.path: value})
 
-    assert getattr(settings, case.attribute) == expected
+    assert case.held(settings) == expected
 
 
 def test_the_flags_are_those_that_have_a_case() -> None:
@@ -472,3 +544,53 @@ def test_what_kubernetes_adds_for_a_service_of_our_name_is_explained(name: str, 
         f"{name} was set by Kubernetes for a Service named oidc-gateway. "
         "Write enableServiceLinks: false into the Pod's spec, or name the Service otherwise."
     )
+
+
+@pytest.mark.requirement("TV-45")
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        pytest.param("http://redis.example", "must begin with redis://, rediss:// or unix://", id="http"),
+        pytest.param("redis.example:6379", "must begin with redis://", id="no scheme"),
+        pytest.param("rediss://", "has no host", id="no host"),
+        pytest.param("rediss://redis.example:port", "has no host or port that can be read", id="port"),
+        pytest.param("rediss://redis.example/first", "names a database that is no number", id="database"),
+        pytest.param("rediss://redis.example?db=1", "must not have a query", id="query"),
+        pytest.param("rediss://redis.example#1", "must not have a fragment", id="fragment"),
+        pytest.param("unix://run/redis.sock", "must name the socket by its whole path", id="relative socket"),
+        pytest.param(
+            "unix:///r.sock?db=1&password=x", "may have db in its query and nothing else", id="options"
+        ),
+        pytest.param("redis://redis.example", "must begin with rediss://", id="without TLS beyond loopback"),
+    ],
+)
+def test_an_address_of_redis_that_cannot_be_used_is_refused_with_advice(url: str, said: str) -> None:
+    with pytest.raises(SettingInvalid, match="^OIDC_GATEWAY_STATE_URL ") as refused:
+        load(environment={"OIDC_GATEWAY_STATE_URL": url})
+
+    assert said in str(refused.value)
+
+
+@pytest.mark.parametrize("url", ["redis://gateway:hunter2@127.0.0.1", "rediss://:hunter2@redis.example"])
+def test_a_password_in_the_address_of_redis_is_refused_and_not_repeated(url: str) -> None:
+    with pytest.raises(SettingInvalid, match="use username and password_file") as refused:
+        load({"state.url": url})
+
+    assert "hunter2" not in str(refused.value)
+
+
+def test_redis_without_tls_is_for_loopback_and_for_development() -> None:
+    assert load({"state.url": "redis://127.0.0.1"}).state is not None
+    assert load({"state.url": "redis://redis.example"}, dev=True).state is not None
+
+
+def test_half_of_a_certificate_for_redis_is_refused() -> None:
+    with pytest.raises(SettingInvalid, match=r"state\.certificate and state\.key go together"):
+        load({"state.url": "rediss://redis.example", "state.key": "key.pem"})
+
+
+def test_switches_in_redis_need_a_redis() -> None:
+    with pytest.raises(SettingInvalid, match=r"state\.switches is redis, but state\.url names no Redis"):
+        load({"state.switches": "redis"})
+
+    assert load({"state.switches": "redis", "state.url": "rediss://redis.example"}).switches_shared

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gateway.errors import ErrorCode, GatewayError, TokenRejected, Unavailable
+from gateway.errors import AccessDenied, ErrorCode, GatewayError, TokenRejected, Unavailable
 from gateway.identity.identify import CachingIdentify, VerifyingIdentify
 from gateway.identity.issuer import KeyLocation, TrustedIssuer
 from gateway.identity.jwks import FetchedKeys
@@ -16,7 +16,7 @@ from gateway.metrics import Metrics
 from gateway.secret import Secret
 from tests.support.clocks import START_S, SettableClock
 from tests.support.scripted_issuer import ScriptedIssuers, answer
-from tests.support.switches import Board
+from tests.support.switches import Board, off
 from tests.support.tokens import b64, jwk, jwks, key_id, token, trusted
 
 GITHUB = trusted(keys=KeyLocation())
@@ -300,3 +300,77 @@ async def test_refusals_are_not_remembered_and_the_cache_is_bounded() -> None:
         await bench.cached(token(run_id=str(n)))
 
     assert len(bench.caching._entries) == 10
+
+
+# Switches.
+
+
+@pytest.mark.requirement("KS-27")
+async def test_an_issuer_that_is_off_is_refused_before_any_key_is_looked_up_or_fetched() -> None:
+    bench = Bench()
+    bench.switches.switch_off(off("issuer", "github"))
+
+    failure = await bench.refused(token())
+
+    assert failure.code is ErrorCode.ISSUER_DISABLED
+    assert bench.peer.calls == []
+
+
+@pytest.mark.requirement("KS-27")
+async def test_before_the_algorithm_or_a_key_of_an_issuer_that_is_off_is_judged_the_switch_answers() -> None:
+    bench = Bench()
+    bench.switches.switch_off(off("issuer", "github"))
+
+    failure = await bench.refused(f"{b64(b'{"alg":"EdDSA","kid":"x"}')}.{token().split('.')[1]}.AA")
+
+    assert failure.code is ErrorCode.ISSUER_DISABLED
+
+
+@pytest.mark.requirement("KS-27")
+async def test_a_token_that_was_verified_before_does_not_outlive_the_switch() -> None:
+    bench = Bench()
+    text = token()
+    await bench.cached(text)
+    bench.switches.switch_off(off("issuer", "github"))
+
+    failure = await bench.refused(text, cached=True)
+
+    assert failure.code is ErrorCode.ISSUER_DISABLED
+    assert bench.calls == 1
+
+
+@pytest.mark.requirement("KS-27")
+async def test_a_switch_that_is_turned_while_keys_are_fetched_refuses_all_the_same() -> None:
+    bench = Bench()
+    bench.peer.gate.clear()
+    call = asyncio.create_task(bench.identify(token()))
+    await bench.peer.arrived.wait()
+    bench.switches.switch_off(off("issuer", "github"))
+
+    bench.peer.gate.set()
+
+    with pytest.raises(AccessDenied) as refused:
+        await call
+    assert refused.value.code is ErrorCode.ISSUER_DISABLED
+
+
+@pytest.mark.requirement("KS-27")
+async def test_another_issuer_is_not_touched() -> None:
+    bench = Bench()
+    bench.switches.switch_off(off("issuer", "gitlab"))
+
+    assert (await bench.identify(token())).issuer is GITHUB
+
+
+@pytest.mark.requirement("AD-06", "F-38")
+@pytest.mark.parametrize("cached", [False, True], ids=["anew", "verified-before"])
+async def test_while_nobody_can_tell_what_is_off_every_issuer_is(*, cached: bool) -> None:
+    bench = Bench()
+    text = token()
+    if cached:
+        await bench.cached(text)
+    bench.switches.break_down()
+
+    failure = await bench.refused(text, cached=cached)
+
+    assert failure.code is ErrorCode.SWITCHES_UNAVAILABLE

@@ -398,3 +398,46 @@ def test_the_cost_of_a_decision_does_not_depend_on_the_number_of_rules() -> None
         return calls
 
     assert cost(2_000) <= cost(10) + 5
+
+
+@pytest.mark.requirement("MP-15")
+def test_a_rule_that_is_off_grants_nothing_and_the_record_alone_names_it() -> None:
+    rules = policy(rule("r", [is_("sub", "s")], start()))
+
+    answer = decide(claims(sub="s"), Start(workflow="deploy"), rules, now=NOW, off=frozenset({"team.r"}))
+
+    assert isinstance(answer, Denied)
+    assert (answer.code, answer.nearest) == (ErrorCode.RULE_DISABLED, "team.r")
+    assert "team.r" not in refusal(Start(workflow="deploy"), answer).message
+
+
+@pytest.mark.requirement("MP-15")
+def test_another_rule_that_allows_the_same_goes_on_without_the_one_that_is_off() -> None:
+    rules = policy(
+        rule("a", [is_("sub", "s")], start(target="one")), rule("b", [is_("sub", "s")], start(target="two"))
+    )
+
+    answer = decide(claims(sub="s"), Start(workflow="deploy"), rules, now=NOW, off=frozenset({"team.a"}))
+
+    assert isinstance(answer, Allowed)
+    assert (answer.target.name, answer.rules) == ("two", ("team.b",))
+
+
+@pytest.mark.requirement("MP-15")
+def test_whom_the_rule_that_is_off_would_not_have_allowed_is_told_the_claim_and_not_the_switch() -> None:
+    rules = policy(rule("r", [is_("sub", "s"), is_("ref", "main")], start()))
+    off = frozenset({"team.r"})
+
+    answer = decide(claims(sub="s", ref="x"), Start(workflow="deploy"), rules, now=NOW, off=off)
+
+    assert isinstance(answer, Denied)
+    assert answer.code is ErrorCode.CLAIM_MISMATCH
+
+
+@pytest.mark.requirement("MP-15")
+def test_what_a_rule_that_is_off_gives_is_not_among_the_grants() -> None:
+    rules = policy(rule("r", [is_("sub", "s")], start(), obtain()), rule("q", [is_("sub", "s")], view()))
+
+    held = grants_of(claims(sub="s"), rules, now=NOW, off=frozenset({"team.r"}))
+
+    assert [one.grant.verb for one in held] == ["view"]
