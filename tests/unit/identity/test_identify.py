@@ -321,7 +321,9 @@ async def test_before_the_algorithm_or_a_key_of_an_issuer_that_is_off_is_judged_
     bench = Bench()
     bench.switches.switch_off(off("issuer", "github"))
 
-    failure = await bench.refused(f"{b64(b'{"alg":"EdDSA","kid":"x"}')}.{token().split('.')[1]}.AA")
+    header = b64(b'{"alg":"EdDSA","kid":"x"}')
+
+    failure = await bench.refused(f"{header}.{token().split('.')[1]}.AA")
 
     assert failure.code is ErrorCode.ISSUER_DISABLED
 
