@@ -38,6 +38,8 @@ _PINNED: Final = (
     "aiohttp", "aiohttp.access", "asyncio", "authlib", "boto3", "botocore", "hvac", "httpcore", "httpx", "httpx2",
     "requests", "s3transfer", "urllib3", "uvicorn", "uvicorn.access", "uvicorn.asgi", "uvicorn.error", "watchfiles",
 )  # fmt: skip
+# Says at every attempt, with a peer's words, what we count and say once.
+_SILENCED: Final = "opentelemetry.exporter"
 _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _OWN_MEMBERS: Final = frozenset({"time", "level", "logger", "message", "exception"})
 
@@ -232,6 +234,7 @@ def configure_logging(
         library.setLevel(logging.WARNING)
         library.handlers.clear()
         library.propagate = True
+    logging.getLogger(_SILENCED).setLevel(logging.CRITICAL)
     logging.captureWarnings(capture=True)
     # A failed write of the log is nobody's traceback.
     logging.raiseExceptions = False

@@ -5,6 +5,7 @@
 
 import asyncio
 import contextlib
+import logging
 import queue
 import threading
 import time
@@ -35,6 +36,8 @@ from requests import Session
 from gateway import tracing
 from gateway.metrics import Metrics
 from gateway.tracing import ATTRIBUTES, Attributes, TraceParent, listen, unlisten
+
+_log = logging.getLogger("gateway.traces")
 
 #: How many spans wait for the collector, and for how long the end waits for them.
 WAITING: Final = 2048
@@ -181,6 +184,7 @@ class Outbox(SpanProcessor):
         self._spans: queue.Queue[ReadableSpan | None] = queue.Queue(WAITING)
         self._thread: threading.Thread | None = None
         self._ending = threading.Event()
+        self._told = "exported"
         self._results = {name: metrics.trace_spans.labels(name) for name in ("exported", "failed", "dropped")}
 
     def on_end(self, span: ReadableSpan) -> None:
@@ -210,7 +214,16 @@ class Outbox(SpanProcessor):
         while not (self._ending.is_set() and self._spans.empty()):
             batch = self._collect()
             if batch:
-                self._results[self._sent(batch)].inc(len(batch))
+                result = self._sent(batch)
+                self._results[result].inc(len(batch))
+                self._tell(result)
+
+    def _tell(self, result: Literal["exported", "failed"]) -> None:
+        """Say once that it fails, and once that it works again; the exporter's own words come every two seconds."""
+        if result != self._told:
+            self._told = result
+            level = logging.WARNING if result == "failed" else logging.INFO
+            _log.log(level, "spans are not taken" if result == "failed" else "spans are taken again")
 
     def _sent(self, batch: list[ReadableSpan]) -> Literal["exported", "failed"]:
         try:
