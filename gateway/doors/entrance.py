@@ -51,10 +51,14 @@ class Entrance:
         return self._callers.source(peer[0] if peer else None, scope["headers"])
 
     def admit(self, scope: Scope, *, in_flight: int, max_body_bytes: int) -> None:
-        """Raise Unavailable (`draining`, `overloaded`), RateLimited, or RequestRejected (`host_not_allowed`, `body_too_large`).
+        """Raise Unavailable (`draining`, `overloaded`), RateLimited, or RequestRejected (`not_found`, `host_not_allowed`, …).
 
         Reads `source` and fills `standings` of the request's state.
         """
+        if b"%" in scope.get("raw_path", b""):
+            # Every address of ours can be written plainly. Starlette routes by the decoded path, and a proxy that
+            # keeps callers away from one of them may have looked at the raw one (CVE-2026-48710 was such a pair).
+            raise not_found()
         if scope["path"] in ALWAYS_OPEN:
             return
         state = scope["state"]
@@ -98,10 +102,17 @@ def rate_fields(standings: list[Standing]) -> RateFields:
     """Return what an answer says of limits (draft-ietf-httpapi-ratelimit-headers-10)."""
     if not standings:
         return ()
-    now = [b'"%b";r=%d;t=%d' % (one.limit.encode("ascii"), one.left, one.reset_s) for one in standings]
+    now = ", ".join([f'"{limit}";r={left};t={reset_s}' for limit, _, left, reset_s, _, _ in standings])
     return (
         (b"ratelimit-policy", b", ".join([one.policy for one in standings])),
-        (b"ratelimit", b", ".join(now)),
+        (b"ratelimit", now.encode("ascii")),
+    )
+
+
+def not_found() -> RequestRejected:
+    """Return the refusal of an address that leads nowhere."""
+    return RequestRejected(
+        ErrorCode.NOT_FOUND, "There is nothing at this address.", hint="/openapi.json lists what there is."
     )
 
 

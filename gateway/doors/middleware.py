@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from gateway.clock import Clock
 from gateway.doors.answers import SECURITY_HEADERS, new_request_id
 from gateway.doors.draining import Draining
-from gateway.doors.entrance import Entrance, body_too_large, draining, rate_fields
+from gateway.doors.entrance import Entrance, body_too_large, draining, not_found, rate_fields
 from gateway.doors.leaving import CallerLeft
 from gateway.doors.problems import ErrorShape, problem_response, token_error_response
 from gateway.errors import ErrorCode, GatewayError, RateLimited, RequestRejected
@@ -263,8 +263,7 @@ def _framework_error(refusal: HTTPException, scope: Scope) -> tuple[GatewayError
         allowed = _allowed_methods(scope)
         return RequestRejected(code, f"This address answers {allowed}."), {"Allow": allowed}
     if code is ErrorCode.NOT_FOUND:
-        message = "There is nothing at this address."
-        return RequestRejected(code, message, hint="/openapi.json lists what there is."), {}
+        return not_found(), {}
     return RequestRejected(code, "The request was not understood."), {}
 
 

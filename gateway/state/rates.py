@@ -72,6 +72,7 @@ class RateTable:
         self._young: dict[str, Count] = {}
         self._old: dict[str, Count] = {}
         self._policy = b'"%b";q=%d;w=%d' % (limit.encode("ascii"), rate.quota, rate.window_s)
+        self._window, self._end = 0, 0
         self._changed: dict[str, Count] | None = None
 
     def __len__(self) -> int:
@@ -81,11 +82,15 @@ class RateTable:
         """Count one request, unless it is one too many."""
         quota, length = self.rate.quota, self.rate.window_s
         now = self._clock.wall()
-        window = int(now // length)
+        ahead = self._end - now
+        if not 0 < ahead <= length:
+            self._window = int(now // length)
+            self._end = (self._window + 1) * length
+            ahead = self._end - now
+        window = self._window
         count = self._young.get(key) or self._revive(key, window)
         if count.window != window:
             _turn(count, window)
-        ahead = (window + 1) * length - now
         used = count.before * ahead / length + count.mine + count.others
         if used + 1 > quota:
             return self._refuse(count, now, ahead)

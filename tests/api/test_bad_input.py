@@ -281,6 +281,7 @@ def test_a_body_of_ten_megabytes_is_too_large(world: World, declared: bool) -> N
     assert_serves(world, world.mint())
 
 
+@pytest.mark.requirement("HT-15")
 def test_a_body_that_is_only_half_sent_starts_nothing_and_harms_nobody(scripted: Scripted) -> None:
     token = fresh()
     head = (

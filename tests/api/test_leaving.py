@@ -40,6 +40,7 @@ def send_start(gateway: Gateway, token: str, agent: str) -> socket.socket:
     return sock
 
 
+@pytest.mark.requirement("HT-15")
 @pytest.mark.requirement("AU-01")
 def test_a_caller_who_leaves_after_the_intent_has_its_execution_started_and_recorded(
     scripted: Scripted,
@@ -62,6 +63,7 @@ def test_a_caller_who_leaves_after_the_intent_has_its_execution_started_and_reco
     assert str(outcome.execution).startswith("arn:aws:states:")
 
 
+@pytest.mark.requirement("HT-15")
 def test_a_follower_who_leaves_is_not_followed_for(world: World) -> None:
     url = world.start(world.lab(), "lab-wait", key=uuid.uuid4().hex, input={}).json()["url"]
     headers = {"Authorization": f"Bearer {world.lab()}"}

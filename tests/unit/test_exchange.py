@@ -44,6 +44,21 @@ UNUSED = ReplayGuard(MemoryReservations(SettableClock()), SettableClock(), share
 STARTED = Execution(workflow="deploy", name=OWN, arn=f"arn:…:{OWN}", status="RUNNING", started_at=START_S)
 
 
+class Asked:
+    """Identifies by asking, never at once."""
+
+    def __init__(self, ask: Callable[..., Awaitable[VerifiedToken]]) -> None:
+        self._ask = ask
+
+    async def __call__(
+        self, text: Secret, issuers: Mapping[str, TrustedIssuer], *, now: float, deadline: float
+    ) -> VerifiedToken:
+        return await self._ask(text, issuers, now=now, deadline=deadline)
+
+    def at_once(self, text: Secret, issuers: Mapping[str, TrustedIssuer], *, now: float) -> None:
+        return None
+
+
 class House:
     """Everything around an exchange, with one list of what happened in which order."""
 
@@ -62,7 +77,7 @@ class House:
         self.metrics = Metrics()
         self.switches = Board()
         self.exchange = Exchange(
-            identify=self.identify,
+            identify=Asked(self.identify),
             policies=self,
             credentials=self,
             executions=self,
@@ -257,13 +272,14 @@ async def test_credentials_that_expire_twice_are_a_failure_and_never_a_loop(hous
     assert house.happened == ["identify", "intend", "obtain", "renew", "conclude"]
 
 
+@pytest.mark.requirement("HT-15")
 async def test_a_caller_who_leaves_before_the_intent_leaves_nothing(house: House) -> None:
     async def never(*_: object, **__: object) -> VerifiedToken:
         await asyncio.Event().wait()
         raise AssertionError
 
     exchange = Exchange(
-        identify=never,
+        identify=Asked(never),
         policies=house,
         credentials=house,
         executions=house,
@@ -283,6 +299,7 @@ async def test_a_caller_who_leaves_before_the_intent_leaves_nothing(house: House
     assert house.happened == []
 
 
+@pytest.mark.requirement("HT-15")
 async def test_a_caller_who_leaves_after_the_intent_leaves_one_recorded_execution(house: House) -> None:
     house.hold_start.clear()
     caller = asyncio.create_task(house.exchange.start(call(), wish()))

@@ -174,6 +174,7 @@ async def test_one_renewal_serves_all_who_hold_the_same_expired_credentials(hous
     assert {one.access_key_id for one in (*renewed, late)} == {"ASIATESTTESTTEST0002"}
 
 
+@pytest.mark.requirement("HT-15")
 async def test_a_caller_who_leaves_does_not_end_the_flight_of_the_others(house: House) -> None:
     house.sts.may_answer.clear()
     leaving = asyncio.ensure_future(house.ask())

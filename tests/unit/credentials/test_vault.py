@@ -561,6 +561,7 @@ async def test_whatever_the_engine_answers_the_service_token_is_revoked(
     assert asked == [LOGIN, ENGINE, REVOKE]
 
 
+@pytest.mark.requirement("HT-15")
 @pytest.mark.requirement("VA-05")
 async def test_a_caller_who_leaves_while_the_engine_works_leaves_no_token() -> None:
     engine_asked = asyncio.Event()
