@@ -36,7 +36,8 @@ def of_token(taken: Taken, replay: Replay, plan: StartPlan | None) -> Execution:
 
     plan: of the start that is asked for now; None for credentials, which nobody gets twice.
     """
-    if taken.same and taken.state == "running":
+    if taken.state == "running":
+        # Whatever it wants: the call that has the token may still fail, or be a ghost that a store took in too late.
         raise _in_progress(taken)
     if replay != "per-request" or plan is None or not taken.same:
         raise _replayed(replay)
@@ -91,11 +92,12 @@ def _execution(found: Mapping[str, object]) -> Execution:
 
 
 def _in_progress(taken: Taken) -> GatewayError:
+    if taken.same:
+        message, hint = "The same request is being worked on.", "Send it again to learn what became of it."
+    else:
+        message, hint = "Another request is using this token.", "If that one fails, this one can have it."
     return RequestRejected(
-        ErrorCode.REQUEST_IN_PROGRESS,
-        "The same request is being worked on.",
-        hint="Send it again later to learn what became of it.",
-        retry_after_s=max(1, math.ceil(taken.left_s)),
+        ErrorCode.REQUEST_IN_PROGRESS, message, hint=hint, retry_after_s=max(1, math.ceil(taken.left_s))
     )
 
 

@@ -98,7 +98,8 @@ def test_of_a_hundred_posts_of_one_token_at_once_one_succeeds_with_one_call_to_s
         said = list(pool.map(start, range(many)))
 
     assert sorted(answer.status_code for answer in said) == [201] + [409] * 99
-    assert {code(answer) for answer in said if answer.status_code == 409} == {"token_replayed"}
+    refusals = {code(answer) for answer in said if answer.status_code == 409}
+    assert refusals <= {"token_replayed", "request_in_progress"}
     assert len(house.aws.sts_calls()) == 1
     assert house.aws.states_calls() == ["StartExecution"]
 

@@ -206,7 +206,8 @@ async def test_of_a_hundred_calls_with_one_token_at_once_one_acts(desk: Desk, re
 
     refusals = [end for end in ends if isinstance(end, GatewayError)]
     assert desk.starts == 1
-    assert [refusal.code for refusal in refusals] == [ErrorCode.TOKEN_REPLAYED] * 99
+    assert len(refusals) == 99
+    assert {refusal.code for refusal in refusals} <= {ErrorCode.TOKEN_REPLAYED, ErrorCode.REQUEST_IN_PROGRESS}
 
 
 @pytest.mark.requirement("TV-40")
@@ -302,11 +303,14 @@ async def test_credentials_are_never_stored_so_that_asking_again_is_a_replay(des
 
 @pytest.mark.requirement("TV-43")
 @pytest.mark.parametrize("replay", ["once", "per-request"])
-async def test_the_same_request_meanwhile_is_told_when_to_come_back(desk: Desk, replay: Replay) -> None:
+@pytest.mark.parametrize("version", ["1", "2"])
+async def test_whoever_comes_meanwhile_is_told_when_to_come_back(
+    desk: Desk, replay: Replay, version: str
+) -> None:
     await desk.guard.take(desk.use(replay))
     desk.clock.advance(4.5)
 
-    refusal = await refused(desk, desk.use(replay))
+    refusal = await refused(desk, desk.use(replay, version=version))
 
     assert isinstance(refusal, RequestRejected)
     assert refusal.code is ErrorCode.REQUEST_IN_PROGRESS

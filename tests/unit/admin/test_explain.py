@@ -68,6 +68,15 @@ STORIES = {
     "unfinished": (INTENT,),
     "audit_too_slow": (INTENT, replace(INTENT, kind="refused", code=ErrorCode.AUDIT_UNAVAILABLE)),
     "administration": (ADMIN,),
+    "replayed": (
+        replace(
+            INTENT,
+            kind="refused",
+            code=ErrorCode.TOKEN_REPLAYED,
+            earlier="req-0",
+            earlier_at=INTENT.at - 61,
+        ),
+    ),
     "unknown": (INTENT, replace(INTENT, kind="unknown")),
     "found": (
         INTENT,
