@@ -26,7 +26,7 @@ ADVICE: Final[Mapping[ErrorCode, str]] = {
     ErrorCode.HOST_NOT_ALLOWED: "If callers should reach the gateway under this name, add it to server.hosts; otherwise find out who sends it.",
     ErrorCode.RATE_LIMITED: "The log says which limit; raise it under `limits` in gateway.yaml if this much is right.",
     ErrorCode.IDEMPOTENCY_KEY_MISSING: "The caller must send Idempotency-Key; its CI run id and attempt make a good one.",
-    ErrorCode.IDEMPOTENCY_UNSUPPORTED: "AWS cannot repeat an EXPRESS start safely: the caller leaves the key out, or the workflow becomes STANDARD.",
+    ErrorCode.IDEMPOTENCY_UNSUPPORTED: "AWS cannot repeat an EXPRESS start safely: the caller leaves the key out, the workflow becomes STANDARD, or the gateway gets a `state` that remembers keys.",
     ErrorCode.INTERNAL_ERROR: "A bug of the gateway: its log holds the place under this request id. Please report it.",
     ErrorCode.OVERLOADED: "More calls came than are served at once: add replicas or raise server.max_concurrency.",
     ErrorCode.DRAINING: "The process was shutting down; the next one serves the same request.",
