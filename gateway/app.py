@@ -3,6 +3,7 @@
 import asyncio
 import os
 import random
+import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -18,6 +19,9 @@ from gateway.audit.administration import AdminLog
 from gateway.audit.journal import JsonlJournal
 from gateway.audit.reading import find_stories
 from gateway.audit.record import Record
+from gateway.audit.shipping import Shipper
+from gateway.audit.signing import HeadSigner
+from gateway.audit.syslog_text import host_name
 from gateway.clock import Clock, SystemClock
 from gateway.credentials.broker import CredentialBroker
 from gateway.credentials.cache import CredentialCache
@@ -54,6 +58,7 @@ from gateway.outbound.aws_endpoints import AwsEndpointData
 from gateway.outbound.by_ca import HttpByCa
 from gateway.outbound.keyfetch import KeyFetch
 from gateway.outbound.pooled import PooledHttp
+from gateway.outbound.syslog import SyslogAddress, SyslogWire
 from gateway.outbound.tls import client_context
 from gateway.outbound.vault import VaultCalls
 from gateway.policy.compile import Serving
@@ -61,19 +66,19 @@ from gateway.policy.folder import FolderLoad
 from gateway.policy.snapshot import AwsEndpoints, Policy
 from gateway.policy.watch import WatchedPolicy
 from gateway.settings import SettingInvalid, Settings
+from gateway.sharing import Sharing, running_shared, share
 from gateway.state.agreement import Agreement, describing
 from gateway.state.board import Board
 from gateway.state.file_board import FileBoard
-from gateway.state.file_switches import FileSwitches
-from gateway.state.memory import MemoryReservations
 from gateway.state.rates import Rate, Rates, RateTable
-from gateway.state.switch_file import SwitchFile
 from gateway.state.switch_notices import SwitchNotices
-from gateway.state.switches import SwitchStore
+from gateway.state.switches import Switches
 from gateway.tracing import NoTracer, Tracer
 
 #: How long the first fetch of every issuer's keys may hold up the start, in seconds; a dead issuer stops nothing.
 _PREFETCH_S = 5.0
+#: For connecting to a syslog receiver, and for every write to it, in seconds.
+_SYSLOG_S = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,9 +97,10 @@ class Parts:
     vault: VaultCredentials
     cache: CredentialCache
     journal: JsonlJournal
+    audit_copy: Shipper | None
     policies: WatchedPolicy
-    switches: FileSwitches
-    switch_store: SwitchStore
+    switches: Switches
+    sharing: Sharing
     gate: SwitchGate
     switch_notices: SwitchNotices
     admin_log: AdminLog
@@ -128,7 +134,7 @@ def assemble(settings: Settings, *, clock: Clock | None = None) -> Parts:
             settings.config,
             dev=settings.dev,
             clock=clock,
-            serving=Serving(workers=settings.workers, shared=False),
+            serving=Serving(workers=settings.workers, shared=settings.state is not None),
         ),
     )
     calls = AwsCalls(http, metrics=metrics, jitter=random.SystemRandom().random)
@@ -143,11 +149,17 @@ def assemble(settings: Settings, *, clock: Clock | None = None) -> Parts:
     vault_calls = VaultCalls(by_ca, metrics=metrics, jitter=random.SystemRandom().random)
     vault = VaultCredentials(calls=vault_calls, clock=clock)
     journal = JsonlJournal(
-        settings.audit_directory, metrics=metrics, clock=clock, max_bytes=settings.audit_rotate_bytes
+        settings.audit_directory,
+        metrics=metrics,
+        clock=clock,
+        max_bytes=settings.audit_rotate_bytes,
+        signer=HeadSigner.load(settings.audit_signing_key) if settings.audit_signing_key else None,
+        pledge=settings.audit_pledge,
+        copy=(audit_copy := _second_copy(settings, metrics, clock)),
     )
     rates = _rates(settings, clock)
-    switch_file = SwitchFile(settings.switches, may_be_absent=not settings.switches_named)
-    switches = FileSwitches(switch_file, clock=clock)
+    sharing = share(settings, rates=rates, clock=clock, metrics=metrics)
+    switches = sharing.switches
     gate = SwitchGate(switches)
     admin_log = AdminLog(journal, clock, policy=lambda: policies.current().digest)
     reload_record = ReloadRecord(admin_log, policies)
@@ -162,11 +174,11 @@ def assemble(settings: Settings, *, clock: Clock | None = None) -> Parts:
         limits=CallLimits(
             metrics=metrics, subject=rates.subject, rule=rates.rule, waiting=settings.limit_waiting
         ),
-        replay=ReplayGuard(MemoryReservations(clock), clock, shared=False),
+        replay=ReplayGuard(sharing.reservations, clock, shared=sharing.shared),
         gate=gate,
     )
     agreement = Agreement(
-        _boards(settings),
+        (*_boards(settings), *sharing.boards),
         me=_worker_name(settings),
         slots=tuple(f"{seat.family}/{name}" for name in seat.workers) if (seat := settings.seat) else (),
         describe=describing(
@@ -193,9 +205,10 @@ def assemble(settings: Settings, *, clock: Clock | None = None) -> Parts:
         vault=vault,
         cache=cache,
         journal=journal,
+        audit_copy=audit_copy,
         policies=policies,
         switches=switches,
-        switch_store=switch_file,
+        sharing=sharing,
         gate=gate,
         switch_notices=SwitchNotices(switches, log=admin_log, metrics=metrics),
         admin_log=admin_log,
@@ -230,6 +243,32 @@ def _rates(settings: Settings, clock: Clock) -> Rates:
         address=table("address", settings.limit_address),
         subject=table("subject", settings.limit_subject),
         rule=table("rule", settings.limit_rule),
+    )
+
+
+def _second_copy(settings: Settings, metrics: Metrics, clock: Clock) -> Shipper | None:
+    """Return what sends audit records to syslog too; raises SettingInvalid for a CA that cannot be used."""
+    wanted = settings.audit_syslog
+    if wanted is None:
+        return None
+    address = SyslogAddress.parse(wanted.to)
+    tls = None
+    if address.kind == "tls":
+        try:
+            tls = client_context(wanted.ca_file.read_text() if wanted.ca_file else None)
+        except (OSError, ValueError) as fault:
+            why = isinstance(fault, OSError) and fault.strerror
+            raise SettingInvalid(
+                f"audit.syslog.ca_file {wanted.ca_file} cannot be used: {why or 'it is no PEM text'}."
+            ) from fault
+    return Shipper(
+        settings.audit_directory,
+        lambda: SyslogWire.connect(address, tls, timeout_s=_SYSLOG_S),
+        metrics=metrics,
+        clock=clock,
+        host=host_name(socket.gethostname()),
+        max_lag_s=wanted.max_lag_s,
+        max_message_bytes=wanted.max_message_bytes,
     )
 
 
@@ -272,6 +311,8 @@ async def running(parts: Parts) -> AsyncIterator[None]:
     async with AsyncExitStack() as stack:
         await asyncio.to_thread(parts.endpoints.load)
         await stack.enter_async_context(parts.tracer)
+        if parts.audit_copy is not None:
+            await stack.enter_async_context(parts.audit_copy)  # before the journal, whose last words it sends
         await stack.enter_async_context(parts.journal)
         await stack.enter_async_context(parts.http)
         await stack.enter_async_context(parts.by_ca)
@@ -280,7 +321,7 @@ async def running(parts: Parts) -> AsyncIterator[None]:
         await stack.enter_async_context(parts.cache)
 
         # Before anything is fetched for an issuer: it may be switched off.
-        await stack.enter_async_context(parts.switches)
+        await stack.enter_async_context(running_shared(parts.sharing))
         await stack.enter_async_context(parts.policies)
         await stack.enter_async_context(parts.switch_notices)
         await stack.enter_async_context(parts.agreement)
@@ -310,6 +351,7 @@ def build_app(
         policy=parts.policies.state,
         keys=parts.keys.states,
         view=parts.agreement.view,
+        state=parts.sharing.status,
     )
 
     @asynccontextmanager
@@ -393,7 +435,7 @@ def _running(parts: Parts) -> Running:
         policies=parts.policies,
         keys=parts.keys,
         switches=parts.switches,
-        store=parts.switch_store,
+        store=parts.sharing.switch_store,
         log=parts.admin_log,
         clock=parts.clock,
         worker=settings.seat.name if settings.seat else None,

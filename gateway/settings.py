@@ -48,6 +48,8 @@ _FORMS: Final = (
     ("server.tracing.otlp", "a URL such as http://127.0.0.1:4318, without query and fragment"),
     ("limits.", "a rate such as 600/1m, or unlimited"),
     ("state.prefix", "1 to 100 visible characters without braces"),
+    ("audit.syslog.to", "tls://HOST:PORT, tcp://HOST:PORT or unix:/PATH"),
+    ("audit.syslog.max_lag", "a time such as 30s, 15m or 1h, or unlimited"),
     ("server.hosts", "names without scheme and port, commas between"),
     ("server.trusted_proxies", "networks such as 10.0.0.0/16, commas between"),
 )
@@ -320,9 +322,7 @@ def load_settings(
         audit_directory=Path(checked_audit.directory),
         audit_rotate_bytes=checked_audit.rotate_bytes,
         audit_signing_key=config / checked_audit.signing_key if checked_audit.signing_key else None,
-        audit_pledge=Pledge(
-            records=checked_audit.head_records, seconds=duration_s(checked_audit.head_every)
-        ),
+        audit_pledge=Pledge(records=checked_audit.head_records, seconds=duration_s(checked_audit.head_every)),
         audit_syslog=_syslog(checked_audit.syslog, config),
         admin=None if admin is None else _admin(admin, config),
     )
@@ -437,10 +437,11 @@ def _judged(
 def _wanted(path: str, fault: ErrorDetails) -> str:
     limits = fault.get("ctx", {})
     match fault["type"]:
-        case "missing" if path == "audit.syslog.to":
-            return f"is missing; it says where the second copy goes (${Setting(path=path).variable})"
         case "missing":
-            return f"is missing; it goes with the other half of TLS (${Setting(path=path).variable})"
+            goes = (
+                "says where the second copy goes" if "syslog" in path else "goes with the other half of TLS"
+            )
+            return f"is missing; it {goes} (${Setting(path=path).variable})"
         case "int_parsing" | "int_type" | "int_from_float":
             wanted = "a whole number"
         case "bool_parsing" | "bool_type":

@@ -49,6 +49,9 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         help="one JSON object a line, or text for people",
     )
     parser.add_argument(
+        "--state", dest="state.url", metavar="URL", help="Redis or Valkey that workers and replicas share"
+    )
+    parser.add_argument(
         "--switches",
         dest="state.switches",
         metavar="FILE",

@@ -8,13 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from gateway.clock import SystemClock
 from gateway.files.folder import Sources
-from gateway.files.schema import GatewayShape
-from gateway.settings import SWITCHES_FILE, Setting
+from gateway.files.schema import AuditShape, GatewayShape, ServerShape
+from gateway.settings import SETTINGS, SWITCHES_FILE, Setting, SettingInvalid, Settings, load_settings
+from gateway.sharing import shared_switches
 from gateway.state.switch_file import SwitchFile
 from gateway.state.switches import SwitchStore
 
 _SWITCHES: Final = Setting(path="state.switches", flag="--switches")
+_STATE: Final = Setting(path="state.url", flag="--state")
 _AUDIT: Final = Setting(path="audit.directory", flag="--audit")
 
 
@@ -35,6 +38,7 @@ def add_store_options(parser: argparse.ArgumentParser, default: Path) -> None:
     """Add what says where the switches are, as `serve` takes it."""
     parser.add_argument("--config", type=Path, default=default, metavar="DIR", help=f"the files ({default})")
     parser.add_argument("--switches", metavar="FILE", help=f"the switches of `serve` (${_SWITCHES.variable})")
+    parser.add_argument("--state", metavar="URL", help=f"shared state of `serve` (${_STATE.variable})")
     parser.add_argument(
         "--audit",
         metavar="DIR",
@@ -45,7 +49,26 @@ def add_store_options(parser: argparse.ArgumentParser, default: Path) -> None:
 @asynccontextmanager
 async def opened_store(args: argparse.Namespace, sources: Sources | None) -> AsyncIterator[Opened]:
     """Open the store of the gateway with these settings; raises StoreUnknown."""
-    yield _file(args, _shape(sources))
+    shape = _shape(sources)
+    async with shared_switches(_settings(args, shape), clock=SystemClock()) as store:
+        yield _file(args, shape) if store is None else Opened(store=store, what="Redis", file=None)
+
+
+def _settings(args: argparse.Namespace, shape: GatewayShape | None) -> Settings:
+    """Return the settings as far as they say where the switches are; what else they hold may be anything."""
+    flags = {"state.url": args.state, "state.switches": args.switches}
+    names = {setting.variable for setting in SETTINGS if setting.path.startswith("state.")}
+    try:
+        return load_settings(
+            config=args.config,
+            server=ServerShape(),
+            audit=AuditShape(),
+            state=shape.state if shape else None,
+            environment={name: value for name, value in os.environ.items() if name in names},
+            flags={path: value for path, value in flags.items() if value is not None},
+        )
+    except SettingInvalid as fault:
+        raise StoreUnknown(str(fault)) from None
 
 
 def _shape(sources: Sources | None) -> GatewayShape | None:

@@ -21,11 +21,14 @@ def health_routes(
     policy: Callable[[], PolicyState | None],
     keys: Callable[[], tuple[KeySetState, ...]],
     view: Callable[[], View | None] = lambda: None,
+    state: Callable[[], str] = lambda: "memory",
 ) -> list[Route]:
     """Return the routes for whoever watches the process. Nothing here asks the network or reads a file.
 
     policy: the state of the policy in force, None while there is none. keys: the state of every issuer's keys.
     view: whether other workers and replicas run on the same; None where there are none.
+    state: of what is shared: `memory`, `ok`, or why Redis is not used. It never makes a gateway unready: what needs no
+    shared state is served all the same, and the others would fare no better elsewhere.
     """
 
     async def livez(_: Request) -> Response:
@@ -33,7 +36,7 @@ def health_routes(
 
     async def readyz(_: Request) -> Response:
         status, document = readiness(draining, policy(), keys(), view())
-        return JSONResponse(document, status)
+        return JSONResponse(document | {"state": state()}, status)
 
     async def show_metrics(_: Request) -> Response:
         text = await asyncio.to_thread(metrics.exposition) if metrics.shared else metrics.exposition()

@@ -26,6 +26,7 @@ ORDER = [
     "settings",
     "admin",
     "doors",
+    "sharing",
     "app",
     "dev",
     "cli",
@@ -81,7 +82,7 @@ EDGES = frozenset(
         "gateway.doors.server",
     }
 )
-COMPOSITION = ("gateway.app", "gateway.cli", "gateway.dev", "gateway.__main__")
+COMPOSITION = ("gateway.app", "gateway.sharing", "gateway.cli", "gateway.dev", "gateway.__main__")
 
 # Libraries that reach the outside or carry a technology, and who owns them. What is not named here may be used anywhere.
 _SERVES = ("gateway.doors.admin_listener", "gateway.doors.server", *COMPOSITION)

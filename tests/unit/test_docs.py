@@ -130,6 +130,8 @@ def test_every_default_is_the_one_that_holds() -> None:
     defaults |= {f"audit.{name}": value for name, value in audit.items()}
     limits = schema.LimitsShape().model_dump(mode="json")
     defaults |= {f"limits.{name}": value for name, value in limits.items()}
+    state = schema.StateShape().model_dump(mode="json")
+    defaults |= {f"state.{name}": value for name, value in state.items()}
     held = {path: str(value).lower() for path, value in defaults.items() if value is not None}
 
     documented = dict(

@@ -7,8 +7,16 @@ from pathlib import Path
 
 import pytest
 
+from gateway.audit.heads import Pledge
 from gateway.files.schema import AuditShape, LimitsShape, ServerShape, StateShape
-from gateway.settings import OTHER_VARIABLES, SETTINGS, SettingInvalid, Settings, load_settings
+from gateway.settings import (
+    OTHER_VARIABLES,
+    SETTINGS,
+    SettingInvalid,
+    Settings,
+    SyslogSettings,
+    load_settings,
+)
 from gateway.state.address import RedisAddress
 from gateway.state.rates import Rate
 
@@ -40,6 +48,16 @@ class Case:
     def written(self, value: object) -> dict[str, object]:
         """Return a file that gives it."""
         return {**(self.under or {}), self.path: value, **(self.beside or {})}
+
+
+def syslog(
+    *,
+    to: str = "tcp://[::1]:514",
+    ca_file: Path | None = None,
+    max_lag_s: int | None = 3_600,
+    max_message_bytes: int = 8_192,
+) -> SyslogSettings:
+    return SyslogSettings(to=to, ca_file=ca_file, max_lag_s=max_lag_s, max_message_bytes=max_message_bytes)
 
 
 CASES = (
@@ -271,6 +289,58 @@ CASES = (
         default=64 * 1024 * 1024,
         file=(65_536, 65_536),
         environment=("131072", 131_072),
+    ),
+    Case(
+        path="audit.signing_key",
+        attribute="audit_signing_key",
+        default=None,
+        file=("/file.pem", Path("/file.pem")),
+        environment=("/variable.pem", Path("/variable.pem")),
+    ),
+    Case(
+        path="audit.head_records",
+        attribute="audit_pledge",
+        default=Pledge(),
+        file=(10, Pledge(records=10)),
+        environment=("20", Pledge(records=20)),
+    ),
+    Case(
+        path="audit.head_every",
+        attribute="audit_pledge",
+        default=Pledge(),
+        file=("5m", Pledge(seconds=300)),
+        environment=("5s", Pledge(seconds=5)),
+    ),
+    Case(
+        path="audit.syslog.to",
+        attribute="audit_syslog",
+        default=None,
+        file=("tls://syslog.acme.example:6514", syslog(to="tls://syslog.acme.example:6514")),
+        environment=("unix:/dev/log", syslog(to="unix:/dev/log")),
+    ),
+    Case(
+        path="audit.syslog.ca_file",
+        attribute="audit_syslog",
+        default=None,
+        file=("/file.pem", syslog(ca_file=Path("/file.pem"))),
+        environment=("/variable.pem", syslog(ca_file=Path("/variable.pem"))),
+        beside={"audit.syslog.to": "tcp://[::1]:514"},
+    ),
+    Case(
+        path="audit.syslog.max_lag",
+        attribute="audit_syslog",
+        default=None,
+        file=("5m", syslog(max_lag_s=300)),
+        environment=("unlimited", syslog(max_lag_s=None)),
+        beside={"audit.syslog.to": "tcp://[::1]:514"},
+    ),
+    Case(
+        path="audit.syslog.max_message_bytes",
+        attribute="audit_syslog",
+        default=None,
+        file=(300_000, syslog(max_message_bytes=300_000)),
+        environment=("4096", syslog(max_message_bytes=4_096)),
+        beside={"audit.syslog.to": "tcp://[::1]:514"},
     ),
 )
 EACH = pytest.mark.parametrize("case", CASES, ids=lambda case: case.path)
@@ -565,7 +635,7 @@ def test_what_kubernetes_adds_for_a_service_of_our_name_is_explained(name: str, 
     ],
 )
 def test_an_address_of_redis_that_cannot_be_used_is_refused_with_advice(url: str, said: str) -> None:
-    with pytest.raises(SettingInvalid, match="^OIDC_GATEWAY_STATE_URL ") as refused:
+    with pytest.raises(SettingInvalid, match=r"^OIDC_GATEWAY_STATE_URL ") as refused:
         load(environment={"OIDC_GATEWAY_STATE_URL": url})
 
     assert said in str(refused.value)

@@ -146,11 +146,11 @@ def test_a_wrong_default_of_an_entry_does_not_hide_its_other_mistakes() -> None:
 
 
 def test_what_a_later_version_will_know_is_refused_by_name() -> None:
-    shaped = gateway("issuers: {a: {preset: generic}}\naws: {region: eu-west-1}\nstate: {redis: x}\n")
+    shaped = gateway("issuers: {a: {preset: generic}}\naws: {region: eu-west-1}\nfuture: {redis: x}\n")
 
     (finding,) = shaped.findings
 
-    assert (finding.code, finding.message) == ("field_unknown", '"state" is not known in this file.')
+    assert (finding.code, finding.message) == ("field_unknown", '"future" is not known in this file.')
 
 
 @pytest.mark.requirement("MP-01")

@@ -1,0 +1,103 @@
+"""What this process shares with others, put together by the settings: in Redis, in a file, or with nobody.
+
+A piece of the composition root of its own, because commands need the same.
+"""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from gateway.clock import Clock
+from gateway.metrics import Metrics
+from gateway.settings import Settings
+from gateway.state.board import Board
+from gateway.state.file_switches import FileSwitches
+from gateway.state.memory import MemoryReservations
+from gateway.state.rates import Rates
+from gateway.state.redis_board import RedisBoard
+from gateway.state.redis_client import SharedRedis
+from gateway.state.redis_rates import SharedRates
+from gateway.state.redis_reservations import RedisReservations
+from gateway.state.redis_switches import RedisSwitches
+from gateway.state.redis_watch import RedisWatch
+from gateway.state.store import Reservations
+from gateway.state.switch_file import SwitchFile
+from gateway.state.switches import Switches, SwitchStore
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sharing:
+    """Where this process keeps what others must know. `running_shared` starts it.
+
+    shared:   the reservations outlive this process, and all workers and replicas have the same.
+    boards:   where it tells other replicas what it runs on; none without Redis.
+    status:   for health: `memory` without Redis, else `ok` or why Redis is not used.
+    services: what has to be started, in order.
+    """
+
+    reservations: Reservations
+    shared: bool
+    switches: Switches
+    switch_store: SwitchStore
+    boards: tuple[Board, ...]
+    status: Callable[[], str]
+    services: Sequence[AbstractAsyncContextManager[object]]
+
+
+def share(settings: Settings, *, rates: Rates, clock: Clock, metrics: Metrics) -> Sharing:
+    """Put together what these settings share. Constructors start nothing."""
+    address = settings.state
+    if address is None:
+        file, switches = _file_switches(settings, clock)
+        return Sharing(
+            reservations=MemoryReservations(clock),
+            shared=False,
+            switches=switches,
+            switch_store=file,
+            boards=(),
+            status=lambda: "memory",
+            services=(switches,),
+        )
+    redis = SharedRedis(address, clock=clock, metrics=metrics)
+    watch = RedisWatch(redis, clock=clock, metrics=metrics)
+    in_redis = RedisSwitches(redis, clock=clock)
+    file, in_file = _file_switches(settings, clock)
+    in_use = in_redis if settings.switches_shared else in_file
+    return Sharing(
+        reservations=RedisReservations(redis, watch, clock=clock),
+        shared=True,
+        switches=in_use,
+        switch_store=in_redis if settings.switches_shared else file,
+        boards=(RedisBoard(redis),),
+        status=watch.status,
+        services=(
+            redis,
+            watch,
+            in_use,
+            SharedRates(redis, rates.tables(), clock=clock, metrics=metrics),
+        ),
+    )
+
+
+@asynccontextmanager
+async def running_shared(sharing: Sharing) -> AsyncIterator[None]:
+    """Start it, and end it in reverse."""
+    async with AsyncExitStack() as stack:
+        for service in sharing.services:
+            await stack.enter_async_context(service)
+        yield
+
+
+@asynccontextmanager
+async def shared_switches(settings: Settings, *, clock: Clock) -> AsyncIterator[SwitchStore | None]:
+    """Yield the switches in Redis for one command; None when these settings keep them in a file."""
+    if settings.state is None or not settings.switches_shared:
+        yield None
+        return
+    async with SharedRedis(settings.state, clock=clock, metrics=Metrics()) as redis:
+        yield RedisSwitches(redis, clock=clock)
+
+
+def _file_switches(settings: Settings, clock: Clock) -> tuple[SwitchFile, FileSwitches]:
+    file = SwitchFile(settings.switches, may_be_absent=not settings.switches_named)
+    return file, FileSwitches(file, clock=clock)
