@@ -48,29 +48,38 @@ class VerifyingIdentify:
     ) -> VerifiedToken:
         """Return the verified token, or raise TokenRejected, AccessDenied or Unavailable and nothing else."""
         try:
-            return await self._identify(text, issuers, now=now, deadline=deadline)
+            token, issuer = self._read(text, issuers)
+            key = await self._key(token, issuer, now=now, deadline=deadline)
+            self._gate(issuer)  # a fetch takes seconds, and the switch may have been turned meanwhile
+            return verify_token(token, issuer, key, now=now)
         except GatewayError:
             raise
         except Exception as bug:  # noqa: BLE001 - turned into a refusal of its own
-            # Our fault, not the token's: never a pass, and never "invalid token" either. The exception's text may
-            # hold claims, so its class is all that is kept of it.
-            _log.error("verification_bug", extra={"exception": type(bug).__name__})
-            raise Unavailable(
-                ErrorCode.INTERNAL_ERROR, "The token could not be judged because of a fault in the gateway."
-            ) from None
+            raise _no_verdict(bug) from None
 
-    async def _identify(
-        self, text: Secret, issuers: Mapping[str, TrustedIssuer], *, now: float, deadline: float
-    ) -> VerifiedToken:
+    def at_once(
+        self, text: Secret, issuers: Mapping[str, TrustedIssuer], *, now: float
+    ) -> VerifiedToken | None:
+        """Return the verified token, None where its key has to be asked for first; raises as the call does."""
+        try:
+            token, issuer = self._read(text, issuers)
+            key = self._keys.known(issuer, token.key_id)
+            return None if key is None else verify_token(token, issuer, key, now=now)
+        except GatewayError:
+            raise
+        except Exception as bug:  # noqa: BLE001 - as above
+            raise _no_verdict(bug) from None
+
+    def _read(
+        self, text: Secret, issuers: Mapping[str, TrustedIssuer]
+    ) -> tuple[UnverifiedToken, TrustedIssuer]:
         token = read_token(text, max_chars=self._max_token_chars)
         issuer = issuers.get(token.issuer)
         if issuer is None:
             raise issuer_unknown()
         self._gate(issuer)
         check_acceptable(token, issuer)
-        key = await self._key(token, issuer, now=now, deadline=deadline)
-        self._gate(issuer)  # a fetch takes seconds, and the switch may have been turned meanwhile
-        return verify_token(token, issuer, key, now=now)
+        return token, issuer
 
     async def _key(
         self, token: UnverifiedToken, issuer: TrustedIssuer, *, now: float, deadline: float
@@ -85,6 +94,15 @@ class VerifyingIdentify:
                 hint="Request a new token.",
             )
         return await self._keys.find(issuer, token.key_id, deadline=deadline)
+
+
+def _no_verdict(bug: Exception) -> Unavailable:
+    """Log a bug of ours, and return what it is to the caller: never a pass, and never "invalid token" either."""
+    # The exception's text may hold claims, so its class is all that is kept of it.
+    _log.error("verification_bug", extra={"exception": type(bug).__name__})
+    return Unavailable(
+        ErrorCode.INTERNAL_ERROR, "The token could not be judged because of a fault in the gateway."
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,20 +139,38 @@ class CachingIdentify:
         self, text: Secret, issuers: Mapping[str, TrustedIssuer], *, now: float, deadline: float
     ) -> VerifiedToken:
         """Return the verified token, as Identify says."""
-        if len(text) > LONGEST_FOR_STS_CHARS:
-            return await self._inner(text, issuers, now=now, deadline=deadline)
-        digest = text.digest()
-        entry = self._entries.get(digest)
-        if entry is not None:
-            if self._still_holds(entry, issuers):
-                self._gate(entry.token.issuer)
-                with signed_by(entry.token.issuer, entry.token.claims.members):
-                    check_times(entry.token.claims.members, entry.token.issuer, now=now)
-                return entry.token
-            del self._entries[digest]
-        token = await self._inner(text, issuers, now=now, deadline=deadline)
-        self._remember(digest, token)
+        digest = _filed_under(text)
+        token = self._recall(digest, issuers, now=now)
+        if token is None:
+            token = await self._inner(text, issuers, now=now, deadline=deadline)
+            self._remember(digest, token)
         return token
+
+    def at_once(
+        self, text: Secret, issuers: Mapping[str, TrustedIssuer], *, now: float
+    ) -> VerifiedToken | None:
+        """Return the verified token, None where its key has to be asked for first, as Identify says."""
+        digest = _filed_under(text)
+        token = self._recall(digest, issuers, now=now)
+        if token is None:
+            token = self._inner.at_once(text, issuers, now=now)
+            if token is not None:
+                self._remember(digest, token)
+        return token
+
+    def _recall(
+        self, digest: str | None, issuers: Mapping[str, TrustedIssuer], *, now: float
+    ) -> VerifiedToken | None:
+        entry = self._entries.get(digest) if digest is not None else None
+        if entry is None or digest is None:
+            return None
+        if not self._still_holds(entry, issuers):
+            del self._entries[digest]
+            return None
+        self._gate(entry.token.issuer)
+        with signed_by(entry.token.issuer, entry.token.claims.members):
+            check_times(entry.token.claims.members, entry.token.issuer, now=now)
+        return entry.token
 
     def _still_holds(self, entry: _Remembered, issuers: Mapping[str, TrustedIssuer]) -> bool:
         issuer = entry.token.issuer
@@ -144,7 +180,9 @@ class CachingIdentify:
             and self._keys.version(issuer) == entry.keys
         )
 
-    def _remember(self, digest: str, token: VerifiedToken) -> None:
+    def _remember(self, digest: str | None, token: VerifiedToken) -> None:
+        if digest is None:
+            return
         # Nothing was awaited between the key's look-up and here, so this version is of the set that held the key.
         self._entries[digest] = _Remembered(
             token=token,
@@ -153,3 +191,8 @@ class CachingIdentify:
         )
         if len(self._entries) > self._max_entries:
             self._entries.popitem(last=False)
+
+
+def _filed_under(text: Secret) -> str | None:
+    """Return the digest of the whole token; None for what is too long to be one, and not worth a digest."""
+    return None if len(text) > LONGEST_FOR_STS_CHARS else text.digest()

@@ -89,3 +89,9 @@ class Identify(Protocol):
         Raises TokenRejected, AccessDenied (`issuer_disabled`) or Unavailable (`keys_unavailable`, `switches_unavailable`).
         """
         ...
+
+    def at_once(
+        self, text: Secret, issuers: Mapping[str, TrustedIssuer], *, now: float
+    ) -> VerifiedToken | None:
+        """Return the verified token without waiting for anything, None where its key has to be asked for first."""
+        ...

@@ -1,7 +1,7 @@
 """The order of events of one call: what is recorded when, what a caller who leaves leaves behind, what is renewed."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import replace
 
 import pytest
