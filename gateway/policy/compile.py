@@ -229,7 +229,9 @@ def _central(
 
 def _serving(sources: Sources) -> Serving:
     shape = sources.gateway.shape if sources.gateway is not None else None
-    return Serving() if shape is None else Serving(workers=shape.server.workers)
+    if shape is None:
+        return Serving()
+    return Serving(workers=shape.server.workers, shared=shape.state.url is not None)
 
 
 def _judge_team_list(gateway: Shaped[GatewayShape], report: Report) -> None:

@@ -90,6 +90,15 @@ def test_how_the_service_really_runs_outweighs_what_the_file_says(tmp_path: Path
 
 
 @pytest.mark.requirement("TV-42")
+def test_several_workers_with_a_state_in_common_may_count(tmp_path: Path) -> None:
+    shared = FOUR + "state: { url: rediss://state.acme.example:6379/0 }\n"
+
+    result = compiled(tmp_path, {"gateway.yaml": shared, "mappings/payments/deploy.yaml": ONCE})
+
+    assert result.findings == ()
+
+
+@pytest.mark.requirement("TV-42")
 def test_several_workers_need_no_shared_store_when_no_rule_counts(tmp_path: Path) -> None:
     result = compiled(tmp_path, {"gateway.yaml": FOUR})
 
