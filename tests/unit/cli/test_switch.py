@@ -1,0 +1,238 @@
+"""`oidc-gateway switch`: what it says, whom it names, and what it refuses."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from gateway.cli.main import main
+from gateway.state.switch_document import decode
+from tests.support.config_folder import write_folder
+from tests.support.gateways import CONFIG
+
+Run = Callable[..., int]
+SUBJECT = ("subject", "github", "repo:acme/payments:environment:prod")
+NAMES = [
+    pytest.param(("issuer", "github"), id="issuer"),
+    pytest.param(("rule", "payments.prod"), id="rule"),
+    pytest.param(("workflow", "deploy-payments"), id="workflow"),
+    pytest.param(SUBJECT, id="subject"),
+]
+
+
+@pytest.fixture
+def audit(tmp_path: Path) -> Path:
+    folder = tmp_path / "audit"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def switch(audit: Path) -> Run:
+    def run(*words: str) -> int:
+        return main(["switch", *words, "--config", str(CONFIG), "--audit", str(audit)])
+
+    return run
+
+
+def off_in(audit: Path) -> dict[tuple[str, str], tuple[str, str]]:
+    board = decode((audit / "switches.json").read_bytes())
+    return {key: (one.why, one.by) for key, one in board.off.items()}
+
+
+@pytest.mark.requirement("MP-15")
+@pytest.mark.parametrize("words", NAMES)
+def test_switching_off_and_on_again(switch: Run, audit: Path, words: tuple[str, ...]) -> None:
+    off = switch("off", *words, "--why", "PAY-9", "--by", "alice")
+    was = off_in(audit)
+    on = switch("on", *words)
+
+    assert (off, on) == (0, 0)
+    assert was == {(words[0], " ".join(words[1:])): ("PAY-9", "alice")}
+    assert off_in(audit) == {}
+
+
+def test_switching_off_twice_says_who_did_it_first(switch: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    switch("off", "issuer", "github", "--why", "SEC-1", "--by", "alice")
+    capsys.readouterr()
+
+    code = switch("off", "issuer", "github", "--why", "SEC-2", "--by", "bob")
+
+    assert code == 0
+    said = capsys.readouterr().out
+    assert said.startswith("issuer github was off already since ")
+    assert said.endswith(" by alice: SEC-1.\n")
+
+
+@pytest.mark.requirement("MP-15")
+def test_what_was_handed_out_before_is_named_with_the_step_that_ends_it(
+    switch: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    switch("off", "rule", "payments.prod", "--why", "PAY-9")
+
+    said = capsys.readouterr().out
+
+    assert "refuses it within 5 seconds" in said
+    assert "aws iam put-role-policy --role-name payments-deployer " in said
+    document = json.loads(said.split("--policy-document '")[1].split("'")[0])
+    (statement,) = document["Statement"]
+    assert (statement["Effect"], statement["Action"], statement["Resource"]) == ("Deny", "*", "*")
+    assert list(statement["Condition"]) == ["DateLessThan"]
+
+
+@pytest.mark.requirement("MP-15")
+def test_the_sessions_of_one_identity_can_be_ended_without_those_of_others(
+    switch: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    switch("off", *SUBJECT, "--why", "SEC-32")
+
+    said = capsys.readouterr().out
+
+    document = json.loads(said.split("--policy-document '")[1].split("'")[0])
+    assert document["Statement"][0]["Condition"]["StringLike"] == {"aws:userid": "*:*.831a29c8.*"}
+
+
+@pytest.mark.parametrize(
+    ("words", "near"),
+    [
+        pytest.param(("issuer", "gihtub"), "github", id="issuer"),
+        pytest.param(("rule", "payments.prdo"), "payments.prod", id="rule"),
+        pytest.param(("workflow", "deploy-payment"), "deploy-payments", id="workflow"),
+        pytest.param(("subject", "gihtub", "x"), "github", id="subject"),
+    ],
+)
+def test_a_misspelt_name_switches_nothing_off_and_the_nearest_is_named(
+    switch: Run, audit: Path, words: tuple[str, ...], near: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = switch("off", *words, "--why", "PAY-9")
+
+    assert code == 1
+    assert f"Did you mean {near}?" in capsys.readouterr().err
+    assert not (audit / "switches.json").exists()
+
+
+def test_a_name_that_the_files_do_not_have_can_be_forced(switch: Run, audit: Path) -> None:
+    assert switch("off", "rule", "payments.old", "--why", "PAY-9", "--force") == 0
+    assert ("rule", "payments.old") in off_in(audit)
+
+
+def test_switching_on_what_is_not_off_by_a_misspelt_name_is_refused(
+    switch: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    switch("off", "rule", "payments.prod", "--why", "PAY-9")
+
+    code = switch("on", "rule", "payments.prdo")
+
+    assert code == 1
+    assert "Did you mean payments.prod?" in capsys.readouterr().err
+
+
+def test_switching_on_what_is_not_off_is_no_fault(switch: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert switch("on", "rule", "payments.prod") == 0
+    assert capsys.readouterr().out == "rule payments.prod was not off.\n"
+
+
+def test_the_list_says_since_when_by_whom_and_why(switch: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    empty = switch("list")
+    nothing = capsys.readouterr().out
+    switch("off", "workflow", "deploy-payments", "--why", "a freeze", "--by", "alice")
+    capsys.readouterr()
+
+    switch("list")
+
+    assert (empty, nothing) == (0, "Nothing is off.\n")
+    said = capsys.readouterr().out
+    assert said.startswith("workflow deploy-payments: off since ")
+    assert said.endswith("Z by alice: a freeze\n")
+
+
+def test_the_list_can_be_read_by_programs(switch: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    switch("off", "issuer", "github", "--why", "SEC-1", "--by", "alice")
+    capsys.readouterr()
+
+    switch("list", "--json")
+
+    (one,) = json.loads(capsys.readouterr().out)["off"]
+    assert (one["kind"], one["name"], one["why"], one["by"]) == ("issuer", "github", "SEC-1", "alice")
+
+
+@pytest.mark.requirement("AD-06", "F-38")
+@pytest.mark.parametrize("words", [("list",), ("off", "issuer", "github", "--why", "x")], ids=["list", "off"])
+def test_switches_that_cannot_be_read_are_left_alone_and_said(
+    switch: Run, audit: Path, words: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = audit / "switches.json"
+    file.write_bytes(b"garbage")
+    file.chmod(0o600)
+
+    code = switch(*words)
+
+    assert code == 2
+    assert "is no file of switches" in capsys.readouterr().err
+    assert file.read_bytes() == b"garbage"
+
+
+def test_a_named_file_begins_with_init(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--config", str(CONFIG), "--switches", str(tmp_path / "s.json")]
+
+    before = main(["switch", "list", *options])
+    codes = [main(["switch", "init", *options]), main(["switch", "init", *options])]
+    after = main(["switch", "list", *options])
+
+    said = capsys.readouterr()
+    assert (before, codes, after) == (2, [0, 0], 0)
+    assert "`oidc-gateway switch init` writes a new one" in said.err
+    assert "nothing is off" in said.out
+    assert "exists and stays as it is" in said.out
+
+
+def test_broken_files_keep_nobody_from_switching_off(
+    tmp_path: Path, audit: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_folder(tmp_path / "broken", {"gateway.yaml": "format: [", "targets.yaml": "x"})
+    words = ["switch", "off", "issuer", "github", "--why", "SEC-1", "--config", str(tmp_path / "broken")]
+
+    unsure = main([*words, "--audit", str(audit)])
+    told = capsys.readouterr().err
+    forced = main([*words, "--audit", str(audit), "--force"])
+
+    assert (unsure, forced) == (2, 0)
+    assert "--force" in told
+    assert ("issuer", "github") in off_in(audit)
+
+
+def test_without_a_place_for_switches_the_place_is_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = main(["switch", "list", "--config", str(CONFIG), "--audit", str(tmp_path / "no")])
+
+    assert code == 2
+    assert "--audit DIR" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        pytest.param(("rule", "a", "b"), id="two-words-for-a-rule"),
+        pytest.param(("subject", "github"), id="a-subject-without-sub"),
+        pytest.param(("team", "payments"), id="unknown-kind"),
+    ],
+)
+def test_words_that_name_nothing_are_wrong_arguments(switch: Run, words: tuple[str, ...]) -> None:
+    assert switch("off", *words, "--why", "x") == 2
+
+
+def test_a_reason_is_asked_for(switch: Run) -> None:
+    assert switch("off", "issuer", "github") == 2
+
+
+@pytest.mark.parametrize("why", ["", "two\nlines", "x" * 501], ids=["empty", "lines", "long"])
+def test_a_reason_that_is_not_one_line_is_refused(
+    switch: Run, audit: Path, why: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = switch("off", "issuer", "github", "--why", why)
+
+    assert code == 2
+    assert "`why`" in capsys.readouterr().err
+    assert not (audit / "switches.json").exists()
