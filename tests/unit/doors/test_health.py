@@ -9,6 +9,7 @@ from gateway.doors.health import health_routes, readiness
 from gateway.identity.keys import KeyFault, KeySetState
 from gateway.metrics import Metrics
 from gateway.policy.snapshot import PolicyState
+from gateway.state.agreement import View
 
 CURRENT = PolicyState(digest="sha256:00", state="current", loaded_at=1.0, findings=0)
 STALE = PolicyState(digest="sha256:00", state="stale", loaded_at=1.0, findings=3)
@@ -72,4 +73,25 @@ def test_liveness_asks_nobody_and_metrics_are_text() -> None:
     client = TestClient(Router(routes))
 
     assert client.get("/livez").json() == {"status": "alive"}
-    assert client.get("/metrics").text.startswith("# HELP oidc_gateway_")
+    assert client.get("/metrics").text.startswith("# HELP ")
+
+
+BEHIND = View(workers=("a/w1", "a/w2"), disagree=frozenset({"policy"}), behind=True)
+AHEAD = View(workers=("a/w1", "a/w2"), disagree=frozenset({"policy"}))
+
+
+@pytest.mark.requirement("MP-07", "F-32")
+@pytest.mark.parametrize(
+    ("view", "expected"),
+    [
+        pytest.param(BEHIND, (503, "behind"), id="the-one-that-lacks-it"),
+        pytest.param(AHEAD, (200, "ready"), id="the-one-that-has-it"),
+    ],
+)
+def test_a_worker_that_lacks_its_siblings_policy_is_not_ready_and_all_say_that_they_differ(
+    view: View, expected: tuple[int, str]
+) -> None:
+    status, document = readiness(Draining(), STALE, (GOOD,), view)
+
+    assert (status, document["status"]) == expected
+    assert document["agreement"] == {"workers": 2, "policy": "differs", "keys": "same", "switches": "same"}
