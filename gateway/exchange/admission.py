@@ -35,12 +35,27 @@ class Admission:
 
     async def recognise(self, story: Story, call: Call) -> VerifiedToken:
         """Return the verified token; raises TokenRejected, RateLimited, AccessDenied or Unavailable."""
-        issuers = story.policy.issuers
+        token = self.recognise_at_once(story, call)
+        if token is not None:
+            return token
         with span("identify") as told:
-            story.token = token = await self._identify(
-                call.token, issuers, now=call.now, deadline=call.deadline
+            token = await self._identify(
+                call.token, story.policy.issuers, now=call.now, deadline=call.deadline
             )
             told.say(issuer=token.issuer.name)
+        return self._believe(token, story, call)
+
+    def recognise_at_once(self, story: Story, call: Call) -> VerifiedToken | None:
+        """Return the verified token, None where its key has to be asked for; raises as `recognise` does."""
+        with span("identify") as told:
+            token = self._identify.at_once(call.token, story.policy.issuers, now=call.now)
+            if token is None:
+                return None
+            told.say(issuer=token.issuer.name)
+        return self._believe(token, story, call)
+
+    def _believe(self, token: VerifiedToken, story: Story, call: Call) -> VerifiedToken:
+        story.token = token
         self._gate.subject(token)
         self._limits.admit_subject(call, token.principal)
         return token

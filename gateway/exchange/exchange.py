@@ -25,7 +25,7 @@ from gateway.exchange.replay import Hold, ReplayGuard, Use
 from gateway.exchange.switching import SwitchGate
 from gateway.executions.execution import CredentialsExpired, Event, Execution, Executions, plan_start
 from gateway.executions.follow import Ended, Follower
-from gateway.identity.token import Identify
+from gateway.identity.token import Identify, VerifiedToken
 from gateway.metrics import Metrics
 from gateway.policy.decide import Allowed, grants_of
 from gateway.policy.rule import Grant, Issued, Obtain, Start, VaultRole, Workflow
@@ -179,10 +179,19 @@ class Exchange:
         """Return who the token speaks for; every token that verifies gets an answer, even when it holds nothing."""
         story = self._story(call, "whoami", None)
         with self._recorder.refusals(story):
-            token = await self._admission.recognise(story, call)
-            off = self._gate.rules_off()
-        self._recorder.count(story, None)
+            return self._identity(story, call, await self._admission.recognise(story, call))
+
+    def whoami_at_once(self, call: Call) -> Identity | None:
+        """Return what `whoami` would, None where the token's key has to be asked for first."""
+        story = self._story(call, "whoami", None)
+        with self._recorder.refusals(story):
+            token = self._admission.recognise_at_once(story, call)
+            return None if token is None else self._identity(story, call, token)
+
+    def _identity(self, story: Story, call: Call, token: VerifiedToken) -> Identity:
+        off = self._gate.rules_off()
         held = grants_of(token.claims, story.policy, now=call.now, off=off)
+        self._recorder.count(story, None)
         grants = tuple(one for one in held if self._is_on(one.grant))
         return Identity(token=token, grants=grants, policy=story.policy.digest)
 
