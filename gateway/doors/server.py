@@ -4,6 +4,7 @@ import asyncio
 import errno
 import logging
 import os
+import resource
 import signal
 import socket
 import ssl
@@ -96,6 +97,7 @@ def run_server(
     Raises CannotServe when it cannot start.
     """
     refuse_root(os.geteuid(), allow_root=allow_root)
+    allow_descriptors()
     serving = (server or GatewayServer)(
         app,
         listen=listen,
@@ -117,6 +119,12 @@ def refuse_root(user_id: int, *, allow_root: bool) -> None:
         raise CannotServe(
             "Refusing to run as root. Start as another user, or pass --allow-root.", exit_code=EX_CONFIG
         )
+
+
+def allow_descriptors() -> None:
+    """Let the process open as many sockets and files as the system lets it; the usual soft limit of 1,024 is for select()."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def bind(listen: Listen) -> socket.socket:

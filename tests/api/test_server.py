@@ -132,6 +132,27 @@ def test_root_is_refused_unless_it_was_asked_for() -> None:
     refuse_root(1000, allow_root=False)
 
 
+@pytest.mark.requirement("HT-08")
+def test_the_process_may_open_as_many_connections_as_the_system_allows() -> None:
+    program = (
+        "import resource; from gateway.doors.server import allow_descriptors\n"
+        "_, hard = resource.getrlimit(resource.RLIMIT_NOFILE)\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (min(64, hard), hard)); allow_descriptors()\n"
+        "print(resource.getrlimit(resource.RLIMIT_NOFILE) == (hard, hard))\n"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+    assert done.stdout == "True\n"
+
+
 @pytest.mark.requirement("HT-16")
 @pytest.mark.parametrize("mode", [0o644, 0o604, 0o620, 0o666], ids=oct)
 def test_a_key_that_others_can_touch_is_refused(tls: TlsFiles, mode: int) -> None:

@@ -20,6 +20,7 @@ from tests.api.test_events import runs_for_ever
 from tests.api.test_meta import EXECUTION, ROUTES
 from tests.support.caller import problem, until
 from tests.support.gateways import Gateway, fresh, running_gateway, write_config
+from tests.support.redis_server import RedisServer
 from tests.support.scripted_aws import ScriptedAws, held_back, issues_credentials
 from tests.support.serving import read_all, read_answer
 
@@ -238,7 +239,7 @@ def test_a_body_of_another_kind_is_not_guessed_at(
 def test_a_query_parameter_that_nobody_knows_is_refused(
     scripted: Scripted, method: str, path: str, query: str
 ) -> None:
-    body = {} if method == "POST" else None
+    body: dict[str, object] | None = {} if method == "POST" else None
 
     answer = scripted.gateway.ask(method, f"{path}?{query}", fresh(), body=body)
 
@@ -487,6 +488,39 @@ def test_one_identity_waits_in_so_many_places_at_once(tight: Gateway, scripted_a
         return answer.status_code == 200
 
     until(again)
+
+
+@pytest.mark.requirement("HT-10")
+def test_two_gateways_that_share_state_share_a_limit(
+    redis: RedisServer, scripted_aws: ScriptedAws, tmp_path: Path
+) -> None:
+    environment = {
+        "OIDC_GATEWAY_STATE_URL": redis.url,
+        "OIDC_GATEWAY_STATE_PREFIX": f"{uuid.uuid4()}:",
+        "OIDC_GATEWAY_LIMITS_SUBJECT": "100/1h",
+    }
+    config = write_config(tmp_path / "config", aws=scripted_aws.url)
+    token, other = someone(), someone()
+
+    def asked(gateway: Gateway, token: str) -> int:
+        return gateway.get("/v1/whoami", token).status_code
+
+    with (
+        running_gateway(config, tmp_path / "one", environment=environment) as one,
+        running_gateway(config, tmp_path / "two", environment=environment) as two,
+    ):
+        used = [asked(one, token) for _ in range(95)]
+        # Six tell the others that this identity is here, and are told what it has used elsewhere.
+        until(lambda: asked(two, token) == 429)
+        quiet = [asked(one, other), asked(two, other)]
+        sent_on = int(
+            two.metric('oidc_gateway_http_requests_total{method="GET",route="/v1/whoami",status="200"}')
+        )
+
+    assert set(used) == {200}
+    assert quiet == [200, 200]
+    # Without sharing it would have been let through a hundred times more.
+    assert sent_on < 100
 
 
 # Health and metrics.

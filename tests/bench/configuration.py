@@ -18,6 +18,8 @@ issuers:
     max_age: 24h
 aws:
   region: eu-west-1
+# Out of reach, so that the counting is measured and nothing is refused.
+limits: {{ address: 9999999/1s, subject: 9999999/1s, rule: 9999999/1s }}
 """
 _TARGETS = """\
 format: oidc-gateway/targets.v1

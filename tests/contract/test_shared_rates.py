@@ -1,18 +1,22 @@
 """Replicas tell each other what they have counted, through a real Redis; without it each goes by its own counts."""
 
+import re
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
 
 from gateway.metrics import Metrics
+from gateway.state.address import parse_url
 from gateway.state.rates import Rate, RateTable
 from gateway.state.redis_rates import SharedRates
 from tests.support.clocks import SettableClock
 from tests.support.redis_server import RedisServer, running_redis
 from tests.support.shared_state import SharedState, shared_state
 
+README = Path(__file__).parents[2] / "README.md"
 QUOTA = 100
 
 
@@ -104,6 +108,27 @@ async def test_while_redis_is_away_each_replica_goes_by_its_own_counts_and_says_
 
     assert first + second == QUOTA
     assert one.unshared() == 1
+
+
+@pytest.mark.requirement("HT-10")
+async def test_the_rights_that_the_readme_gives_a_user_suffice(tmp_path: Path) -> None:
+    (line,) = re.findall(r"(?m)^user gateway on .*$", README.read_text("utf-8"))
+    (tmp_path / "password").write_text("a-password")
+    users = [line.replace("PASSWORD", "a-password"), "user default off"]
+    with running_redis(users=users) as server:
+        address = replace(
+            parse_url(server.url),
+            username="gateway",
+            password_file=str(tmp_path / "password"),
+            timeout_s=10.0,
+        )
+        async with shared_state(address, prefix=address.prefix) as state:
+            one = replica(state, SettableClock())
+            one.send(QUOTA)
+
+            await one.sharing.share_once()
+
+    assert one.unshared() == 0
 
 
 @pytest.mark.requirement("HT-10")
