@@ -141,6 +141,10 @@ async def _off(args: argparse.Namespace, files: _Files, opened: Opened) -> int:
     print(
         f"Every gateway on {opened.what} refuses it within {_WITHIN_S} seconds, and records who did it and why."
     )
+    if opened.file is not None:
+        print(
+            "A gateway on another machine has a file of its own: switch off there too, or use `state.switches: redis`."
+        )
     for line in left_over(files.policy, switch.kind, switch.name, now=switch.at + _WITHIN_S):
         print(line)
     return 0
