@@ -72,6 +72,9 @@ class MemoryReservations:
 
     async def confirm(self, reservation: Reservation, *, answer: bytes | None) -> None:
         """Keep the key until `until`; see `Reservations`."""
+        if reservation.claim.key not in self._entries:
+            # Its lease was over before it began, which its holder must not let happen: better late than forgotten.
+            self._remember(reservation, self._clock.wall())
         entry = self._own(reservation)
         if entry is None:
             return
@@ -82,7 +85,7 @@ class MemoryReservations:
     async def release(self, reservation: Reservation) -> None:
         """Free the key; see `Reservations`."""
         entry = self._own(reservation)
-        if entry is None or entry.done:
+        if entry is None:
             return
         if entry.taken_over:
             # This call did nothing; the one before it may have.
@@ -92,7 +95,9 @@ class MemoryReservations:
 
     def _own(self, reservation: Reservation) -> _Entry | None:
         entry = self._entries.get(reservation.claim.key)
-        return entry if entry is not None and entry.owner == reservation.owner else None
+        if entry is None or entry.done or entry.owner != reservation.owner:
+            return None
+        return entry
 
     def _take(self, reservation: Reservation, now: float) -> None:
         claim = reservation.claim
@@ -100,6 +105,10 @@ class MemoryReservations:
             raise too_late()
         if len(self._entries) >= self._max_entries:
             raise store_full()
+        self._remember(reservation, now)
+
+    def _remember(self, reservation: Reservation, now: float) -> None:
+        claim = reservation.claim
         lease_ends_at = now + claim.lease_s
         entry = _Entry(
             claim=claim,

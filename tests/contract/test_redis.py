@@ -16,7 +16,9 @@ from gateway.clock import Clock, SystemClock
 from gateway.errors import ConfigurationInvalid, ErrorCode, Unavailable
 from gateway.state.address import RedisAddress, parse_url
 from gateway.state.board import Status
+from gateway.state.rates import Rate, RateTable
 from gateway.state.redis_board import RedisBoard
+from gateway.state.redis_rates import SharedRates
 from gateway.state.redis_switches import RedisSwitches
 from gateway.state.store import Reservation, Taken
 from gateway.state.switches import Switch
@@ -277,7 +279,14 @@ async def test_the_acl_line_of_the_readme_is_enough_for_everything(prefix: str, 
             turned = await switches.turn_off(switch())
             board = RedisBoard(state.redis)
             await board.post(status("w1"))
+            table = RateTable("subject", Rate(quota=10, window_s=60), clock=SystemClock())
+            rates = SharedRates(state.redis, (table,), clock=SystemClock(), metrics=state.metrics)
+            async with rates:
+                for _ in range(5):
+                    table.hit("somebody")
+                await rates.share_once()
 
+            assert failures(state, "permission") == 0
             assert state.watch.status() == "ok"
             assert isinstance(answered, Taken)
             assert answered.answer == b"{}"
