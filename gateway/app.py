@@ -39,6 +39,7 @@ from gateway.doors.health import health_routes
 from gateway.doors.hosts import LOOPBACK, Hosts, allowed_names
 from gateway.doors.middleware import Front
 from gateway.doors.protocol import ProtocolLimits
+from gateway.doors.reception import Reception
 from gateway.doors.rest import RestDoor
 from gateway.doors.routes import door_routes
 from gateway.doors.server import TlsFiles
@@ -369,10 +370,9 @@ def build_app(
     routes = [*door_routes(rest=rest, token=token, discovery=discovery), *health]
     return Front(
         Router(routes, redirect_slashes=False, lifespan=lifespan),
-        metrics=parts.metrics,
-        draining=parts.draining,
-        clock=parts.clock,
-        entrance=_entrance(parts),
+        reception=Reception(
+            metrics=parts.metrics, draining=parts.draining, clock=parts.clock, entrance=_entrance(parts)
+        ),
         tracer=parts.tracer,
     )
 
@@ -401,14 +401,19 @@ def admin_listener(parts: Parts) -> AdminListener | None:
     return AdminListener(
         Front(
             admin_router(AdminDoor(_running(parts), gatekeeper)),
-            metrics=parts.metrics,
-            draining=draining,
-            clock=parts.clock,
-            styles={},
-            entrance=Entrance(
-                metrics=parts.metrics, draining=draining, max_in_flight=ADMIN_REQUESTS, hosts=Hosts(LOOPBACK)
+            reception=Reception(
+                metrics=parts.metrics,
+                draining=draining,
+                clock=parts.clock,
+                styles={},
+                entrance=Entrance(
+                    metrics=parts.metrics,
+                    draining=draining,
+                    max_in_flight=ADMIN_REQUESTS,
+                    hosts=Hosts(LOOPBACK),
+                ),
+                listener="admin",
             ),
-            listener="admin",
         ),
         listen=AdminListen(address=admin.address, tls=tls, client_ca=admin.client_ca),
         limits=ProtocolLimits(),

@@ -14,6 +14,7 @@ from gateway.clock import SystemClock
 from gateway.doors.draining import Draining
 from gateway.doors.health import health_routes
 from gateway.doors.middleware import Front
+from gateway.doors.reception import Reception
 from gateway.doors.server import Listen, ShutdownTimes, run_server
 from gateway.metrics import Metrics
 from gateway.policy.snapshot import PolicyState
@@ -70,7 +71,7 @@ def main(serve_on_s: float, finish_s: int) -> int:
         lifespan=Lifespan,
     )
     return run_server(
-        Front(router, metrics=metrics, draining=draining, clock=SystemClock()),
+        Front(router, reception=Reception(metrics=metrics, draining=draining, clock=SystemClock())),
         listen=Listen(port=0),
         draining=draining,
         count_refused=lambda reason: metrics.connections_refused.labels(reason).inc(),

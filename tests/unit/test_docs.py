@@ -17,9 +17,9 @@ from gateway.credentials.cache import CredentialCache
 from gateway.credentials.session import SHORTEST_S
 from gateway.credentials.sts import STEP_S
 from gateway.doors.inbound import EXCHANGE_S, START_S
-from gateway.doors.middleware import STYLES, Style
 from gateway.doors.problems import TABLE
 from gateway.doors.protocol import ProtocolLimits
+from gateway.doors.reception import STYLES, Style
 from gateway.doors.rest import LONGEST_WAIT_S
 from gateway.errors import ErrorCode
 from gateway.executions.execution import MAX_INPUT_BYTES

@@ -14,8 +14,8 @@ from gateway.doors.discovery import DiscoveryDoor, openapi_document, server_meta
 from gateway.doors.documents import credentials_document, execution_document, identity_document
 from gateway.doors.draining import Draining
 from gateway.doors.health import health_routes, readiness
-from gateway.doors.middleware import STYLES, Style
 from gateway.doors.problems import TABLE, problem_document, token_error_document, token_error_response
+from gateway.doors.reception import STYLES, Style
 from gateway.doors.rest import RestDoor
 from gateway.doors.routes import door_routes
 from gateway.doors.token_endpoint import TokenDoor

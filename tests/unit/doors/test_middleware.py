@@ -18,6 +18,7 @@ from gateway.doors.answers import SECURITY_HEADERS
 from gateway.doors.draining import Draining
 from gateway.doors.entrance import Entrance
 from gateway.doors.middleware import Front
+from gateway.doors.reception import Reception
 from gateway.errors import ErrorCode, GatewayError, RequestRejected
 from gateway.metrics import Metrics
 from tests.support.clocks import SettableClock
@@ -86,10 +87,12 @@ class House:
         self.clock = SettableClock()
         self.front = Front(
             Router(ROUTES, redirect_slashes=False),
-            metrics=self.metrics,
-            draining=self.draining,
-            clock=self.clock,
-            entrance=Entrance(metrics=self.metrics, draining=self.draining, max_in_flight=max_in_flight),
+            reception=Reception(
+                metrics=self.metrics,
+                draining=self.draining,
+                clock=self.clock,
+                entrance=Entrance(metrics=self.metrics, draining=self.draining, max_in_flight=max_in_flight),
+            ),
         )
 
     async def ask(

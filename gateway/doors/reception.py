@@ -1,0 +1,270 @@
+"""What every request gets, whichever way it comes in: an id, limits, a log line, metrics, an answer whatever goes wrong."""
+
+import asyncio
+import logging
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
+from starlette.routing import Match
+from starlette.types import Scope
+
+from gateway.clock import Clock
+from gateway.doors.answers import SECURITY_HEADERS, new_request_id
+from gateway.doors.draining import Draining
+from gateway.doors.entrance import Entrance, draining, not_found, rate_fields
+from gateway.doors.leaving import CallerLeft
+from gateway.doors.problems import ErrorShape, problem_response, token_error_response
+from gateway.errors import ErrorCode, GatewayError, RateLimited, RequestRejected
+from gateway.metrics import Metrics
+from gateway.state.rates import Standing
+from gateway.tracing import Attributes, RequestSpan
+
+_access = logging.getLogger("gateway.access")
+_log = logging.getLogger("gateway.http")
+
+#: What the log says of one request. Words of ours and numbers; nothing a caller wrote.
+AccessMembers = dict[str, str | int | float | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Style:
+    """How one path differs from the others.
+
+    max_body_bytes: larger bodies are `body_too_large`.
+    say:            the shape of its errors.
+    """
+
+    max_body_bytes: int = 64 * 1024
+    say: ErrorShape = problem_response
+
+
+#: By exact path; every other path has the default style.
+STYLES: Final[Mapping[str, Style]] = {
+    "/v1/executions": Style(max_body_bytes=320 * 1024),
+    "/token": Style(say=token_error_response),
+}
+_DEFAULT_STYLE: Final = Style()
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"})
+_OURS: Final = frozenset(name for name, _ in SECURITY_HEADERS) | {b"x-request-id", b"server"}
+_FRAMEWORK_CODES: Final = {
+    404: ErrorCode.NOT_FOUND,
+    405: ErrorCode.METHOD_NOT_ALLOWED,
+    413: ErrorCode.BODY_TOO_LARGE,
+    415: ErrorCode.UNSUPPORTED_MEDIA_TYPE,
+}
+#: What the log says of a request whose caller left before an answer began; never on the wire.
+_CALLER_LEFT: Final = 499
+
+
+@dataclass(slots=True, kw_only=True)
+class Visit:
+    """One request while it is here.
+
+    begun:     monotonic seconds at which it came.
+    notes:     what others want the log line to say.
+    standings: where the caller stands with its limits.
+    status, sent_bytes: of the answer; 0 before it.
+    quiet:     it leaves no log line: one for the same refusals of the same caller is enough.
+    """
+
+    scope: Scope
+    span: RequestSpan
+    request_id: str
+    begun: float
+    style: Style
+    notes: dict[str, str]
+    standings: list[Standing] = field(default_factory=list)
+    status: int = 0
+    sent_bytes: int = 0
+    quiet: bool = False
+
+
+def log_access(members: AccessMembers) -> None:
+    """Write one request's line as any other line of the log."""
+    _access.info("request", extra=members)
+
+
+class Reception:
+    """Receives requests and sees them off. One for a process: it knows how many are here.
+
+    styles:   by exact path.
+    access:   takes one line of the log for each request.
+    listener: its name in log lines; None for the public one.
+    """
+
+    def __init__(
+        self,
+        *,
+        metrics: Metrics,
+        draining: Draining,
+        clock: Clock,
+        styles: Mapping[str, Style] = STYLES,
+        entrance: Entrance | None = None,
+        access: Callable[[AccessMembers], None] = log_access,
+        listener: str | None = None,
+    ) -> None:
+        self._listener = listener
+        self._metrics = metrics
+        self._draining = draining
+        self._clock = clock
+        self._styles = styles
+        self._entrance = entrance or Entrance(metrics=metrics, draining=draining)
+        self._access = access
+        self._in_flight = 0
+
+    def receive(self, scope: Scope, span: RequestSpan) -> Visit:
+        """Take note of a request; `see_off` must follow.
+
+        Sets in the scope's state: `request_id`; `trace_id` of the caller's trace or ours, None without either;
+        `arrived`, monotonic seconds; `notes` and `standings` of the visit; `source`, the caller's address.
+        """
+        path = scope["path"]
+        trace_id = span.trace_id
+        visit = Visit(
+            scope=scope,
+            span=span,
+            request_id=new_request_id(),
+            begun=self._clock.monotonic(),
+            style=self._styles.get(path, _DEFAULT_STYLE),
+            notes={} if trace_id is None else {"trace": trace_id},
+        )
+        if self._listener is not None:
+            visit.notes["listener"] = self._listener
+        state = scope.setdefault("state", {})
+        state["request_id"] = visit.request_id
+        state["trace_id"] = trace_id
+        state["arrived"] = visit.begun
+        state["notes"] = visit.notes
+        state["source"] = self._entrance.source(scope)
+        state["standings"] = visit.standings
+        self._in_flight += 1
+        self._metrics.http_in_flight.inc()
+        return visit
+
+    def admit(self, visit: Visit) -> None:
+        """Let the request in, or raise what `Entrance.admit` says."""
+        self._entrance.admit(
+            visit.scope, in_flight=self._in_flight, max_body_bytes=visit.style.max_body_bytes
+        )
+
+    def explain(self, visit: Visit, fault: BaseException) -> Response | None:
+        """Return what to answer when serving ended so; None when the caller has left and nobody would read it."""
+        if isinstance(fault, ClientDisconnect | CallerLeft):
+            return None
+        headers: Mapping[str, str] = {}
+        match fault:
+            case HTTPException():
+                error, headers = _framework_error(fault, visit.scope)
+            case GatewayError():
+                error = fault
+                visit.quiet = isinstance(fault, RateLimited) and fault.repeated
+                if error.code is ErrorCode.INTERNAL_ERROR:
+                    _log_fault(error.__cause__ or error, visit.request_id)
+            case asyncio.CancelledError():
+                # The server gives up what has not finished in time; the caller still reads why.
+                error = draining()
+            case _:
+                _log_fault(fault, visit.request_id)
+                error = GatewayError(
+                    ErrorCode.INTERNAL_ERROR, "The gateway failed; its log has the request id."
+                )
+        visit.notes["code"] = str(error.code)
+        return visit.style.say(error, visit.request_id, headers)
+
+    def fields(
+        self, visit: Visit, set_by_door: list[tuple[bytes, bytes]], *, unread: bool
+    ) -> list[tuple[bytes, bytes]]:
+        """Return the answer's header fields, ours in place of whatever a door set under these names.
+
+        unread: there is more of the request's body, which would follow the answer on the connection; who sends it
+                must not send more there.
+        """
+        fields = [(name, value) for name, value in set_by_door if name.lower() not in _OURS]
+        fields += [*SECURITY_HEADERS, (b"x-request-id", visit.request_id.encode("ascii"))]
+        fields += rate_fields(visit.standings)
+        if unread or self._draining.leaving:
+            fields.append((b"connection", b"close"))
+        return fields
+
+    def see_off(self, visit: Visit, route: str | None) -> None:
+        """Count the request, and write its line. route: its template, None where none was found."""
+        self._in_flight -= 1
+        metrics = self._metrics
+        metrics.http_in_flight.dec()
+        seconds = self._clock.monotonic() - visit.begun
+        scope, notes = visit.scope, visit.notes
+        path = scope["path"]
+        route = route or (path if path in self._styles else "unmatched")
+        method = scope["method"] if scope["method"] in _METHODS else "OTHER"
+        status = visit.status or _CALLER_LEFT
+        metrics.http_requests.labels(route, method, status).inc()
+        metrics.http_seconds.labels(route).observe(seconds)
+        visit.span.name(f"{method} {route}")
+        visit.span.say(method=method, route=route, status=status, request_id=visit.request_id)
+        visit.span.say(**_decided(notes))
+        if visit.quiet:
+            return
+        self._access(
+            {
+                "request_id": visit.request_id,
+                "method": method,
+                "route": route,
+                "status": status,
+                "ms": round(seconds * 1000, 1),
+                "bytes": visit.sent_bytes,
+                "source": scope["state"]["source"],
+                **notes,
+            }
+        )
+
+
+def _decided(notes: Mapping[str, str]) -> Attributes:
+    """Return what the trace may say of the decision."""
+    told: Attributes = {}
+    if "act" in notes:
+        told["act"] = notes["act"]
+    if "code" in notes:
+        told["code"] = notes["code"]
+    if "issuer" in notes:
+        told["issuer"] = notes["issuer"]
+    return told
+
+
+def _framework_error(refusal: HTTPException, scope: Scope) -> tuple[GatewayError, Mapping[str, str]]:
+    """Return Starlette's refusal as one of ours; its text is not repeated."""
+    code = _FRAMEWORK_CODES.get(refusal.status_code)
+    if code is None:
+        code = ErrorCode.INTERNAL_ERROR if refusal.status_code >= 500 else ErrorCode.REQUEST_MALFORMED
+    if code is ErrorCode.METHOD_NOT_ALLOWED:
+        allowed = _allowed_methods(scope)
+        return RequestRejected(code, f"This address answers {allowed}."), {"Allow": allowed}
+    if code is ErrorCode.NOT_FOUND:
+        return not_found(), {}
+    return RequestRejected(code, "The request was not understood."), {}
+
+
+def _allowed_methods(scope: Scope) -> str:
+    # Starlette names the methods of the first route of this path only; several routes may share a path.
+    allowed: set[str] = set()
+    for route in scope["router"].routes:
+        if route.matches(scope)[0] is Match.PARTIAL:
+            allowed |= route.methods
+    return ", ".join(sorted(allowed))
+
+
+def _log_fault(fault: BaseException, request_id: str) -> None:
+    """Log where our code failed; an exception's text may hold a token, so it is never written."""
+    places = [
+        f"{frame.f_globals.get('__name__', '?')}:{line}"
+        for frame, line in traceback.walk_tb(fault.__traceback__)
+        if str(frame.f_globals.get("__name__", "")).startswith("gateway.")
+    ]
+    _log.error(
+        "unhandled exception",
+        extra={"request_id": request_id, "exception": type(fault).__qualname__, "places": places[-6:]},
+    )
