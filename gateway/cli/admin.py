@@ -202,7 +202,7 @@ def _rules(arguments: argparse.Namespace, access: Access) -> int:
 
 def _explain(arguments: argparse.Namespace, access: Access) -> int:
     if arguments.what:
-        told = ask(access, "GET", f"/admin/v1/explain/{quote(arguments.what, safe='')}")
+        told = ask(access, "GET", f"/admin/v1/explain/{quote(arguments.what, safe=':/')}")
         # Its text form is `oidc-gateway explain`'s; here the members are shown one by one.
         for request in [] if arguments.json else _list(told, "requests"):
             for name, value in request.items():

@@ -39,10 +39,11 @@ from gateway.identity.keys import Keys
 from gateway.policy.admin_rights import Right
 from gateway.policy.snapshot import Policy, PolicySource
 from gateway.state.board import Status
-from gateway.state.switch_document import SwitchesInvalid
+from gateway.state.switch_document import SwitchesInvalid, judge_switch
 from gateway.state.switches import Switch, Switches, SwitchKind, SwitchStore
 
-_SWITCH = "/admin/v1/switches/{kind}/{name:path}"
+# The name is in the query: a subject has a blank, and no path here holds an escape.
+_SWITCH = "/admin/v1/switches/{kind}"
 
 
 class ReloadablePolicy(PolicySource, Protocol):
@@ -215,49 +216,46 @@ class AdminDoor:
         return json_response(board_document(board))
 
     async def show_switch(self, request: Request) -> Response:
-        """`GET /admin/v1/switches/{kind}/{name}`."""
+        """`GET /admin/v1/switches/{kind}?name=`."""
         kind, name = switched(request)
-        who = await self._admit(request, "read", "view", f"{kind} {name}")
-        no_query(request)
+        who = await self._admit(request, "read", "view", f"switch {kind} {name}")
         board = await self._running.store.read()
         self._note(request, "view", who, f"switch {kind} {name}")
         return json_response(_turned(kind, name, board.off.get((kind, name))))
 
     async def switch_off(self, request: Request) -> Response:
-        """`PUT /admin/v1/switches/{kind}/{name}` with `{"why": …}`."""
+        """`PUT /admin/v1/switches/{kind}?name=` with `{"why": …}`."""
         kind, name = switched(request)
         who = await self._admit(request, "write", "switch", f"{kind} {name}")
         switch = await self._switch(request, kind, name, who)
         _must_exist(kind, name, self._running.policies.current())
-        try:
-            changed = await self._running.store.turn_off(switch)
-        except SwitchesInvalid as fault:
-            raise malformed(str(fault)) from None
+        changed = await self._running.store.turn_off(switch)
         board = await self._running.store.read()
         change = f"+ off {kind} {name}" if changed else f"= {kind} {name} was off already"
         self._note(request, "switch", who, f"{kind} {name}", why=switch.why, changes=(change,))
         return json_response(_turned(kind, name, board.off.get((kind, name))) | {"changed": changed})
 
     async def switch_on(self, request: Request) -> Response:
-        """`DELETE /admin/v1/switches/{kind}/{name}` with `{"why": …}`: switch on again."""
+        """`DELETE /admin/v1/switches/{kind}?name=` with `{"why": …}`: switch on again."""
         kind, name = switched(request)
         who = await self._admit(request, "write", "switch", f"{kind} {name}")
         switch = await self._switch(request, kind, name, who)
-        try:
-            was = await self._running.store.turn_on(switch)
-        except SwitchesInvalid as fault:
-            raise malformed(str(fault)) from None
+        was = await self._running.store.turn_on(switch)
         change = f"- off {kind} {name}" if was else f"= {kind} {name} was not off"
         self._note(request, "switch", who, f"{kind} {name}", why=switch.why, changes=(change,))
         document = _turned(kind, name, None) | {"changed": was is not None}
         return json_response(document | {"was": switch_document(was) if was else None})
 
     async def _switch(self, request: Request, kind: SwitchKind, name: str, who: str) -> Switch:
-        no_query(request)
         members = await json_members(request)
         why = members.text("why")
         members.end()
-        return Switch(kind=kind, name=name, why=why, by=who, at=self._running.clock.wall())
+        switch = Switch(kind=kind, name=name, why=why, by=who, at=self._running.clock.wall())
+        try:
+            judge_switch(switch)
+        except SwitchesInvalid as fault:
+            raise malformed(str(fault)) from None
+        return switch
 
     async def _admit(self, request: Request, right: Right, act: AdminAct, about: str) -> str:
         try:

@@ -91,10 +91,13 @@ def wish_of(members: Members) -> Wish | None:
 
 
 def switched(request: Request) -> tuple[SwitchKind, str]:
-    """Return what the path of a switch names; raises RequestRejected."""
-    kind, name = request.path_params["kind"], request.path_params["name"]
+    """Return which switch is meant, by the path and the query; raises RequestRejected."""
+    kind = request.path_params["kind"]
     if kind not in KINDS:
         raise RequestRejected(ErrorCode.NOT_FOUND, f"Switches are of the kinds {', '.join(KINDS)}.")
+    query = query_members(request)
+    name = query.text("name")
+    query.end()
     if not 1 <= len(name) <= MAX_NAME or not name.isprintable() or name != name.strip():
         raise malformed("The name is not one line of visible characters.")
     return cast(SwitchKind, kind), name

@@ -5,6 +5,7 @@
 
 import asyncio
 import contextlib
+import logging
 import os
 import socket
 import ssl
@@ -26,6 +27,8 @@ from gateway.doors.connections import Connections
 from gateway.doors.protocol import GuardedProtocol, ProtocolLimits
 from gateway.doors.server import CannotServe, Listen, TlsFiles, bind, tls_context
 from gateway.identity.certificates import names_of
+
+_log = logging.getLogger(__name__)
 
 _BACKLOG: Final = 64
 _MOST_CONNECTIONS: Final = 64
@@ -68,12 +71,10 @@ class AdminListener:
         listen: AdminListen,
         limits: ProtocolLimits,
         count_refused: Callable[[str], None],
-        announce: Callable[[str], None] = lambda _url: None,
     ) -> None:
         self._listen = listen
         self._limits = limits
         self._count_refused = count_refused
-        self._announce = announce
         self._config = Config(
             app,
             http=GuardedProtocol,
@@ -99,7 +100,7 @@ class AdminListener:
             sock = bind_unix(path)
             self._inode = _inode(path)
             self._server = await loop.create_unix_server(self._protocol, sock=sock, backlog=_BACKLOG)
-            self._announce(self._listen.address)
+            address = self._listen.address
         else:
             tls = admin_tls(self._listen)
             host, _, port = self._listen.address.rpartition(":")
@@ -112,8 +113,9 @@ class AdminListener:
                 ssl_handshake_timeout=self._limits.first_byte_s if tls else None,
                 ssl_shutdown_timeout=self._limits.linger_s if tls else None,
             )
-            self._announce(f"{'https' if tls else 'http'}://{host}:{sock.getsockname()[1]}")
+            address = f"{'https' if tls else 'http'}://{host}:{sock.getsockname()[1]}"
         self._clock = asyncio.create_task(self._tell_the_time(), name="admin-listener")
+        _log.info("listening for administrators", extra={"address": address})
         return self
 
     async def __aexit__(

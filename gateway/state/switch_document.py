@@ -54,7 +54,7 @@ def switched_off(board: SwitchBoard, switch: Switch) -> SwitchBoard:
     key = (switch.kind, switch.name)
     if key in board.off:
         return board
-    _judge(switch)
+    judge_switch(switch)
     if len(board.off) >= MAX_OFF:
         raise SwitchesInvalid(f"{MAX_OFF:,} things are off already, and no more fit.")
     on = (one for other, one in board.on.items() if other != key)
@@ -66,7 +66,7 @@ def switched_on(board: SwitchBoard, switch: Switch) -> SwitchBoard:
     key = (switch.kind, switch.name)
     if key not in board.off:
         return board
-    _judge(switch)
+    judge_switch(switch)
     off = (one for other, one in board.off.items() if other != key)
     latest = sorted((*board.on.values(), switch), key=lambda one: one.at)[-MAX_ON:]
     return board_of(off, latest)
@@ -138,11 +138,12 @@ def _read(found: object) -> Switch:
         by=found["by"],
         at=_seconds(found["at"]),
     )
-    _judge(switch)
+    judge_switch(switch)
     return switch
 
 
-def _judge(switch: Switch) -> None:
+def judge_switch(switch: Switch) -> None:
+    """Raise SwitchesInvalid for texts that are not one line of visible characters, or too long."""
     for member, text, limit in (
         ("name", switch.name, MAX_NAME),
         ("why", switch.why, MAX_WHY),

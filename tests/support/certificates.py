@@ -43,6 +43,31 @@ class Authority:
             context.load_cert_chain(file)
         return context
 
+    def client_pem(self, name: str, *, uri: str | None = None) -> bytes:
+        """Return a key and a certificate for the client CN=name,O=Acme, and this URI."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        now = datetime.now(UTC)
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(
+                x509.Name(
+                    [
+                        x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Acme"),
+                        x509.NameAttribute(NameOID.COMMON_NAME, name),
+                    ]
+                )
+            )
+            .issuer_name(self._name)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - _DAY)
+            .not_valid_after(now + _DAY)
+        )
+        if uri is not None:
+            names = x509.SubjectAlternativeName([x509.UniformResourceIdentifier(uri)])
+            builder = builder.add_extension(names, critical=False)
+        return _pem(key) + builder.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
     def server_pem(self, *names: str, expired: bool = False) -> bytes:
         """Return a key and a certificate for these host names or addresses, one after the other."""
         key = ec.generate_private_key(ec.SECP256R1())
@@ -60,11 +85,13 @@ class Authority:
             )
             .sign(self._key, hashes.SHA256())
         )
-        return key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        ) + certificate.public_bytes(serialization.Encoding.PEM)
+        return _pem(key) + certificate.public_bytes(serialization.Encoding.PEM)
+
+
+def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
 
 
 def _name(text: str) -> x509.Name:
