@@ -1,5 +1,6 @@
 """Several workers behind one socket: started together, replaced when they die, ended together."""
 
+import fcntl
 import logging
 import os
 import signal
@@ -59,13 +60,18 @@ def _runtime() -> Iterator[Path]:
         runtime = Path(tempfile.mkdtemp(prefix="oidc-gateway-"))
         for name in _FOLDERS:
             (runtime / name).mkdir(mode=0o700)
+        held = os.open(runtime, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        # Whoever tidies /tmp leaves a folder alone that is locked (systemd-tmpfiles, tmpfiles.d(5)).
+        fcntl.flock(held, fcntl.LOCK_SH)
     except OSError as fault:
         raise CannotServe(
-            f"Several workers need a folder for temporary files: {fault.strerror}. Set TMPDIR to one that can be written."
+            "Several workers need a folder for temporary files: "
+            f"{fault.strerror}. Set TMPDIR to one that can be written."
         ) from None
     try:
         yield runtime
     finally:
+        os.close(held)
         rmtree(runtime, ignore_errors=True)
 
 

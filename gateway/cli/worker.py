@@ -6,6 +6,7 @@ import shutil
 import sys
 import threading
 import time
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
@@ -37,8 +38,9 @@ _PING_S: Final = 0.5
 class Life:
     """What a worker tells its supervisor of itself: from its event loop, and from a thread that answers pings."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, *, now: Callable[[], float] = time.monotonic) -> None:
         self.leaving = False
+        self._now = now
         self._connection = connection
         self._sending = threading.Lock()
         self._serving = False
@@ -50,11 +52,11 @@ class Life:
 
     def beat(self) -> None:
         """Note that the event loop turns."""
-        self._beat = time.monotonic()
+        self._beat = self._now()
 
     def answer(self) -> None:
         """Answer a ping with whether this worker serves; a stuck event loop answers nothing."""
-        if not self._serving or self.leaving or time.monotonic() - self._beat < _STUCK_S:
+        if not self._serving or self.leaving or self._now() - self._beat < _STUCK_S:
             self._say(self._serving)
 
     def fail(self, message: str, exit_code: int) -> None:
@@ -118,7 +120,8 @@ class WorkerProcess(Process):
         self.started_at = 0.0
         self._settings = settings
         self._life: Life | None = None
-        self._pinged_at: float | None = None
+        self._asked = False
+        self._asked_at = -_PING_S
         self._answered_at = 0.0
         super().__init__(config, sockets)
 
@@ -134,11 +137,9 @@ class WorkerProcess(Process):
         """Take what it said, ask again, and say whether it has answered lately."""
         self.listen(now=now)
         try:
-            if self._pinged_at is None or (
-                self._answered_at >= self._pinged_at and now - self._pinged_at >= _PING_S
-            ):
+            if not self._asked and now - self._asked_at >= _PING_S:
                 self.parent_conn.send(b"ping")
-                self._pinged_at = now
+                self._asked, self._asked_at = True, now
         except OSError:  # it is dying
             return True
         return now - self._answered_at < _HUNG_S
@@ -151,7 +152,7 @@ class WorkerProcess(Process):
                 if isinstance(word, tuple):
                     self.fault = word
                 else:
-                    self.serving, self._answered_at = word, now
+                    self.serving, self._answered_at, self._asked = word, now, False
         except (OSError, EOFError):
             return
 

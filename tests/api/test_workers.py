@@ -308,6 +308,16 @@ def test_a_second_signal_ends_all_workers_at_once(tmp_path: Path, aws: ScriptedA
     assert "Second SIGTERM: ending at once." in gateway.log()
 
 
+def test_a_hang_up_ends_nobody(gateway: Gateway) -> None:
+    before = workers_of(gateway)
+
+    for process in (gateway.process.pid, *before):
+        os.kill(process, signal.SIGHUP)
+
+    assert start(gateway, "after-the-hang-up").status_code == 201
+    assert workers_of(gateway) == before
+
+
 @pytest.mark.requirement("F-56")
 def test_workers_whose_supervisor_is_killed_finish_and_free_the_port(tmp_path: Path) -> None:
     arrived, go_on = Semaphore(0), Event()

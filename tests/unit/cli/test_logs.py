@@ -1,9 +1,12 @@
 import json
 import logging
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -226,3 +229,37 @@ def test_a_reader_who_is_gone_costs_lines_and_nothing_else() -> None:
     os.close(writer)
 
     assert output.dropped == 10
+
+
+def test_lines_of_several_processes_stay_whole_and_name_their_worker(tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    # More than a pipe takes at once.
+    text = "x" * 1_900
+
+    children = [
+        subprocess.Popen(  # our own code
+            [sys.executable, "-c", _WRITES, str(tmp_path), f"w{number}", text], stdout=writer
+        )
+        for number in range(3)
+    ]
+    os.close(writer)
+    with os.fdopen(reader, encoding="utf-8") as file:
+        events = [json.loads(line) for line in file]
+
+    assert [child.wait() for child in children] == [0, 0, 0]
+    assert len(events) == 3 * 200
+    assert {event["worker"] for event in events} == {"w0", "w1", "w2"}
+
+
+_WRITES = """
+import logging, sys
+from pathlib import Path
+from gateway.cli.logs import configure_logging, writing_in_turn
+
+folder, worker, text = sys.argv[1:]
+log = configure_logging("json", "INFO", worker=worker)
+log.turns = writing_in_turn(Path(folder))
+for number in range(200):
+    logging.getLogger("gateway.test").info("long", extra={"a": text, "b": text, "c": text})
+log.close()
+"""

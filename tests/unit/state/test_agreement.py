@@ -186,6 +186,7 @@ async def test_when_keys_rotate_all_workers_hold_them_soon_after_the_first_with_
 
     # A token with the new key reaches one of them.
     await workers[2].keys.find(issuer, key_id("ES256"), deadline=clock.monotonic() + 5)
+    views: list[View] = []
     for _ in range(8):
         clock.advance(1)
         views = [await worker.agreement.turn() for worker in workers]
