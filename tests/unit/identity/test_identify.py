@@ -11,7 +11,7 @@ from gateway.errors import AccessDenied, ErrorCode, GatewayError, TokenRejected,
 from gateway.identity.identify import CachingIdentify, VerifyingIdentify
 from gateway.identity.issuer import KeyLocation, TrustedIssuer
 from gateway.identity.jwks import FetchedKeys
-from gateway.identity.token import VerifiedToken
+from gateway.identity.token import Identify, VerifiedToken
 from gateway.metrics import Metrics
 from gateway.secret import Secret
 from tests.support.clocks import START_S, SettableClock
@@ -20,6 +20,26 @@ from tests.support.switches import Board, off
 from tests.support.tokens import b64, jwk, jwks, key_id, token, trusted
 
 GITHUB = trusted(keys=KeyLocation())
+
+
+class Counting:
+    """Counts what is really verified."""
+
+    def __init__(self, inner: Identify) -> None:
+        self._inner = inner
+        self.calls = 0
+
+    async def __call__(
+        self, text: Secret, issuers: Mapping[str, TrustedIssuer], *, now: float, deadline: float
+    ) -> VerifiedToken:
+        self.calls += 1
+        return await self._inner(text, issuers, now=now, deadline=deadline)
+
+    def at_once(
+        self, text: Secret, issuers: Mapping[str, TrustedIssuer], *, now: float
+    ) -> VerifiedToken | None:
+        self.calls += 1
+        return self._inner.at_once(text, issuers, now=now)
 
 
 class Bench:
@@ -32,16 +52,10 @@ class Bench:
         self.keys = FetchedKeys(fetch=self.peer, clock=self.clock, metrics=Metrics(), jitter=lambda: 1.0)
         self.switches = Board()
         self.verifying = VerifyingIdentify(self.keys, gate=self.switches.gate.issuer)
-        self.calls = 0
+        self.counting = Counting(self.verifying)
         self.caching = CachingIdentify(
-            self._counted, self.keys, self.clock, gate=self.switches.gate.issuer, max_entries=10
+            self.counting, self.keys, self.clock, gate=self.switches.gate.issuer, max_entries=10
         )
-
-    async def _counted(
-        self, text: Secret, issuers: Mapping[str, TrustedIssuer], *, now: float, deadline: float
-    ) -> VerifiedToken:
-        self.calls += 1
-        return await self.verifying(text, issuers, now=now, deadline=deadline)
 
     async def identify(self, text: str) -> VerifiedToken:
         deadline = self.clock.monotonic() + 5
@@ -201,7 +215,7 @@ async def test_the_same_token_is_verified_once() -> None:
     first, second = await bench.cached(text), await bench.cached(text)
 
     assert first is second
-    assert bench.calls == 1
+    assert bench.counting.calls == 1
 
 
 @pytest.mark.requirement("TV-49")
@@ -224,10 +238,10 @@ async def test_a_result_is_kept_for_a_minute() -> None:
 
     bench.clock.advance(59.9)
     await bench.cached(text)
-    assert bench.calls == 1
+    assert bench.counting.calls == 1
     bench.clock.advance(0.1)
     await bench.cached(text)
-    assert bench.calls == 2
+    assert bench.counting.calls == 2
 
 
 @pytest.mark.requirement("TV-49", "TV-29")
@@ -239,7 +253,7 @@ async def test_a_token_expires_in_the_cache_as_well() -> None:
     bench.clock.advance(40)
 
     assert (await bench.refused(text, cached=True)).code is ErrorCode.TOKEN_EXPIRED
-    assert bench.calls == 1
+    assert bench.counting.calls == 1
 
 
 @pytest.mark.requirement("TV-49", "KS-15")
@@ -287,7 +301,7 @@ async def test_a_reload_that_changes_nothing_keeps_what_was_verified() -> None:
     bench.issuers = {GITHUB.issuer: trusted(keys=KeyLocation())}
     await bench.cached(text)
 
-    assert bench.calls == 1
+    assert bench.counting.calls == 1
 
 
 @pytest.mark.requirement("TV-49")
@@ -338,7 +352,7 @@ async def test_a_token_that_was_verified_before_does_not_outlive_the_switch() ->
     failure = await bench.refused(text, cached=True)
 
     assert failure.code is ErrorCode.ISSUER_DISABLED
-    assert bench.calls == 1
+    assert bench.counting.calls == 1
 
 
 @pytest.mark.requirement("KS-27")
@@ -376,3 +390,32 @@ async def test_while_nobody_can_tell_what_is_off_every_issuer_is(*, cached: bool
     failure = await bench.refused(text, cached=cached)
 
     assert failure.code is ErrorCode.SWITCHES_UNAVAILABLE
+
+
+@pytest.mark.parametrize("cached", [False, True], ids=["verifying", "cached"])
+async def test_a_token_whose_key_is_known_is_verified_at_once_and_any_other_has_to_be_asked_for(
+    cached: bool,
+) -> None:
+    bench = Bench()
+    one = bench.caching if cached else bench.verifying
+    now = bench.clock.wall()
+
+    before = one.at_once(Secret(token()), bench.issuers, now=now)
+    asked = await one(Secret(token()), bench.issuers, now=now, deadline=bench.clock.monotonic() + 5)
+    after = one.at_once(Secret(token()), bench.issuers, now=now)
+
+    assert before is None
+    assert asked == after
+
+
+async def test_what_is_refused_is_refused_at_once_in_the_same_words() -> None:
+    bench = Bench()
+    await bench.identify(token())
+    forged = token()[:-6] + "AAAAAA"
+
+    with pytest.raises(TokenRejected) as at_once:
+        bench.caching.at_once(Secret(forged), bench.issuers, now=bench.clock.wall())
+
+    asked = await bench.refused(forged, cached=True)
+    assert (at_once.value.code, at_once.value.message) == (asked.code, asked.message)
+    assert asked.code is ErrorCode.TOKEN_SIGNATURE_INVALID
