@@ -199,7 +199,7 @@ class Metrics:
 
     def _begin_at_zero(self) -> None:
         """Show what alerts watch before it first happens: `rate` and `increase` see no step from nothing to one."""
-        for kind in ("intent", "outcome", "refused", "journal"):
+        for kind in ("intent", "outcome", "refused", "unknown", "found", "admin", "journal"):
             self.audit_records.labels(kind)
             self.audit_failures.labels(kind)
         for result in ("accepted", "rejected", "unchanged"):

@@ -136,7 +136,7 @@ def test_every_alert_says_how_grave_it_is_and_what_happened(alert: Alert) -> Non
 def test_every_alert_has_a_section_of_the_runbook_with_a_first_look(alert: Alert) -> None:
     text = section(RUNBOOK, str(alert["alert"]))
 
-    assert blocks(text, "sh") != []
+    assert list(blocks(text, "sh")) != []
     assert "Likely causes:" in text
 
 
