@@ -15,7 +15,7 @@ from gateway.audit.recall import DocumentInvalid, to_record
 from gateway.audit.record import Record
 
 #: Calls remembered of each kind; beyond that the oldest is forgotten, and stays as it stands in the journal.
-MAX_REMEMBERED: Final = 1_000
+MAX_REMEMBERED: Final = 10_000
 # The journal writes these members first and in this order; no text of a caller can look like them.
 _FRONT: Final = re.compile(
     rb'\{"seq":([0-9]+),[^{}\\]*"v":1,"kind":"(intent|outcome|refused|unknown|found)","request_id":"([^"\\]+)"'

@@ -1,0 +1,210 @@
+"""Rotation, power cuts and thieves: what was acknowledged is there once, and nothing half written is read as good."""
+
+import asyncio
+import json
+import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from gateway.audit.journal import JsonlJournal
+from gateway.audit.ledger import journal_directories, journal_files
+from gateway.audit.reading import read_entries
+from gateway.audit.verify import verify
+from gateway.clock import SystemClock
+from gateway.errors import Unavailable
+from gateway.metrics import Metrics
+from tests.support.records import INTENT, OUTCOME, REFUSAL
+from tests.unit.audit.test_journal import events, ids, journal, until
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    return tmp_path / "audit"
+
+
+@pytest.fixture
+def metrics() -> Metrics:
+    return Metrics()
+
+
+@pytest.mark.requirement("AU-05")
+async def test_rotation_under_load_loses_and_doubles_nothing(directory: Path, metrics: Metrics) -> None:
+    async with journal(directory, metrics, max_bytes=10_000) as kept:
+
+        async def call(name: str) -> None:
+            await kept.intend(replace(INTENT, request_id=name))
+            kept.refuse(replace(REFUSAL, request_id=f"refused-{name}"))
+            await kept.conclude(replace(OUTCOME, request_id=name))
+
+        for start in range(0, 600, 50):
+            await asyncio.gather(*(call(f"req-{number}") for number in range(start, start + 50)))
+
+    wanted = sorted(f"req-{number}" for number in range(600))
+    assert len(journal_files(directory)) > 20
+    assert sorted(ids(directory, "intent")) == wanted
+    assert sorted(ids(directory, "outcome")) == wanted
+    assert sorted(ids(directory, "refused")) == sorted(f"refused-{name}" for name in wanted)
+    assert verify(journal_files(directory)).findings == ()
+
+
+@pytest.mark.requirement("AU-05")
+async def test_every_file_is_closed_to_others_and_opened_for_appending_alone(
+    directory: Path, metrics: Metrics
+) -> None:
+    async with journal(directory, metrics, max_bytes=65_536) as kept:
+        for number in range(100):
+            await kept.intend(replace(INTENT, request_id=f"req-{number}"))
+        current = journal_files(directory)[-1].path
+        flags = [flags for target, flags in descriptors() if target == str(current)]
+
+    assert {file.path.stat().st_mode & 0o777 for file in journal_files(directory)} == {0o600}
+    assert directory.stat().st_mode & 0o777 == 0o700
+    assert [(one & os.O_APPEND, one & os.O_ACCMODE) for one in flags] == [(os.O_APPEND, os.O_WRONLY)]
+
+
+def descriptors() -> list[tuple[str, int]]:
+    """Every open file of this process and the flags it was opened with."""
+    found = []
+    for link in Path("/proc/self/fd").iterdir():
+        try:
+            info = Path(f"/proc/self/fdinfo/{link.name}").read_text()
+            found.append((str(link.readlink()), int(info.split("flags:")[1].split()[0], 8)))
+        except FileNotFoundError:
+            continue
+    return found
+
+
+class Camera:
+    """An fsync that keeps a copy of the directory as it was before and after each, with what was acknowledged by then.
+
+    A power cut keeps at least everything that fsync covered, and of what came after it any beginning.
+    """
+
+    def __init__(self, directory: Path, album: Path) -> None:
+        self.directory = directory
+        self.album = album
+        self.acknowledged: list[str] = []
+        self.pictures: list[tuple[Path, list[str]]] = []
+
+    def __call__(self, descriptor: int) -> None:
+        self.take()
+        os.fsync(descriptor)
+        self.take()
+
+    def take(self) -> None:
+        picture = self.album / str(len(self.pictures))
+        shutil.copytree(self.directory, picture)
+        self.pictures.append((picture, list(self.acknowledged)))
+
+
+@pytest.mark.requirement("AU-05")
+@pytest.mark.parametrize("torn", [0, 1, 700], ids=["whole", "last byte", "half a record"])
+async def test_whenever_the_power_goes_everything_acknowledged_is_there_and_nothing_half_written_counts(
+    directory: Path, metrics: Metrics, tmp_path: Path, torn: int
+) -> None:
+    camera = Camera(directory, tmp_path / "album")
+    camera.album.mkdir()
+    kept = JsonlJournal(directory, metrics=metrics, clock=SystemClock(), max_bytes=8_000, fsync=camera)
+    async with kept:
+        for number in range(12):
+            await kept.intend(replace(INTENT, request_id=f"req-{number}"))
+            camera.acknowledged.append(f"req-{number}")
+    names = {f"req-{number}" for number in range(12)}
+
+    for picture, acknowledged in camera.pictures:
+        tear(picture, torn, acknowledged)
+        async with journal(picture, Metrics()):
+            pass
+        found = ids(picture, "intent")
+        assert set(acknowledged) <= set(found) <= names
+        assert len(found) == len(set(found))
+        assert verify(journal_files(picture)).findings == ()
+        assert ids(picture, "unknown") == found, "and every one of them is closed"
+
+
+def tear(picture: Path, count: int, acknowledged: list[str]) -> None:
+    """Cut the last bytes off the last file, unless they were acknowledged."""
+    files = journal_files(picture)
+    if not count or not files:
+        return
+    *_, last = [b"", *files[-1].lines()]
+    if not last.endswith(b"\n") or any(f'"{name}"'.encode() in last for name in acknowledged):
+        return
+    os.truncate(files[-1].path, max(0, files[-1].path.stat().st_size - count))
+
+
+@pytest.mark.requirement("AU-05")
+@pytest.mark.parametrize("act", ["mv", "rm"])
+async def test_a_file_taken_away_under_load_costs_no_acknowledged_record_but_those_in_it(
+    directory: Path, metrics: Metrics, tmp_path: Path, act: str
+) -> None:
+    acknowledged: list[str] = []
+    stolen = tmp_path / "stolen.jsonl"
+    async with journal(directory, metrics) as kept:
+
+        async def load(first: int) -> None:
+            for number in range(first, 10_000, 8):
+                await kept.intend(replace(INTENT, request_id=f"req-{number}"))
+                acknowledged.append(f"req-{number}")
+
+        tasks = [asyncio.create_task(load(first)) for first in range(8)]
+        await until(lambda: len(acknowledged) > 100)
+        first = journal_files(directory)[0].path
+        os.link(first, stolen)
+        first.unlink()
+        if act == "rm":
+            before = set(acknowledged)
+            stolen.unlink()
+        await until(lambda: len(journal_files(directory)) == 1)
+        marked = len(acknowledged)
+        await until(lambda: len(acknowledged) > marked + 100)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    assert events(directory)[0] in ("moved", "deleted")
+    if act == "mv":
+        (directory / "audit-000001.jsonl").write_bytes(stolen.read_bytes())
+        assert verify(journal_files(directory)).findings == ()
+        before = set()
+    found = ids(directory, "intent")
+    missing = set(acknowledged) - set(found) - before
+    assert len(missing) <= (8 if act == "rm" else 0), "those under way in the moment it was deleted"
+    assert len(found) == len(set(found))
+
+
+@pytest.mark.requirement("AU-05")
+async def test_workers_in_directories_of_their_own_never_share_a_file(directory: Path) -> None:
+    journals = [journal(directory / name, Metrics(), max_bytes=65_536) for name in ("w1", "w2", "w10")]
+    for one in journals:
+        await one.__aenter__()
+    await asyncio.gather(
+        *(
+            one.intend(replace(INTENT, request_id=f"{at}-{number}"))
+            for at, one in enumerate(journals)
+            for number in range(200)
+        )
+    )
+    for one in journals:
+        await one.__aexit__(None, None, None)
+
+    folders = journal_directories(directory)
+    assert [folder.name for folder in folders] == ["w1", "w2", "w10"]
+    for at, folder in enumerate(folders):
+        assert sorted(ids(folder, "intent")) == sorted(f"{at}-{number}" for number in range(200))
+        assert verify(journal_files(folder)).findings == ()
+    with pytest.raises(Unavailable):
+        await journals[0].intend(INTENT)
+
+
+def test_the_directory_of_one_process_is_a_journal_too(tmp_path: Path) -> None:
+    (tmp_path / "audit-000001.jsonl").write_bytes(b"")
+    (tmp_path / "w1").mkdir()
+    (tmp_path / "w01").mkdir()
+    (tmp_path / "worker").mkdir()
+
+    assert [path.name for path in journal_directories(tmp_path)] == [tmp_path.name, "w1"]
+    assert json.dumps([entry.text for entry in read_entries(tmp_path)]) == "[]"
