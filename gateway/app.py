@@ -41,8 +41,9 @@ from gateway.doors.middleware import Front
 from gateway.doors.protocol import ProtocolLimits
 from gateway.doors.reception import Reception
 from gateway.doors.rest import RestDoor
-from gateway.doors.routes import door_routes
+from gateway.doors.routes import door_routes, quick_handlers, short_handlers
 from gateway.doors.server import TlsFiles
+from gateway.doors.short_way import ShortWay
 from gateway.doors.token_endpoint import TokenDoor
 from gateway.exchange.exchange import Exchange
 from gateway.exchange.limits import CallLimits
@@ -294,8 +295,9 @@ def _tracer(settings: Settings, metrics: Metrics) -> Tracer:
         # Here, because the extra need not be installed.
         from gateway.outbound.otlp import OtlpTracer, otlp_exporter  # noqa: PLC0415
     except ModuleNotFoundError as fault:
+        missing = (fault.name or "opentelemetry").partition(".")[0]
         raise SettingInvalid(
-            f"server.tracing.otlp is set, but {fault.name} is not installed. Run: pip install 'oidc-gateway[otel]'"
+            f"server.tracing.otlp is set, but {missing} is not installed. Run: pip install 'oidc-gateway[otel]'"
         ) from fault
     return OtlpTracer(
         otlp_exporter(settings.tracing_otlp),
@@ -336,7 +338,7 @@ def build_app(
     *,
     public_url: Callable[[], str],
     on_failed_start: Callable[[Exception], None] = lambda _fault: None,
-) -> ASGIApp:
+) -> Front:
     """Return the ASGI application. Its lifespan is `running`.
 
     on_failed_start: told why a part could not be started; the server itself learns only that one could not.
@@ -368,12 +370,19 @@ def build_app(
             yield
 
     routes = [*door_routes(rest=rest, token=token, discovery=discovery), *health]
+    reception = Reception(
+        metrics=parts.metrics, draining=parts.draining, clock=parts.clock, entrance=_entrance(parts)
+    )
     return Front(
         Router(routes, redirect_slashes=False, lifespan=lifespan),
-        reception=Reception(
-            metrics=parts.metrics, draining=parts.draining, clock=parts.clock, entrance=_entrance(parts)
-        ),
+        reception=reception,
         tracer=parts.tracer,
+        short_way=ShortWay(
+            reception=reception,
+            tracer=parts.tracer,
+            handlers=short_handlers(rest=rest, token=token),
+            quick=quick_handlers(rest=rest),
+        ),
     )
 
 

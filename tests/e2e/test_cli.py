@@ -82,6 +82,24 @@ def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     )
 
 
+def test_traces_without_the_extra_are_refused_with_what_to_install(config: Path, tmp_path: Path) -> None:
+    hidden = tmp_path / "hidden" / "opentelemetry"
+    hidden.mkdir(parents=True)
+    (hidden / "__init__.py").write_text('raise ModuleNotFoundError("hidden", name="opentelemetry")')
+    environment = {
+        "PYTHONPATH": str(hidden.parent),
+        "OIDC_GATEWAY_TRACING_OTLP": "http://127.0.0.1:4318",
+    }
+
+    refused = serve(config, environment=environment)
+
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert refused.stderr == (
+        "oidc-gateway serve: server.tracing.otlp is set, but opentelemetry is not installed. "
+        "Run: pip install 'oidc-gateway[otel]'\n"
+    )
+
+
 @pytest.mark.requirement("MP-01")
 def test_files_with_errors_are_answered_with_all_findings(config: Path) -> None:
     edit(config / "gateway.yaml", "preset: okta\n", "preset: octa\n")

@@ -10,6 +10,9 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 from gateway.metrics import Metrics
 from gateway.outbound import otlp
+from gateway.outbound.addresses import ThreadedLookUp
+from gateway.outbound.http import OutboundFailure
+from gateway.outbound.keyfetch import FetchRules, KeyFetch
 from gateway.outbound.otlp import OtlpTracer, otlp_exporter
 from gateway.tracing import TraceParent, span, xray_header
 from tests.support.hang import no_hang
@@ -201,3 +204,21 @@ async def test_an_exporter_that_breaks_is_counted_and_stops_nothing() -> None:
 )
 def test_an_endpoint_without_a_path_gets_otlps_own(given: str, sent_to: str) -> None:
     assert otlp_exporter(given)._endpoint == sent_to  # type: ignore[attr-defined]
+
+
+async def test_a_fetch_of_keys_is_a_span_that_says_how_it_ended_and_not_where_it_went() -> None:
+    house = House()
+    fetch = KeyFetch(look_up=ThreadedLookUp(), metrics=house.metrics)
+
+    async with house.tracer as tracer:
+        with tracer.request(CALLER), pytest.raises(OutboundFailure):
+            await fetch.fetch("https://10.9.8.7/jwks", FetchRules(), max_bytes=10, deadline=1e9)
+
+    told = house.spans()["issuer fetch"]
+    assert told.kind is SpanKind.CLIENT
+    assert dict(told.attributes or {}) == {
+        "oidc_gateway.service": "issuer",
+        "oidc_gateway.operation": "fetch",
+        "oidc_gateway.outcome": "address",
+    }
+    assert "10.9.8.7" not in told.to_json()
