@@ -18,8 +18,8 @@ _GATEWAY = "gateway.yaml"
 _STATES_ARN = re.compile(r"arn:aws[a-z-]*:states:([a-z0-9-]+):[0-9]{12}:")
 _ROLE_ARN = re.compile(r"arn:aws[a-z-]*:iam::([0-9]{12}):role/")
 _KEY_LOCATIONS = ("jwks_uri", "jwks_file", "discovery_url", "jwks_hosts", "ca_file", "allow_addresses")
-# How the gateway is reached in earnest; here it listens on loopback without TLS.
-_NOT_ON_LOOPBACK = ("tls", "behind_tls_proxy", "public_url")
+# How the gateway is reached in earnest; here one process listens on loopback without TLS.
+_NOT_ON_LOOPBACK = ("tls", "behind_tls_proxy", "public_url", "workers")
 # The embedded Vault has neither a certificate nor namespaces, which only Vault Enterprise knows.
 _NOT_OF_EMBEDDED_VAULT = ("ca_file", "namespace")
 
