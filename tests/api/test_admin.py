@@ -2,23 +2,34 @@
 
 import json
 import os
+import re
+import signal
 import socket
 import stat
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, cast
+from unittest.mock import Mock
 from urllib.parse import quote
 
+import httpx2
 import pytest
+from starlette.routing import Route
 
+from gateway.cli import admin_client
+from gateway.cli.main import main
+from gateway.doors.admin import AdminDoor, admin_router
 from tests.api.conftest import Scripted
 from tests.support.admins import Admin, socketed
 from tests.support.caller import problem, until
 from tests.support.gateways import Gateway, edit, fresh
+from tests.support.markdown import section, tables
 from tests.support.scripted_aws import ScriptedAws
 from tests.support.serving import read_all
 
+README = Path(__file__).parents[2] / "README.md"
 CI_ONCE = """\
 format: oidc-gateway/mapping.v1
 rules:
@@ -459,3 +470,129 @@ def test_the_socket_goes_with_the_gateway_and_one_that_a_crash_left_is_replaced(
 
     assert state.status_code == 200
     assert not path.exists()
+
+
+# With several workers.
+
+
+@pytest.mark.requirement("AD-06", "AU-07")
+def test_one_worker_answers_administrators_for_all_and_is_followed_by_its_replacement(tmp_path: Path) -> None:
+    with socketed(tmp_path, workers=3) as admin:
+        until(lambda: len(admin.get("/state").json()["workers"]) == 3)
+        state = admin.get("/state").json()
+        refused = [admin.gateway.get("/v1/whoami", "not.a.token") for _ in range(6)]
+        until(lambda: all(admin.get(f"/explain/{_id(answer)}").status_code == 200 for answer in refused))
+
+        admin.ask("PUT", "/admin/v1/switches/issuer?name=github", body={"why": "SEC-1"})
+        until(lambda: {admin.gateway.get("/v1/whoami", fresh()).status_code for _ in range(12)} == {403})
+        first = next(one for one in state["workers"] if one["worker"].endswith("/" + state["worker"]))
+        os.kill(first["pid"], signal.SIGKILL)
+        admin.client.close()
+        after = until(lambda: _state_of(socket_of(admin)))
+
+        assert {one["policy"] for one in state["workers"]} == {state["policy"]["digest"]}
+        assert after["worker"] == state["worker"]
+        assert first["pid"] not in {
+            one["pid"] for one in after["workers"] if one["worker"] == first["worker"]
+        }
+        assert [one["why"] for one in after["switches"]["off"]] == ["SEC-1"]
+
+
+def _id(answer: httpx2.Response) -> str:
+    return str(answer.headers["x-request-id"])
+
+
+def _state_of(path: Path) -> dict[str, Any] | None:
+    try:
+        return admin_client.ask(admin_client.Access(to=f"unix:{path}"), "GET", "/admin/v1/state")
+    except admin_client.NotAsked:
+        return None
+
+
+# The command.
+
+
+def ask(admin: Admin, *words: str) -> int:
+    return main(["admin", *words, "--to", f"unix:{socket_of(admin)}"])
+
+
+def test_the_command_shows_the_state_and_the_rules(admin: Admin, capsys: pytest.CaptureFixture[str]) -> None:
+    codes = [ask(admin, "state"), ask(admin, "rules"), ask(admin, "rules", "payments.prod")]
+
+    shown = capsys.readouterr().out
+    assert codes == [0, 0, 0]
+    assert "issuer okta-agents: 4 keys" in shown
+    assert "payments.prod (mappings/payments/deploy.yaml:" in shown
+    assert '  ref equals ["refs/heads/main"]' in shown
+    assert "  start deploy-payments as payments-prod" in shown
+
+
+def test_the_command_says_what_would_happen_to_a_token(
+    admin: Admin, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good, bad = tmp_path / "good", tmp_path / "bad"
+    good.write_text(fresh() + "\n")
+    bad.write_text(fresh(ref="refs/heads/x"))
+
+    codes = [
+        ask(admin, "explain", "--token", str(good), "--start", "deploy-payments"),
+        ask(admin, "explain", "--token", str(bad), "--obtain", "payments-prod"),
+        ask(admin, "explain", "--token", str(good)),
+    ]
+
+    shown = capsys.readouterr().out
+    assert codes == [0, 1, 0]
+    assert "ALLOWED as payments-prod, by payments.prod." in shown
+    assert "✗ ref: 'refs/heads/x', wanted 'refs/heads/main'" in shown
+    assert "REFUSED with claim_mismatch. The nearest rule is payments.prod." in shown
+
+
+def test_the_command_tells_what_happened_and_reloads(
+    admin: Admin, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answer = admin.gateway.start(fresh(ref="refs/heads/x"), "deploy-payments", key="k", input={})
+    admin.gateway.records(answer)
+
+    codes = [
+        ask(admin, "explain", _id(answer)),
+        ask(admin, "explain", "nothing"),
+        ask(admin, "reload", "--json"),
+    ]
+
+    shown = capsys.readouterr()
+    assert codes == [0, 1, 0]
+    assert "code: claim_mismatch" in shown.out
+    assert "not_found: No record speaks of it." in shown.err
+    assert '"accepted": true' in shown.out
+
+
+@pytest.mark.parametrize(
+    ("to", "said"),
+    [
+        ("unix:/nowhere/admin.sock", "unix:/nowhere/admin.sock was not reached: No such file or directory."),
+        ("http://192.0.2.1:9090", "http://192.0.2.1:9090 is not on this machine; use https."),
+        ("127.0.0.1:9090", "127.0.0.1:9090 is no address: write unix:/PATH or https://127.0.0.1:PORT."),
+        ("https://127.0.0.1", "https://127.0.0.1 is no address: write unix:/PATH or https://127.0.0.1:PORT."),
+    ],
+)
+def test_the_command_says_why_it_reached_nobody(
+    to: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = main(["admin", "state", "--to", to])
+
+    assert code == 2
+    assert capsys.readouterr().err == f"oidc-gateway admin: {said}\n"
+
+
+def test_every_request_of_the_listener_is_documented() -> None:
+    rows = tables(section(README.read_text("utf-8"), "Admin listener"))[0].column("request")
+    documented = {re.sub(r"[`]|\?.*", "", row).strip() for row in rows}
+
+    served = {
+        f"{method} {re.sub(r':path', '', route.path)}"
+        for route in admin_router(cast(AdminDoor, Mock())).routes
+        if isinstance(route, Route)
+        for method in (route.methods or set()) - {"HEAD"}
+    }
+
+    assert documented == served

@@ -72,13 +72,19 @@ def listening_at(gateway: Gateway) -> str:
 
 
 @contextlib.contextmanager
-def socketed(folder: Path, *, aws: str = "http://127.0.0.1:9", more: str = "") -> Iterator[Admin]:
+def socketed(
+    folder: Path, *, aws: str = "http://127.0.0.1:9", more: str = "", workers: int = 1
+) -> Iterator[Admin]:
     """Run a gateway that listens for administrators on a unix socket. more: of the block `admin`."""
     path = folder / "run" / "admin.sock"
     config = with_admin(folder / "config", f"admin:\n  listen: unix:{path}\n{more}", aws=aws)
     transport = httpx2.HTTPTransport(uds=str(path))
     with (
-        running_gateway(config, folder / "audit") as gateway,
+        running_gateway(
+            config,
+            folder / "audit",
+            environment={"OIDC_GATEWAY_WORKERS": str(workers), "TMPDIR": str(folder)},
+        ) as gateway,
         httpx2.Client(
             transport=transport, base_url="http://localhost", trust_env=False, timeout=30
         ) as client,
