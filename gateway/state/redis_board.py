@@ -20,7 +20,10 @@ _GONE_S: Final = 15.0
 
 
 class RedisBoard:
-    """What every worker of every replica runs on. Trouble is logged and counted, and nobody is shown meanwhile."""
+    """What every worker of every replica runs on; while there is trouble with Redis, nobody is shown.
+
+    The watch says what is wrong, once: this is asked every second.
+    """
 
     def __init__(self, redis: SharedRedis) -> None:
         self._redis = redis
@@ -32,7 +35,7 @@ class RedisBoard:
         try:
             await self._redis.script("board", POST, self._key, status.worker, text)
         except RedisFailed as failed:
-            _log.info("shared state: the status of this worker was not posted: %s", failed.fault.what)
+            _log.debug("shared state: the status of this worker was not posted: %s", failed.fault.what)
 
     async def read(self) -> tuple[Status, ...]:
         """Return everybody's of the last 15 s, by worker."""
@@ -44,7 +47,7 @@ class RedisBoard:
                 # Names of pods never come back: without this the hash would only grow.
                 await self._redis.run("board", lambda client: _remove(client, self._key, gone))
         except RedisFailed as failed:
-            _log.info("shared state: the statuses of others cannot be read: %s", failed.fault.what)
+            _log.debug("shared state: the statuses of others cannot be read: %s", failed.fault.what)
             return ()
         present = (status for status in statuses.values() if status is not None)
         return tuple(sorted(present, key=lambda status: status.worker))
