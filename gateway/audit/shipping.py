@@ -71,6 +71,7 @@ class Shipper:
     connect:           opens a connection; raises OSError.
     max_lag_s:         age of the oldest record that was not sent, from which `behind`; None: it never is.
     max_message_bytes: longer records are sent in short.
+    settle_s:          how long the receiver has to read what its kernel took. end_s: to send what is left at the end.
     """
 
     def __init__(
@@ -84,6 +85,7 @@ class Shipper:
         max_lag_s: float | None = 3_600.0,
         max_message_bytes: int = 8_192,
         settle_s: float = _SETTLE_S,
+        end_s: float = _END_S,
     ) -> None:
         self._directory = directory
         self._connect = connect
@@ -93,6 +95,7 @@ class Shipper:
         self._max_lag_s = max_lag_s
         self._max_message_bytes = max_message_bytes
         self._settle_s = settle_s
+        self._end_s = end_s
         self._changed = threading.Condition()
         self._mark: Mark | None = None
         self._ending_at: float | None = None
@@ -113,12 +116,12 @@ class Shipper:
     async def __aexit__(
         self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Send what is left, for five seconds; the next run goes on where this one ends."""
+        """Send what is left, for a few seconds; the next run goes on where this one ends."""
         with self._changed:
-            self._ending_at = self._clock.monotonic() + _END_S
+            self._ending_at = self._clock.monotonic() + self._end_s
             self._changed.notify()
         if self._thread is not None:
-            await asyncio.to_thread(self._thread.join, _END_S + 1)
+            await asyncio.to_thread(self._thread.join, self._end_s + 1)
 
     def durable(self, mark: Mark) -> None:
         """Be told how far the journal is durable; returns at once, from any thread."""

@@ -17,7 +17,7 @@ from gateway.clock import SystemClock
 from gateway.errors import Unavailable
 from gateway.metrics import Metrics
 from tests.support.records import INTENT, OUTCOME, REFUSAL
-from tests.unit.audit.test_journal import events, ids, journal, until
+from tests.unit.audit.test_journal import events, ids, journal, mode, until
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ async def test_every_file_is_closed_to_others_and_opened_for_appending_alone(
         flags = [flags for target, flags in descriptors() if target == str(current)]
 
     assert {file.path.stat().st_mode & 0o777 for file in journal_files(directory)} == {0o600}
-    assert directory.stat().st_mode & 0o777 == 0o700
+    assert mode(directory) == 0o700
     assert [(one & os.O_APPEND, one & os.O_ACCMODE) for one in flags] == [(os.O_APPEND, os.O_WRONLY)]
 
 
@@ -155,8 +155,8 @@ async def test_a_file_taken_away_under_load_costs_no_acknowledged_record_but_tho
         first = journal_files(directory)[0].path
         os.link(first, stolen)
         first.unlink()
+        before = set(acknowledged) if act == "rm" else set()
         if act == "rm":
-            before = set(acknowledged)
             stolen.unlink()
         await until(lambda: len(journal_files(directory)) == 1)
         marked = len(acknowledged)
@@ -169,7 +169,6 @@ async def test_a_file_taken_away_under_load_costs_no_acknowledged_record_but_tho
     if act == "mv":
         (directory / "audit-000001.jsonl").write_bytes(stolen.read_bytes())
         assert verify(journal_files(directory)).findings == ()
-        before = set()
     found = ids(directory, "intent")
     missing = set(acknowledged) - set(found) - before
     assert len(missing) <= (8 if act == "rm" else 0), "those under way in the moment it was deleted"
