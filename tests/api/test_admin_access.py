@@ -8,6 +8,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from gateway.cli.main import main
 from tests.support.admins import (
     AUDIENCE,
     OIDC,
@@ -288,3 +289,42 @@ def test_certificate_and_token_must_both_have_the_right(tmp_path: Path) -> None:
         ]
 
         assert statuses == [401, 403, 403, 200]
+
+
+@pytest.mark.requirement("AD-02")
+def test_the_command_presents_certificate_and_token(
+    by_certificate: Certified, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ca, own, other = tmp_path / "ca.pem", tmp_path / "own.pem", tmp_path / "other.pem"
+    ca.write_text(by_certificate.authority.pem)
+    own.write_bytes(by_certificate.authority.client_pem("reader"))
+    other.write_bytes(Authority().client_pem("reader"))
+    to = ["--to", by_certificate.url, "--ca", str(ca)]
+
+    codes = [
+        main(["admin", "state", *to, "--cert", str(own)]),
+        main(["admin", "reload", *to, "--cert", str(own)]),
+        main(["admin", "state", *to, "--cert", str(other)]),
+        main(["admin", "state", *to]),
+        main(["admin", "state", "--to", by_certificate.url, "--cert", str(own)]),
+    ]
+
+    said = capsys.readouterr()
+    assert codes == [0, 1, 2, 2, 2]
+    assert "admin_forbidden: This identity may not change anything here." in said.err
+
+
+@pytest.mark.requirement("AD-02")
+def test_the_command_takes_a_token_from_a_file_or_a_variable(
+    tokened: Admin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "token"
+    file.write_text(admin_token("reader") + "\n")
+    state = ["admin", "state", "--to", listening_at(tokened.gateway)]
+
+    codes = [main(state), main([*state, "--token-file", str(file)])]
+    monkeypatch.setenv("OIDC_GATEWAY_ADMIN_TOKEN", admin_token("writer"))
+    codes += [main(state), main([*state, "--token-file", str(file)])]
+
+    assert codes == [1, 0, 1, 0]
+    assert "token_missing" in capsys.readouterr().err
