@@ -112,7 +112,13 @@ OWNERS: Mapping[str, tuple[str, ...]] = {
     "yaml": ("gateway.files", "gateway.dev"),
     "yarl": ("gateway.outbound",),
     # Of the standard library:
-    "fcntl": ("gateway.audit", "gateway.state.switch_file", "gateway.dev", "gateway.cli"),
+    "fcntl": (
+        "gateway.audit",
+        "gateway.outbound.syslog",
+        "gateway.state.switch_file",
+        "gateway.dev",
+        "gateway.cli",
+    ),
     "http.client": COMPOSITION,
     "os": ("gateway.metrics", "gateway.state.agreement", "gateway.state.switch_file", *_FILES),
     "pathlib": ("gateway.settings", "gateway.state.file_board", "gateway.state.switch_file", *_FILES),

@@ -43,7 +43,7 @@ async def test_rotation_under_load_loses_and_doubles_nothing(directory: Path, me
             await asyncio.gather(*(call(f"req-{number}") for number in range(start, start + 50)))
 
     wanted = sorted(f"req-{number}" for number in range(600))
-    assert len(journal_files(directory)) > 20
+    assert len(journal_files(directory)) >= 10
     assert sorted(ids(directory, "intent")) == wanted
     assert sorted(ids(directory, "outcome")) == wanted
     assert sorted(ids(directory, "refused")) == sorted(f"refused-{name}" for name in wanted)
