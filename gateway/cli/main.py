@@ -13,7 +13,7 @@ from typing import Final
 from gateway.cli.options import COULD_NOT_RUN
 
 #: In the order in which people meet them; each is a module beside this one.
-COMMANDS: Final = ("serve", "check", "decide", "switch", "explain", "audit", "admin", "vault", "dev")
+COMMANDS: Final = ("serve", "check", "test", "decide", "switch", "explain", "audit", "admin", "vault", "dev")
 
 _INTERRUPTED: Final = 128 + signal.SIGINT
 _READER_GONE: Final = 128 + signal.SIGPIPE

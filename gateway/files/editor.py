@@ -6,13 +6,14 @@ from typing import Final
 
 from pydantic import BaseModel
 
-from gateway.files.schema import GatewayShape, MappingShape, TargetsShape
+from gateway.files.schema import CasesShape, GatewayShape, MappingShape, TargetsShape
 
 #: File names below `config/schemas/`.
 FORMATS: Final[Mapping[str, type[BaseModel]]] = {
     "gateway.v1.json": GatewayShape,
     "targets.v1.json": TargetsShape,
     "mapping.v1.json": MappingShape,
+    "tests.v1.json": CasesShape,
 }
 
 

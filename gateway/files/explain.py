@@ -17,6 +17,8 @@ from gateway.files.schema import (
     AdminTlsShape,
     AuditShape,
     AwsShape,
+    CaseShape,
+    CasesShape,
     ConditionShape,
     EndpointShape,
     GatewayShape,
@@ -33,6 +35,7 @@ from gateway.files.schema import (
     VaultAwsShape,
     VaultRoleShape,
     VaultShape,
+    WishShape,
     WorkflowShape,
 )
 from gateway.files.source import Finding, FindingCode, show
@@ -63,11 +66,15 @@ _SHAPES: Final[tuple[tuple[str, type[BaseModel]], ...]] = (
     ("rules/*", RuleShape),
     ("rules/*/claims/*", ConditionShape),
     ("rules/*/grants/*", GrantShape),
+    ("tests/*", CaseShape),
+    ("tests/*/may/*", WishShape),
+    ("tests/*/may_not/*", WishShape),
 )
 _TOP: Final[Mapping[str, type[BaseModel]]] = {
     "gateway": GatewayShape,
     "targets": TargetsShape,
     "mapping": MappingShape,
+    "tests": CasesShape,
 }
 _DURATIONS: Final = frozenset({"duration", "timeout", "max_age", "drain", "serve_on", "ttl", "wrap"})
 _TYPES: Final = {
@@ -109,6 +116,7 @@ _CUSTOM: Final = {
     "as_missing": ("This grant does not say as which target.", "Add as: TARGET."),
     "as_extra": ("obtain names the target itself.", "Remove as."),
     "form_extra": ("form belongs to obtain alone.", "Remove form."),
+    "nothing_asked": ("This test asks nothing.", "Add may: or may_not:, with grants as rules have them."),
 }
 
 
@@ -233,7 +241,7 @@ def _size(document: Document, path: Path, mistake: ErrorDetails) -> Finding:
     limits = mistake.get("ctx", {})
     kind = mistake["type"]
     if kind in {"too_short", "string_too_short"}:
-        if path and path[-1] == "claims":
+        if path and path[-1] == "claims" and path[0] != "tests":
             return document.finding(
                 FindingCode.RULE_UNBOUND,
                 path,

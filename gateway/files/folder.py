@@ -13,10 +13,10 @@ from typing import Final, TypeVar
 
 from gateway.files.document import MAX_FINDINGS, Document, read_document
 from gateway.files.folders import Folders
-from gateway.files.listing import Listing, name_fault, shown_name
+from gateway.files.listing import Listing, is_test, name_fault, shown_name
 from gateway.files.looking import look
 from gateway.files.paths import Paths
-from gateway.files.schema import AuditShape, GatewayShape, MappingShape, ServerShape, TargetsShape
+from gateway.files.schema import AuditShape, CasesShape, GatewayShape, MappingShape, ServerShape, TargetsShape
 from gateway.files.shapes import Shaped, shape_document
 from gateway.files.source import SECRET_FIX, Finding, FindingCode, Place, Source, read_source
 from gateway.files.text import find_secrets, positions
@@ -28,7 +28,7 @@ _NAMES: Final = ("gateway.yaml", "targets.yaml", "targets", "mappings")
 _ATTEMPTS: Final = 5
 _PAUSE_S: Final = 0.02
 
-AnyShape = TypeVar("AnyShape", GatewayShape, TargetsShape, MappingShape)
+AnyShape = TypeVar("AnyShape", GatewayShape, TargetsShape, MappingShape, CasesShape)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +37,7 @@ class Sources:
 
     folder:      a real path.
     gateway:     None when gateway.yaml is not there.
-    mappings:    by file name; those that cannot be read included.
+    mappings:    by file name; those that cannot be read included. tests: of their rules, likewise.
     attachments: files that gateway.yaml and the targets name, by the name written there: schemas, key sets, CAs.
     findings:    about files that are missing or in the wrong place; those of each document are its own.
     """
@@ -48,6 +48,7 @@ class Sources:
     mappings: tuple[Shaped[MappingShape], ...]
     attachments: Mapping[str, Source]
     findings: tuple[Finding, ...]
+    tests: tuple[Shaped[CasesShape], ...] = ()
 
     @property
     def server(self) -> ServerShape:
@@ -64,7 +65,7 @@ class Sources:
     @property
     def fingerprint(self) -> str:
         """Return a digest of all bytes, modes and owners included: equal ones need no second compilation."""
-        shaped = (*((self.gateway,) if self.gateway else ()), *self.targets, *self.mappings)
+        shaped = (*((self.gateway,) if self.gateway else ()), *self.targets, *self.mappings, *self.tests)
         lines = [f"{one.file} {one.document.digest}" for one in shaped]
         lines += [f"{name} {source.digest}" for name, source in sorted(self.attachments.items())]
         found = [*self.findings, *(finding for one in shaped for finding in one.findings)]
@@ -137,6 +138,7 @@ class _Loading:
         self._gateway: Shaped[GatewayShape] | None = None
         self._targets: tuple[Shaped[TargetsShape], ...] = ()
         self._mappings: tuple[Source, ...] = ()
+        self._tests: tuple[Source, ...] = ()
         self._attachments: dict[str, Source] = {}
 
     def read(self) -> None:
@@ -150,7 +152,9 @@ class _Loading:
         targets = [self._read(file) for file in (*split, *listing.yaml_files("targets"))]
         if not targets:
             self._missing("targets.yaml", "Without it there is nothing that a rule could grant.")
-        self._mappings = tuple(self._read(file) for file in listing.yaml_files("mappings"))
+        mappings = listing.yaml_files("mappings")
+        self._mappings = tuple(self._read(file) for file in mappings if not is_test(file))
+        self._tests = tuple(self._read(file) for file in mappings if is_test(file))
         self._gateway = None if central is None else self._shaped(central, GatewayShape)
         self._targets = tuple(self._shaped(source, TargetsShape) for source in targets)
         named = [*_named_by_gateway(self._gateway)]
@@ -178,7 +182,8 @@ class _Loading:
             folder=self._folder,
             gateway=self._gateway,
             targets=self._targets,
-            mappings=tuple(self._shaped_mapping(source) for source in self._mappings),
+            mappings=tuple(self._shaped_of_team(source, MappingShape) for source in self._mappings),
+            tests=tuple(self._shaped_of_team(source, CasesShape) for source in self._tests),
             attachments=self._attachments,
             findings=tuple(self._findings),
         )
@@ -207,13 +212,13 @@ class _Loading:
             self._known[source.file, source.digest] = shaped
         return shaped
 
-    def _shaped_mapping(self, source: Source) -> Shaped[MappingShape]:
+    def _shaped_of_team(self, source: Source, shape: type[AnyShape]) -> Shaped[AnyShape]:
         try:
-            return self._shaped(source, MappingShape)
+            return self._shaped(source, shape)
         except Exception:  # noqa: BLE001 - a bug of ours, found by one team's file, must not hold up the others
             _log.exception("mapping file could not be parsed", extra={"file": source.file})
             finding = internal_fault(source.file)
-            return shape_document(read_document(replace(source, findings=(finding,))), MappingShape)
+            return shape_document(read_document(replace(source, findings=(finding,))), shape)
 
     def _attachment(self, named: "_Named") -> Source:
         name = named.file
@@ -259,7 +264,7 @@ def _known(previous: Sources | None) -> dict[tuple[str, str], object]:
     if previous is None:
         return {}
     central = (previous.gateway,) if previous.gateway else ()
-    shaped = (*central, *previous.targets, *previous.mappings)
+    shaped = (*central, *previous.targets, *previous.mappings, *previous.tests)
     return {(one.file, one.document.digest): one for one in shaped if _is_of_its_bytes(one)}
 
 

@@ -24,7 +24,7 @@ class Listing:
         self._add = add
 
     def yaml_files(self, below: str) -> list[str]:
-        """Return the names of all YAML files below a folder, in order; those of rules' tests left out."""
+        """Return the names of all YAML files below a folder, in order, those of rules' tests (`is_test`) included."""
         found: list[str] = []
         if os.path.lexists(self._paths.find(below)):
             self._walk(below, found, depth=0)
@@ -66,8 +66,6 @@ class Listing:
 
     def _entry(self, file: str, found: list[str], depth: int) -> None:
         is_folder = self._paths.find(file).is_dir()
-        if file.endswith(".test.yaml") and not is_folder:
-            return
         if (is_folder or file.endswith(".yaml")) and not self._is_plain(file):
             return
         if is_folder:
@@ -101,6 +99,11 @@ class Listing:
         place = Place(file=file, line=1, column=1)
         severity: Severity = "warning" if warning else "error"
         self._add(Finding(code=code, severity=severity, place=place, message=message, fix=fix))
+
+
+def is_test(file: str) -> bool:
+    """Say whether a file holds tests of rules, by its name."""
+    return file.endswith(".test.yaml")
 
 
 def name_fault(file: str) -> tuple[FindingCode, str] | None:

@@ -17,6 +17,7 @@ UNKNOWN_REGION: Final = "us-unknown-1"
 _ROLE: Final = "arn:aws:iam::111122223333:role/x"
 _GRANT: Final = {"start": "x", "as": "x"}
 # Stand in for compulsory members that are missing or wrong; no finding is made about them.
+_CASE: Final = {"name": "x", "issuer": "x", "claims": {"sub": "x"}, "may": [{"obtain": "x"}]}
 _STAND_INS: Final[dict[str, object]] = {
     "issuers": {"x": {"preset": "generic", "issuer": "https://x.invalid", "audiences": ["x"]}},
     "issuers/*/preset": "generic",
@@ -59,6 +60,17 @@ _STAND_INS: Final[dict[str, object]] = {
     "rules/*/issuer": "x",
     "rules/*/claims": {"sub": "x"},
     "rules/*/grants": [_GRANT],
+    "tests": [_CASE],
+    "tests/*/name": "x",
+    "tests/*/issuer": "x",
+    "tests/*/claims": {"sub": "x"},
+}
+_ITEMS: Final[dict[str, object]] = {
+    "grants": _GRANT,
+    "may": _GRANT,
+    "may_not": _GRANT,
+    "tests": _CASE,
+    "tokens": "id",
 }
 _VERBS: Final = ("start", "view", "stop", "obtain")
 _NOWHERE: Final = object()
@@ -199,7 +211,7 @@ class Mending:
             self._gone.add(path[1])
             return
         # Not taken out: the places of the items after it would be wrong.
-        self._put(path, {"grants": _GRANT, "tokens": "id"}.get(str(path[-2]), "x"))
+        self._put(path, _ITEMS.get(str(path[-2]), "x"))
 
     def _cut(self, path: Path, most: int) -> None:
         found = self._at(path)

@@ -11,21 +11,24 @@ from gateway.files.document import Document
 from gateway.files.explain import as_name, explain, meant_field
 from gateway.files.mending import Mending
 from gateway.files.schema import (
+    CASES_FORMAT,
     GATEWAY_FORMAT,
     MAPPING_FORMAT,
     TARGETS_FORMAT,
+    CasesShape,
     GatewayShape,
     MappingShape,
     TargetsShape,
 )
 from gateway.files.source import Finding, FindingCode, show
 
-Shape = TypeVar("Shape", GatewayShape, TargetsShape, MappingShape)
+Shape = TypeVar("Shape", GatewayShape, TargetsShape, MappingShape, CasesShape)
 
 _FORMATS: Final = {
     GatewayShape: GATEWAY_FORMAT,
     TargetsShape: TARGETS_FORMAT,
     MappingShape: MAPPING_FORMAT,
+    CasesShape: CASES_FORMAT,
 }
 _ROUNDS: Final = 8
 _MOST_MISTAKES: Final = 2_000

@@ -77,6 +77,7 @@ class FindingCode(StrEnum):
     RULE_UNSATISFIABLE = "rule_unsatisfiable"
     RULE_OVERLAP = "rule_overlap"
     RULE_EXPIRED = "rule_expired"
+    FIXTURE_FAILED = "fixture_failed"
     STORE_NOT_SHARED = "store_not_shared"
     CLAIM_FORBIDDEN = "claim_forbidden"
     CLAIM_TYPE_WRONG = "claim_type_wrong"

@@ -11,10 +11,11 @@ from typing import Final, Literal
 
 from gateway.files.document import Document
 from gateway.files.folder import Sources, collector_paused, internal_fault
-from gateway.files.schema import GatewayShape
+from gateway.files.schema import CasesShape, GatewayShape
 from gateway.files.shapes import Shaped
 from gateway.files.source import Finding, FindingCode, Place
 from gateway.policy.admin_rights import AdminRights
+from gateway.policy.cases import CaseResult, Cases, judge_cases
 from gateway.policy.compile_admin import compile_admin
 from gateway.policy.compile_aws import compile_endpoints
 from gateway.policy.compile_grants import Around
@@ -66,7 +67,8 @@ class Compiled:
     findings: of all files, in the order of their places.
     teams:    by name, those that have files; empty when there is no policy.
     inert:    grants left out, over all teams.
-    kept:     each team's last good files, for the next compilation.
+    kept:     each team's last good files, for the next compilation; kept_tests: a digest of the tests that held then.
+    cases:    how the tests of the rules went, those of teams whose files are wrong left out.
     ruling:   for `overlaps_of`.
     """
 
@@ -76,6 +78,8 @@ class Compiled:
     inert: int
     kept: Mapping[str, Mappings] = field(repr=False)
     ruling: Ruling = field(repr=False)
+    cases: tuple[CaseResult, ...] = field(default=(), repr=False)
+    kept_tests: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def errors(self) -> int:
@@ -98,12 +102,28 @@ class Serving:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Team:
-    """files: those in force, which are the last good ones when the team is held."""
+    """What a team has in force.
+
+    files:  the last good ones when the team is held.
+    tests:  digest of its tests where they hold, of those that held last where they do not.
+    blocks: what others changed makes its last good rules allow what its tests forbid.
+    """
 
     name: str
     held: bool
     files: Mappings
     compiled: TeamRules
+    cases: tuple[CaseResult, ...] = ()
+    tests: str | None = None
+    blocks: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Before:
+    """What a team had in force. tests: digest of the tests that held then."""
+
+    files: Mappings = ()
+    tests: str | None = None
 
 
 def compile_policy(
@@ -125,12 +145,19 @@ def compile_policy(
     serving:  how this service runs; None: as gateway.yaml says.
     """
     with collector_paused():
-        kept = previous.kept if previous is not None else {}
+        kept = _kept_by(previous)
         compiled = _compile(sources, kept, dev=dev, today=today, serving=serving)
     if not overlaps:
         return compiled
     findings = (*compiled.findings, *overlaps_of(compiled))
     return replace(compiled, findings=tuple(sorted(dict.fromkeys(findings), key=_order)))
+
+
+def _kept_by(previous: Compiled | None) -> Mapping[str, _Before]:
+    if previous is None:
+        return {}
+    tests = previous.kept_tests
+    return {name: _Before(files=files, tests=tests.get(name)) for name, files in previous.kept.items()}
 
 
 def overlaps_of(compiled: Compiled) -> tuple[Finding, ...]:
@@ -140,7 +167,7 @@ def overlaps_of(compiled: Compiled) -> tuple[Finding, ...]:
 
 
 def _compile(
-    sources: Sources, kept: Mapping[str, Mappings], *, dev: bool, today: date, serving: Serving | None
+    sources: Sources, kept: Mapping[str, _Before], *, dev: bool, today: date, serving: Serving | None
 ) -> Compiled:
     central, others = Report(), Report()
     around, endpoints, task_roles, admin = _central(sources, central, dev=dev, today=today)
@@ -162,8 +189,19 @@ def _compile(
         except Exception:  # noqa: BLE001 - they are advice, for which no change waits
             _log.exception("what Vault makes of the rules could not be judged")
     findings = tuple(sorted(dict.fromkeys((*central.findings, *others.findings)), key=_order))
-    if around is None or endpoints is None or central.errors or empty:
-        return Compiled(policy=None, findings=findings, teams={}, inert=0, kept=kept, ruling=ruling)
+    cases = tuple(case for team in teams for case in team.cases)
+    blocked = any(team.blocks for team in teams)
+    if around is None or endpoints is None or central.errors or empty or blocked:
+        return Compiled(
+            policy=None,
+            findings=findings,
+            teams={},
+            inert=0,
+            kept={name: before.files for name, before in kept.items()},
+            kept_tests={name: before.tests for name, before in kept.items() if before.tests},
+            ruling=ruling,
+            cases=cases,
+        )
     return Compiled(
         policy=Policy(
             digest=_digest(sources, teams),
@@ -181,7 +219,9 @@ def _compile(
         teams=MappingProxyType({team.name: _state(team) for team in teams}),
         inert=sum(team.compiled.inert for team in teams),
         kept=MappingProxyType({team.name: team.files for team in teams if team.files}),
+        kept_tests=MappingProxyType({team.name: team.tests for team in teams if team.tests}),
         ruling=ruling,
+        cases=cases,
     )
 
 
@@ -271,12 +311,17 @@ def _of_targets(finding: Finding) -> bool:
 
 
 def _judge_teams(
-    sources: Sources, around: Around | None, kept: Mapping[str, Mappings], report: Report
+    sources: Sources, around: Around | None, kept: Mapping[str, _Before], report: Report
 ) -> tuple[_Team, ...]:
     by_team: dict[str, list[int]] = defaultdict(list)
+    tests: dict[str, list[Shaped[CasesShape]]] = defaultdict(list)
     without_teams = around is None or around.teams is None
     for index, file in enumerate(sources.mappings):
         by_team["" if without_teams else team_of(file.file)].append(index)
+    for test in sources.tests:
+        team = "" if without_teams else team_of(test.file)
+        tests[team].append(test)
+        by_team.setdefault(team, [])
     misplaced: dict[str, list[Finding]] = defaultdict(list)
     for finding in sources.findings:
         if _of_a_team(finding.place):
@@ -287,29 +332,68 @@ def _judge_teams(
         files = tuple(sources.mappings[index] for index in indices)
         report.add(*misplaced[name])
         broken = any(finding.severity == "error" for finding in misplaced[name])
-        judged.append(_judge_team(name, files, around, kept.get(name, ()), report, broken=broken))
+        written = _Written(files=files, tests=tuple(tests[name]), broken=broken)
+        judged.append(_judge_team(name, written, around, kept.get(name, _Before()), report))
     return tuple(judged)
 
 
-def _judge_team(
-    name: str, files: Mappings, around: Around | None, last_good: Mappings, report: Report, *, broken: bool
-) -> _Team:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Written:
+    """A team's files as they are. broken: something is wrong with their folders or names."""
+
+    files: Mappings
+    tests: Cases
+    broken: bool
+
+    @property
+    def tests_digest(self) -> str:
+        listing = "\n".join(f"{one.file} {one.document.digest}" for one in self.tests)
+        return hashlib.sha256(listing.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _judge_team(name: str, written: _Written, around: Around | None, last: _Before, report: Report) -> _Team:
+    files = written.files
     if around is None:
         for file in files:
             report.add(*file.findings)
-        return _Team(name=name, held=True, files=last_good, compiled=TeamRules())
+        for test in written.tests:
+            report.add(*test.findings)
+        return _Team(name=name, held=True, files=last.files, compiled=TeamRules(), tests=last.tests)
     compiled = _compile_or_leave(name, files, around)
     report.add(*compiled.own.findings, *compiled.outer.findings)
-    good = not compiled.own.errors and not broken
-    if good and not (compiled.unknown and last_good):
-        return _Team(name=name, held=False, files=files, compiled=compiled)
+    good = not compiled.own.errors and not written.broken
+    cases: tuple[CaseResult, ...] = ()
+    forbidden = False
+    if written.tests and not compiled.own.errors:
+        judgement = judge_cases(written.tests, compiled.rules, around)
+        report.add(*judgement.blocking.findings, *judgement.other.findings)
+        cases, forbidden = tuple(judgement.results), judgement.blocking.errors > 0
+    kept = _Team(
+        name=name, held=False, files=files, compiled=compiled, cases=cases, tests=written.tests_digest
+    )
+    if good and not forbidden and not (compiled.unknown and last.files):
+        return kept
     # Its last good rules, against today's issuers and targets: what those take away is gone at once.
-    before = _compile_or_leave(name, last_good, around)
+    before = _compile_or_leave(name, last.files, around)
     # What is unknown to the last good rules too was taken away by its owner; what is not, the team has misspelt.
-    held = not good or not compiled.unknown <= before.unknown
+    held = not good or forbidden or not compiled.unknown <= before.unknown
     if not held:
-        return _Team(name=name, held=False, files=files, compiled=compiled)
-    return _Team(name=name, held=True, files=last_good, compiled=before)
+        return kept
+    return replace(
+        kept,
+        held=True,
+        files=last.files,
+        compiled=before,
+        tests=last.tests,
+        blocks=_forbidden_by_others(written, last, before, around),
+    )
+
+
+def _forbidden_by_others(written: _Written, last: _Before, before: TeamRules, around: Around) -> bool:
+    """Say whether rules that passed these very tests fail them now: then gateway.yaml or the targets made them wider."""
+    if not written.tests or last.tests != written.tests_digest:
+        return False
+    return judge_cases(written.tests, before.rules, around).blocking.errors > 0
 
 
 def _compile_or_leave(name: str, files: Mappings, around: Around) -> TeamRules:

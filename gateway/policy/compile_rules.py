@@ -46,7 +46,7 @@ class TeamRules:
 def team_of(file: str) -> str:
     """Return the team that a file below `mappings/` belongs to by its path."""
     first = file.removeprefix("mappings/").split("/")[0]
-    return first.removesuffix(".yaml")
+    return first.removesuffix(".yaml").removesuffix(".test")
 
 
 def compile_team(team: str, files: Mappings, against: Around) -> TeamRules:
