@@ -97,9 +97,11 @@ class SharedRedis:
         try:
             async with asyncio.timeout(limit_s):
                 done = await do(self.client)
-        except (RedisError, OSError) as fault:  # a TimeoutError is an OSError
+        except (RedisError, OSError, RedisFailed) as fault:  # a TimeoutError is an OSError
             found = fault_of(fault)
-            self._failed(operation, began, found)
+            # That a caller could wait no longer says nothing of Redis.
+            hurried = found.reason == "timeout" and limit_s < self.address.timeout_s
+            self._failed(operation, began, found, counts=not hurried)
             raise RedisFailed(found) from None
         self._took(operation, began, "ok")
         return done
@@ -146,10 +148,10 @@ class SharedRedis:
         self._metrics.state_up.set(0)
         self.went_down.set()
 
-    def _failed(self, operation: str, began: float, fault: RedisFault) -> None:
+    def _failed(self, operation: str, began: float, fault: RedisFault, *, counts: bool) -> None:
         self._took(operation, began, "failed")
         self._metrics.state_failures.labels(fault.reason).inc()
-        if fault.reason in DOWN:
+        if fault.reason in DOWN and counts:
             self.is_down(fault)
         else:
             # Redis answers, but not as it must: whoever watches looks at once and says what is wrong.
@@ -177,7 +179,11 @@ class _PasswordFile(CredentialProvider):
         return (self._username, password) if self._username else (password,)
 
     async def get_credentials_async(self) -> tuple[str] | tuple[str, str]:
-        return await asyncio.to_thread(self.get_credentials)
+        try:
+            return await asyncio.to_thread(self.get_credentials)
+        except ConfigurationInvalid as fault:
+            # It was there at the start; like a wrong password it may be mended while we run.
+            raise RedisFailed(RedisFault(reason="password", what=fault.message)) from None
 
 
 class _TlsConnection(Connection):

@@ -70,6 +70,23 @@ _CODES: Final[tuple[tuple[re.Pattern[str], Reason], ...]] = (
     (re.compile(r"\bMOVED\b|\bCLUSTERDOWN\b|\bASK\b"), "cluster"),
     (re.compile(r"[Uu]nknown command"), "version"),
 )
+# The first that fits; their texts add nothing, or say too much.
+_KINDS: Final[tuple[tuple[tuple[type[Exception], ...], Reason, str], ...]] = (
+    ((exceptions.BusyLoadingError,), "loading", "Redis is still loading its data"),
+    (
+        (exceptions.AuthenticationError, exceptions.AuthorizationError),
+        "password",
+        "Redis refuses the user or the password",
+    ),
+    (
+        (exceptions.AskError, exceptions.ClusterError, exceptions.ClusterDownError),
+        "cluster",
+        "Redis says that another node has the key",
+    ),
+    ((TimeoutError, exceptions.TimeoutError), "timeout", "Redis does not answer in time"),
+    ((exceptions.OutOfMemoryError,), "full", "Redis has no memory left"),
+    ((exceptions.ReadOnlyError,), "readonly", "Redis is a replica"),
+)
 _UNPRINTABLE: Final = re.compile(r"[^ -~]")
 
 
@@ -96,32 +113,20 @@ class RedisFailed(Exception):
 
 def fault_of(fault: BaseException) -> RedisFault:
     """Return what an exception of the client, the network or a time limit says."""
+    if isinstance(fault, RedisFailed):
+        return fault.fault
     tls = _cause(fault, ssl.SSLError)
     if tls is not None:
         return RedisFault(
             reason="tls", what=f"TLS failed: {_cut(getattr(tls, 'verify_message', '') or str(tls))}"
         )
-    match fault:
-        case exceptions.BusyLoadingError():
-            return RedisFault(reason="loading", what="Redis is still loading its data")
-        case exceptions.AuthenticationError() | exceptions.AuthorizationError():
-            return RedisFault(reason="password", what="Redis refuses the user or the password")
-        case exceptions.MovedError() | exceptions.ClusterError() | exceptions.AskError():
-            return RedisFault(reason="cluster", what="Redis says that another node has the key")
-        case TimeoutError() | exceptions.TimeoutError():
-            return RedisFault(reason="timeout", what="Redis does not answer in time")
-        case exceptions.OutOfMemoryError():
-            return RedisFault(reason="full", what="Redis has no memory left")
-        case exceptions.ReadOnlyError():
-            return RedisFault(reason="readonly", what="Redis is a replica")
-        case exceptions.NoPermissionError():
-            return RedisFault(reason="permission", what=f"Redis refuses a command: {_cut(str(fault))}")
-        case exceptions.ResponseError():
-            return _by_text(str(fault))
-        case exceptions.ConnectionError() | OSError():
-            return _by_text(str(fault), otherwise="unreachable")
-        case _:
-            return RedisFault(reason="other", what=f"Redis failed: {_cut(str(fault))}")
+    for kinds, reason, what in _KINDS:
+        if isinstance(fault, kinds):
+            return RedisFault(reason=reason, what=what)
+    if isinstance(fault, exceptions.NoPermissionError):
+        return RedisFault(reason="permission", what=f"Redis refuses a command: {_cut(str(fault))}")
+    unreachable = isinstance(fault, exceptions.ConnectionError | OSError)
+    return _by_text(str(fault), otherwise="unreachable" if unreachable else "other")
 
 
 def _by_text(text: str, otherwise: Reason = "other") -> RedisFault:

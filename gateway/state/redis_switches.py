@@ -91,7 +91,10 @@ class RedisSwitches:
     async def _watch(self) -> None:
         while True:
             await asyncio.sleep(self._period_s)
-            await self._poll()
+            try:
+                await self._poll()
+            except Exception:  # noqa: BLE001 - logged whole; a watch that dies would keep everything off for ever
+                _log.exception("switches: a look at Redis failed unexpectedly")
 
     async def _poll(self) -> None:
         try:

@@ -421,6 +421,58 @@ def tls_files(authority: Authority, folder: Path, name: str) -> list[str]:
     ]
 
 
+async def test_a_redis_that_asks_for_a_certificate_gets_ours(prefix: str, tmp_path: Path) -> None:
+    files = tls_files(Authority(), tmp_path, "127.0.0.1")
+    files[-1] = "yes"
+    with running_redis(*files, tls=True) as server:
+        address = replace(parse_url(server.url), ca_file=str(tmp_path / "ca.pem"))
+        ours = str(tmp_path / "server.pem")
+        async with (
+            shared_state(address, prefix=prefix) as without,
+            shared_state(replace(address, certificate=ours, key=ours), prefix=prefix) as state,
+        ):
+            assert without.watch.status() != "ok"
+            assert isinstance(await reserve(state), Reservation)
+
+
+async def test_a_password_that_is_changed_is_read_again_and_a_lost_file_is_named(
+    prefix: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rule = "~* &* +@all"
+    with private(users=("user default off", f"user gateway on >{PASSWORD} {rule}")) as server:
+        address = with_password(server, tmp_path)
+        async with shared_state(address, prefix=prefix) as state:
+            replace_file(address, None)
+            server.stop()
+            server.users = ("user default off", f"user gateway on >{PASSWORD}-2 {rule}")
+            server.start()
+            await until(lambda: state.watch.status() == "password")
+            lost = f"The file of state.password_file, {address.password_file}, cannot be read" in caplog.text
+            replace_file(address, f"{PASSWORD}-2")
+            await until(well(state))
+
+    assert lost
+    assert PASSWORD not in caplog.text
+
+
+def replace_file(address: RedisAddress, text: str | None) -> None:
+    file = Path(address.password_file or "")
+    if text is None:
+        file.unlink()
+    else:
+        file.write_text(text)
+
+
+async def test_a_call_that_can_wait_no_longer_does_not_count_against_redis(
+    redis: RedisServer, prefix: str
+) -> None:
+    async with shared_state(redis.url, prefix=prefix, period_s=600) as state:
+        with pytest.raises(Unavailable):
+            await state.reservations.reserve(claim(now=time.time()), deadline=time.monotonic() - 1)
+
+        assert state.watch.status() == "ok"
+
+
 async def test_a_password_file_that_is_not_there_is_named_at_start(prefix: str, tmp_path: Path) -> None:
     address = replace(parse_url("redis://127.0.0.1:1"), password_file=str(tmp_path / "missing"))
 
