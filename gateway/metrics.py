@@ -163,6 +163,11 @@ class Metrics:
             "Wall time of the last signed head; 0 without a signing key.",
             over="livemin",
         )
+        self.certificate_end = self._gauge(
+            "tls_certificate_expiry_timestamp_seconds",
+            "Wall time at which the certificate we present runs out; 0 without one.",
+            over="livemin",
+        )
         self.clock_offset = self._gauge(
             "clock_offset_seconds", "How far AWS's clock is ahead of ours, by its own word.", "service"
         )

@@ -1,4 +1,4 @@
-"""Certificates as far as they are judged by their text: of issuers' private CAs, and the names of clients."""
+"""Certificates as far as they are judged by their text: of issuers' private CAs, our own, and the names of clients."""
 
 import re
 from typing import Final
@@ -21,6 +21,14 @@ def holds_certificates(pem: str) -> bool:
         return bool(load_pem_x509_certificates(pem.encode()))
     except ValueError:
         return False
+
+
+def ends_at(pem: str) -> float | None:
+    """Return when the first certificate of a chain to run out does, as wall seconds; None for a text that holds none."""
+    try:
+        return min(one.not_valid_after_utc.timestamp() for one in load_pem_x509_certificates(pem.encode()))
+    except ValueError:
+        return None
 
 
 def names_of(der: bytes) -> tuple[str, ...]:
