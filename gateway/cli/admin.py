@@ -99,8 +99,8 @@ def _add_explain(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     what.add_argument("--token", metavar="FILE", help="file with the token in question; - for standard input")
     wish = parser.add_mutually_exclusive_group()
     for verb in ("start", "view", "stop"):
-        wish.add_argument(f"--{verb}", metavar="WORKFLOW", help=f"would it {verb} this workflow?")
-    wish.add_argument("--obtain", metavar="TARGET", help="would it obtain credentials of this target?")
+        wish.add_argument(f"--{verb}", metavar="NAME", help=f"would it {verb} this workflow?")
+    wish.add_argument("--obtain", metavar="NAME", help="would it obtain credentials of this target?")
     parser.add_argument("--target", metavar="TARGET", help="as this target (with --start, --view, --stop)")
     parser.add_argument("--form", choices=get_args(Issued), help="what would be handed out (with --obtain)")
     _options(parser)
