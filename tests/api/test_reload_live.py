@@ -224,3 +224,20 @@ def test_after_a_bad_change_the_next_good_one_is_taken(gateway: Gateway) -> None
 
     until(lambda: gateway.get("/readyz").json()["policy"] == "current")
     assert gateway.metric("oidc_gateway_policy_stale") == 0
+
+
+@pytest.mark.requirement("MP-13", "F-30")
+def test_a_rule_that_breaks_a_must_not_never_comes_into_force_and_the_active_rules_stay(
+    gateway: Gateway,
+) -> None:
+    digest = gateway.get("/readyz").json()["digest"]
+    branch = fresh(ref="refs/heads/quick-fix")
+
+    edit(gateway.config / RULES, "      ref: refs/heads/main\n", "")
+
+    until(lambda: gateway.get("/readyz").json()["policy"] == "stale")
+    answer = gateway.start(branch, DEPLOY, key="must-not", input=GOOD)
+    assert problem(answer)["code"] == "claim_mismatch"
+    assert may_start(gateway)
+    assert gateway.get("/readyz").json()["digest"] == digest
+    until(lambda: "fixture_failed" in gateway.log())
