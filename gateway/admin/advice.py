@@ -31,7 +31,7 @@ ADVICE: Final[Mapping[ErrorCode, str]] = {
     ErrorCode.OVERLOADED: "More calls came than are served at once: add replicas or raise server.max_concurrency.",
     ErrorCode.DRAINING: "The process was shutting down; the next one serves the same request.",
     ErrorCode.DEADLINE_EXCEEDED: _LATER,
-    ErrorCode.AUDIT_UNAVAILABLE: "The audit directory could not be written in time: make room, or mend the disk. Nothing was granted meanwhile.",
+    ErrorCode.AUDIT_UNAVAILABLE: "The audit directory could not be written in time: make room, or mend the disk; or the second copy is too far behind: mend its receiver. The log says which. Nothing was granted meanwhile.",
     ErrorCode.SWITCHES_UNAVAILABLE: "What is switched off cannot be read: mend the switch file, or Redis. Nothing is granted meanwhile.",
     ErrorCode.REPLAY_STORE_UNAVAILABLE: "The store of used tokens does not answer: look at Redis and at the gateway's log. Rules without `replay` go on.",
     ErrorCode.REPLAY_STORE_FULL: "The store of used tokens is full: give Redis more memory. Rules without `replay` go on.",
