@@ -301,6 +301,8 @@ def read(text: str) -> tuple[object, tuple[Finding, ...]]:
             return document.data, shape_document(document, schema.GatewayShape).findings
         case [schema.TARGETS_FORMAT]:
             return document.data, shape_document(document, schema.TargetsShape).findings
+        case [schema.CASES_FORMAT]:
+            return document.data, shape_document(document, schema.CasesShape).findings
         case _:
             return document.data, shape_document(document, schema.MappingShape).findings
 

@@ -80,6 +80,7 @@ def test_the_schemas_for_editors_are_written_on_demand(
         "gateway.v1.json",
         "mapping.v1.json",
         "targets.v1.json",
+        "tests.v1.json",
     ]
     assert len(capsys.readouterr().out.splitlines()) == 3
 

@@ -11,7 +11,10 @@ CONFIG = Path(__file__).parents[3] / "config"
 EXAMPLES = [
     (CONFIG / "gateway.yaml", "gateway.v1.json"),
     (CONFIG / "targets.yaml", "targets.v1.json"),
-    *((path, "mapping.v1.json") for path in sorted((CONFIG / "mappings").rglob("*.yaml"))),
+    *(
+        (path, "tests.v1.json" if path.name.endswith(".test.yaml") else "mapping.v1.json")
+        for path in sorted((CONFIG / "mappings").rglob("*.yaml"))
+    ),
 ]
 
 
