@@ -82,7 +82,7 @@ def test_the_schemas_for_editors_are_written_on_demand(
         "targets.v1.json",
         "tests.v1.json",
     ]
-    assert len(capsys.readouterr().out.splitlines()) == 3
+    assert len(capsys.readouterr().out.splitlines()) == 4
 
 
 @pytest.mark.requirement("HT-16")
