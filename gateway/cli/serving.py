@@ -11,6 +11,7 @@ from gateway.doors.connections import Connections
 from gateway.doors.protocol import ProtocolLimits
 from gateway.doors.server import CannotServe, GatewayServer, Listen, ShutdownTimes, TlsFiles, run_server
 from gateway.errors import GatewayError
+from gateway.identity.certificates import ends_at
 from gateway.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -36,6 +37,8 @@ def serve_here(
 
     def begin(url: str) -> None:
         listening.append(url)
+        if settings.tls_certificate is not None:
+            parts.metrics.certificate_end.set(ends_at(settings.tls_certificate.read_text()) or 0)
         _spare_the_collector()
         announce(url)
 
@@ -44,9 +47,11 @@ def serve_here(
         # It would log the first line of a traceback now; what happened is said below.
         logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
 
+    app = build_app(parts, public_url=lambda: settings.public_url or listening[0], on_failed_start=failed)
     try:
         return run_server(
-            build_app(parts, public_url=lambda: settings.public_url or listening[0], on_failed_start=failed),
+            app,
+            short_way=app.short_way,
             listen=listen_of(settings),
             draining=parts.draining,
             count_refused=lambda reason: parts.metrics.connections_refused.labels(reason).inc(),

@@ -29,20 +29,27 @@ class Head:
 
     text:        the bytes for the parser, without `Upgrade`: HTTP/1.1 is all we speak (RFC 9110 section 7.8).
     body_length: bytes of the body, None when it is chunked.
+    method, target: of the request line. fields: names in lower case, values without the white space around them.
+    is_plain:    HTTP/1.1 that asks for nothing besides its answer: no `Expect`, `Upgrade` or `Connection`.
     """
 
     text: bytes
     body_length: int | None
+    method: bytes
+    target: bytes
+    fields: list[tuple[bytes, bytes]]
+    is_plain: bool
 
 
 _LINE_END: Final = b"\r\n"
 # Origin form only: absolute form, authority form and `*` belong to proxies. No fragment.
 _REQUEST_LINE: Final = re.compile(
-    rb"(?:GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS|TRACE) /[!\"$-~]* HTTP/1\.([01])"
+    rb"(GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS|TRACE) (/[!\"$-~]*) HTTP/1\.([01])"
 )
 # RFC 9110 sections 5.1 and 5.5: no blank before the colon, no control characters, no folding.
 _FIELD: Final = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):([\t -~\x80-\xff]*)")
 _HOST: Final = re.compile(rb"[A-Za-z0-9._:\[\]-]{1,255}")
+_ASKS_FOR_MORE: Final = frozenset({b"expect", b"upgrade", b"connection"})
 _LENGTH: Final = re.compile(rb"[0-9]{1,15}")
 _CHUNK_SIZE: Final = re.compile(rb"[0-9A-Fa-f]{1,8}")
 _LONGEST_SIZE_LINE: Final = 10
@@ -109,14 +116,23 @@ def judge_head(text: bytes, limits: FramingLimits) -> Head:
     if known is None:
         raise malformed("The request line is not that of an HTTP/1.1 request to a path.")
     fields = _fields(text[line_end + 2 : -2], limits)
-    hosts = [value.strip(b" \t") for name, value in fields if name == b"host"]
+    hosts = [value for name, value in fields if name == b"host"]
     if len(hosts) != 1 or not _HOST.fullmatch(hosts[0]):
         raise malformed("A request carries exactly one Host.")
-    body_length = _body_length(fields, http_1_0=known[1] == b"0")
-    if any(name == b"upgrade" for name, _ in fields):
-        kept = [b"%b:%b\r\n" % field for field in fields if field[0] != b"upgrade"]
+    http_1_0 = known[3] == b"0"
+    body_length = _body_length(fields, http_1_0=http_1_0)
+    asks = _ASKS_FOR_MORE.intersection([name for name, _ in fields])
+    if b"upgrade" in asks:
+        kept = [b"%b: %b\r\n" % field for field in fields if field[0] != b"upgrade"]
         text = b"".join([text[: line_end + 2], *kept, _LINE_END])
-    return Head(text=text, body_length=body_length)
+    return Head(
+        text=text,
+        body_length=body_length,
+        method=known[1],
+        target=known[2],
+        fields=fields,
+        is_plain=not (asks or http_1_0),
+    )
 
 
 def _fields(block: bytes, limits: FramingLimits) -> list[tuple[bytes, bytes]]:
@@ -126,12 +142,12 @@ def _fields(block: bytes, limits: FramingLimits) -> list[tuple[bytes, bytes]]:
     found = [_FIELD.fullmatch(line) for line in block.split(_LINE_END)[:-1]]
     if None in found:
         raise malformed("A header field is malformed or folded.")
-    return [(field[1].lower(), field[2]) for field in found if field is not None]
+    return [(field[1].lower(), field[2].strip(b" \t")) for field in found if field is not None]
 
 
 def _body_length(fields: list[tuple[bytes, bytes]], *, http_1_0: bool) -> int | None:
-    lengths = [value.strip(b" \t") for name, value in fields if name == b"content-length"]
-    codings = [value.strip(b" \t").lower() for name, value in fields if name == b"transfer-encoding"]
+    lengths = [value for name, value in fields if name == b"content-length"]
+    codings = [value.lower() for name, value in fields if name == b"transfer-encoding"]
     if len(lengths) + len(codings) > 1:
         raise malformed("The length of the body is stated more than once.")
     if codings:

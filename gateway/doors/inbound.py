@@ -140,7 +140,12 @@ def query_members(request: Request) -> Members:
 async def no_body(request: Request) -> None:
     """Refuse content where it means nothing (RFC 9110 section 9.3.1): somebody on the way may read it differently."""
     if await request.body():
-        raise _malformed("A request with this method carries no body here.")
+        raise unexpected_body()
+
+
+def unexpected_body() -> RequestRejected:
+    """Return the refusal of content where it means nothing."""
+    return _malformed("A request with this method carries no body here.")
 
 
 def no_query(request: Request) -> None:

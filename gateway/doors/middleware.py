@@ -6,13 +6,25 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.doors.entrance import body_too_large
 from gateway.doors.reception import Reception, Visit
+from gateway.doors.short_way import ShortWay
 from gateway.tracing import NoTracer, RequestSpan, Tracer, read_traceparent
 
 
 class Front:
-    """Stands before the routes. `app` is a Starlette Router: the errors of a Starlette would be its own."""
+    """Stands before the routes. `app` is a Starlette Router: the errors of a Starlette would be its own.
 
-    def __init__(self, app: ASGIApp, *, reception: Reception, tracer: Tracer | None = None) -> None:
+    short_way: past it, for a server that can take it.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        reception: Reception,
+        tracer: Tracer | None = None,
+        short_way: ShortWay | None = None,
+    ) -> None:
+        self.short_way = short_way
         self._app = app
         self._reception = reception
         self._tracer: Tracer = tracer or NoTracer()

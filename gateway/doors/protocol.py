@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, Final
@@ -18,6 +18,7 @@ from gateway.doors.framing import (
     BodyReader,
     ChunkedBody,
     FramingLimits,
+    Head,
     HeadReader,
     PlainBody,
     judge_head,
@@ -25,6 +26,7 @@ from gateway.doors.framing import (
 )
 from gateway.doors.lingering import LingeringTransport
 from gateway.doors.problems import problem_response
+from gateway.doors.short_way import Served, ShortWay
 from gateway.errors import ErrorCode, GatewayError, RequestRejected
 
 _access = logging.getLogger("gateway.access")
@@ -67,6 +69,33 @@ class _Arriving:
     received: int = 0
 
 
+class _Unheard:
+    """An event that nobody waits for."""
+
+    def set(self) -> None:
+        """Wake nobody."""
+
+
+class ShortCycle:
+    """One request on the short way, with what the server asks of a cycle of its own.
+
+    left: the caller is gone. task: what works on the answer, None where nothing has to be waited for.
+    """
+
+    def __init__(self, *, keep_alive: bool) -> None:
+        self.keep_alive = keep_alive
+        self.left = False
+        self.task: asyncio.Task[None] | None = None
+        self.response_started = self.response_complete = self.disconnected = False
+        self.message_event = _Unheard()
+
+    def leave(self) -> None:
+        """Note that the caller is gone; what works for them ends, but for effects that have begun."""
+        self.left = True
+        if self.task is not None:
+            self.task.cancel()
+
+
 class GuardedProtocol(HttpToolsProtocol):
     """Reads the framing itself, strictly, and hands the parser whole heads and counted bodies.
 
@@ -76,10 +105,11 @@ class GuardedProtocol(HttpToolsProtocol):
 
     count_refused: takes the reason why a connection was closed, one of a fixed set.
     connections:   gives each connection its place, and marks the requests of the last ones `crowded`.
+    short_way:     serves what it knows and came in one piece; everything else goes to the application. None: all does.
     """
 
     # uvicorn leaves it None until the first request, and does not say so in its types.
-    cycle: RequestResponseCycle | None  # type: ignore[assignment]
+    cycle: "RequestResponseCycle | ShortCycle | None"  # type: ignore[assignment]
 
     def __init__(
         self,
@@ -90,8 +120,10 @@ class GuardedProtocol(HttpToolsProtocol):
         limits: ProtocolLimits,
         count_refused: Callable[[str], None],
         connections: Connections,
+        short_way: ShortWay | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state)
+        self._short_way = short_way
         self.limits = limits
         # Not `connections`, which is uvicorn's own set.
         self._places = connections
@@ -144,6 +176,8 @@ class GuardedProtocol(HttpToolsProtocol):
             self._place = None
         if isinstance(self.transport, LingeringTransport):
             self.transport.forget()
+        if isinstance(self.cycle, ShortCycle):
+            self.cycle.leave()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -180,12 +214,49 @@ class GuardedProtocol(HttpToolsProtocol):
         head = judge_head(text, self.limits.framing)
         self._head = HeadReader(self.limits.framing)
         self._disarm()
+        length = head.body_length
+        if (
+            self._short_way is not None
+            and length is not None
+            and length <= len(rest)
+            and self._short_way.knows(head)
+        ):
+            self._serve_short(self._short_way, head, rest[:length])
+            return rest[length:]
         self._message_complete = False
         reader = ChunkedBody(self.limits.framing) if head.body_length is None else PlainBody(head.body_length)
         self._body = _Arriving(reader=reader, since=self.loop.time())
         self.parser.feed_data(head.text)
         self._note_end(self._body)
         return rest
+
+    def _serve_short(self, short_way: ShortWay, head: Head, body: bytes) -> None:
+        self._served += 1
+        cycle = self.cycle = ShortCycle(keep_alive=self._served < self.limits.max_requests)
+        outcome = short_way.serve(head, body, client=self.client, state=self.app_state, by=cycle)
+        if isinstance(outcome, Served):
+            self._finish_short(short_way, cycle, outcome)
+            return
+        cycle.task = task = self.loop.create_task(self._wait_short(short_way, cycle, outcome))
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+
+    async def _wait_short(
+        self, short_way: ShortWay, cycle: "ShortCycle", coming: Coroutine[object, object, Served]
+    ) -> None:
+        self._finish_short(short_way, cycle, await coming)
+
+    def _finish_short(self, short_way: ShortWay, cycle: "ShortCycle", served: Served) -> None:
+        data, closes = short_way.compose(
+            served, self.server_state.default_headers, closing=not cycle.keep_alive
+        )
+        cycle.response_complete = True
+        if cycle.left:
+            return
+        self.transport.write(data)
+        if closes:
+            self.transport.close()
+        self.on_response_complete()
 
     def _take_body(self, body: _Arriving, data: bytes) -> bytes:
         taken = body.reader.take(data)

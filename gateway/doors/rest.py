@@ -23,8 +23,9 @@ from gateway.doors.inbound import (
     no_query,
     one_token,
     query_members,
+    unexpected_body,
 )
-from gateway.doors.leaving import while_present
+from gateway.doors.leaving import WholeRequest, while_present
 from gateway.doors.times import rfc3339_ms
 from gateway.errors import ErrorCode, RequestRejected
 from gateway.exchange.call import ExecutionRequest, StartRequest
@@ -115,6 +116,14 @@ class RestDoor:
             members.end()
         call = make_call(request, one_token(request, others), self._clock)
         return json_response(identity_document(await while_present(request, self._exchange.whoami(call))))
+
+    def whoami_at_once(self, request: WholeRequest) -> Response | None:
+        """`GET /v1/whoami` where nothing has to be waited for; None where the token's key has to be asked for."""
+        no_query(request)
+        if request.whole:
+            raise unexpected_body()
+        identity = self._exchange.whoami_at_once(make_call(request, one_token(request), self._clock))
+        return None if identity is None else json_response(identity_document(identity))
 
     async def credentials(self, request: Request) -> Response:
         """`POST /v1/credentials`: a `credential_process` document."""

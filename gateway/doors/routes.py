@@ -4,6 +4,7 @@ from starlette.routing import Route
 
 from gateway.doors.discovery import DiscoveryDoor
 from gateway.doors.rest import RestDoor
+from gateway.doors.short_way import Address, Handler, QuickHandler
 from gateway.doors.token_endpoint import TokenDoor
 
 _EXECUTION = "/v1/executions/{workflow}/{name}"
@@ -26,3 +27,19 @@ def door_routes(*, rest: RestDoor, token: TokenDoor, discovery: DiscoveryDoor) -
         Route("/.well-known/oauth-authorization-server", discovery.authorization_server, methods=["GET"]),
         Route("/openapi.json", discovery.openapi, methods=["GET"]),
     ]
+
+
+def short_handlers(*, rest: RestDoor, token: TokenDoor) -> dict[Address, Handler]:
+    """Return the handlers of the busiest of these routes, by address: those that do not stream."""
+    return {
+        (b"POST", b"/v1/executions"): rest.start,
+        (b"GET", b"/v1/whoami"): rest.whoami,
+        (b"POST", b"/v1/whoami"): rest.whoami,
+        (b"POST", b"/v1/credentials"): rest.credentials,
+        (b"POST", b"/token"): token.token,
+    }
+
+
+def quick_handlers(*, rest: RestDoor) -> dict[Address, QuickHandler]:
+    """Return handlers that need not wait, for some of the same addresses."""
+    return {(b"GET", b"/v1/whoami"): rest.whoami_at_once}

@@ -22,6 +22,7 @@ from starlette.types import ASGIApp
 from gateway.doors.connections import Connections
 from gateway.doors.draining import Draining
 from gateway.doors.protocol import GuardedProtocol, ProtocolLimits
+from gateway.doors.short_way import ShortWay
 from gateway.settings import is_loopback
 
 _log = logging.getLogger(__name__)
@@ -84,6 +85,7 @@ def run_server(
     announce: Callable[[str], None],
     limits: ProtocolLimits | None = None,
     connections: Connections | None = None,
+    short_way: ShortWay | None = None,
     times: ShutdownTimes | None = None,
     allow_root: bool = False,
     server: "Callable[..., GatewayServer] | None" = None,
@@ -106,6 +108,7 @@ def run_server(
         announce=announce,
         limits=limits or ProtocolLimits(),
         connections=connections,
+        short_way=short_way,
         times=times or ShutdownTimes(),
     )
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -218,6 +221,7 @@ class GatewayServer(uvicorn.Server):
         limits: ProtocolLimits,
         times: ShutdownTimes,
         connections: Connections | None = None,
+        short_way: ShortWay | None = None,
         sock: socket.socket | None = None,
     ) -> None:
         super().__init__(
@@ -242,6 +246,7 @@ class GatewayServer(uvicorn.Server):
         self._announce = announce
         self._limits = limits
         self._connections = connections or Connections()
+        self._short_way = short_way
         self._times = times
 
     @property
@@ -285,6 +290,7 @@ class GatewayServer(uvicorn.Server):
             self.lifespan.state,
             limits=self._limits,
             connections=self._connections,
+            short_way=self._short_way,
             count_refused=self._count_refused,
         )
 

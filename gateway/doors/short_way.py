@@ -1,0 +1,151 @@
+"""The short way to the busiest routes: from a request that is all here to its answer, without the framework between.
+
+What is judged, recorded, counted and said is what the long way does (`reception`, and the doors' own handlers); what is
+left out is ASGI's messages, the router, and a second task that watches whether the caller leaves. A decision that has
+to wait for nobody is made without any task.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from http import HTTPStatus
+from typing import Final, NamedTuple, Protocol
+
+from starlette.responses import Response
+from starlette.types import Scope
+
+from gateway.doors.framing import Head
+from gateway.doors.leaving import CallerLeft, WholeRequest
+from gateway.doors.reception import Reception, Visit
+from gateway.tracing import NoTracer, Tracer, read_traceparent
+
+Fields = list[tuple[bytes, bytes]]
+#: A route by method and path, both as on the request line.
+Address = tuple[bytes, bytes]
+Handler = Callable[[WholeRequest], Awaitable[Response]]
+#: Answers without waiting, or returns None where the other handler must be asked.
+QuickHandler = Callable[[WholeRequest], Response | None]
+
+_STATUS_LINES: Final = {
+    status.value: b"HTTP/1.1 %d %s\r\n" % (status, status.phrase.encode("ascii")) for status in HTTPStatus
+}
+
+
+class Presence(Protocol):
+    """Whether whoever asked is still there."""
+
+    left: bool
+
+
+class Served(NamedTuple):
+    """A request that has its answer, None where nobody would read it."""
+
+    visit: Visit
+    response: Response | None
+
+
+class ShortWay:
+    """Serves requests whose bodies are complete.
+
+    handlers: by address; none of them streams. quick: handlers to ask first, for some of these addresses.
+    """
+
+    def __init__(
+        self,
+        *,
+        reception: Reception,
+        tracer: Tracer,
+        handlers: Mapping[Address, Handler],
+        quick: Mapping[Address, QuickHandler],
+    ) -> None:
+        self._reception = reception
+        self._tracer = tracer
+        self._handlers = handlers
+        # What is traced runs in a task of its own, to which its spans belong.
+        self._quick = quick if isinstance(tracer, NoTracer) else {}
+
+    def knows(self, head: Head) -> bool:
+        """Say whether the request can be served here."""
+        return head.is_plain and _address(head) in self._handlers
+
+    def serve(
+        self,
+        head: Head,
+        body: bytes,
+        *,
+        client: tuple[str, int] | None,
+        state: dict[str, object],
+        by: Presence,
+    ) -> Served | Coroutine[object, object, Served]:
+        """Serve a request that `knows` knows; never raises. `compose` must follow.
+
+        state: of the connection, copied for the request. by: who waits; cancel the coroutine when they have left.
+        """
+        address = _address(head)
+        scope = _scope(head, address[1], client, state)
+        quick = self._quick.get(address)
+        if quick is None:
+            return self._wait(scope, body, self._handlers[address], by)
+        with self._tracer.request(read_traceparent(head.fields)) as span:
+            visit = self._reception.receive(scope, span)
+        request = WholeRequest(scope, body)
+        try:
+            self._reception.admit(visit)
+            response = quick(request)
+        except Exception as fault:  # noqa: BLE001  # nothing of ours may end in the server's own text
+            return Served(visit, self._reception.explain(visit, fault))
+        if response is None:
+            return self._go_on(visit, request, self._handlers[address], by)
+        return Served(visit, response)
+
+    async def _wait(self, scope: Scope, body: bytes, handler: Handler, by: Presence) -> Served:
+        with self._tracer.request(read_traceparent(scope["headers"])) as span:
+            visit = self._reception.receive(scope, span)
+            try:
+                self._reception.admit(visit)
+            except Exception as fault:  # noqa: BLE001  # as above
+                return Served(visit, self._reception.explain(visit, fault))
+            return await self._go_on(visit, WholeRequest(scope, body), handler, by)
+
+    async def _go_on(self, visit: Visit, request: WholeRequest, handler: Handler, by: Presence) -> Served:
+        try:
+            return Served(visit, await handler(request))
+        except asyncio.CancelledError as fault:
+            return Served(visit, self._reception.explain(visit, CallerLeft() if by.left else fault))
+        except Exception as fault:  # noqa: BLE001  # as above
+            return Served(visit, self._reception.explain(visit, fault))
+
+    def compose(self, served: Served, server_fields: Fields, *, closing: bool) -> tuple[bytes, bool]:
+        """Return the answer's bytes, none where nobody would read them, and whether it ends the connection.
+
+        closing: nothing may follow on the connection.
+        """
+        visit, response = served
+        if response is None:
+            self._reception.see_off(visit, visit.scope["path"])
+            return b"", True
+        visit.status = response.status_code
+        visit.sent_bytes = len(response.body)
+        fields = self._reception.fields(visit, response.raw_headers, unread=closing)
+        head = b"".join([b"%b: %b\r\n" % field for field in (*server_fields, *fields)])
+        if head.count(b"\n") != len(server_fields) + len(fields):
+            raise ValueError("A header field of ours holds a line end.")
+        self._reception.see_off(visit, visit.scope["path"])
+        data = b"".join((_STATUS_LINES[visit.status], head, b"\r\n", response.body))
+        return data, (b"connection", b"close") in fields
+
+
+def _address(head: Head) -> Address:
+    return head.method, head.target.partition(b"?")[0]
+
+
+def _scope(head: Head, path: bytes, client: tuple[str, int] | None, state: dict[str, object]) -> Scope:
+    return {
+        "type": "http",
+        "method": head.method.decode("ascii"),
+        "path": path.decode("ascii"),
+        "raw_path": path,
+        "query_string": head.target[len(path) + 1 :],
+        "headers": head.fields,
+        "client": client,
+        "state": state.copy(),
+    }
