@@ -17,7 +17,6 @@ MISSING_TYPE: Final = "missing"
 
 Document = dict[str, object]
 
-_JSON: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=True, allow_nan=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,8 +99,7 @@ def to_document(record: Record, limits: Limits = USUAL) -> Document:
 
 def dump(document: Mapping[str, object]) -> str:
     """Return the object on one ASCII line: no line end, control or bidirectional character survives unescaped."""
-    # JSON lets DEL stand as it is, and inside a text is the only place where it can stand.
-    return _JSON.encode(document).replace("\x7f", "\\u007f")
+    return ascii_json(document)
 
 
 def moment(seconds: float) -> str:

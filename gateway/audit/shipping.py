@@ -5,19 +5,18 @@ receiver has them.
 """
 
 import asyncio
-import json
 import logging
-import os
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Protocol, Self
 
 from gateway.audit.ledger import Mark
+from gateway.audit.shipped import Shipped
 from gateway.audit.syslog_text import to_message
 from gateway.audit.tail import Cursor, Line, Tail
 from gateway.clock import Clock
@@ -25,7 +24,6 @@ from gateway.metrics import Metrics
 
 _log = logging.getLogger("gateway.audit.shipping")
 
-CURSOR_FILE: Final = "shipped.json"
 _IDLE_S: Final = 0.25
 _SAVE_S: Final = 1.0
 # What the receiver's kernel has taken may be lost with the receiver; this long it has to read it.
@@ -104,7 +102,7 @@ class Shipper:
         self._told_behind = False
         # Of the thread alone.
         self._settled: Cursor | None = None
-        self._saved: Cursor | None = None
+        self._shipped = Shipped(directory)
         self._saved_at = 0.0
         self._failures = 0
 
@@ -152,7 +150,7 @@ class Shipper:
             if self._ending_at is not None:
                 return
             self._wait(_IDLE_S)
-        self._settled = self._saved = self._remembered(self._mark)
+        self._settled = self._shipped.read(self._mark)
         while not self._is_over():
             try:
                 with closing(self._connect()) as wire:
@@ -266,44 +264,8 @@ class Shipper:
     def _is_over(self) -> bool:
         return self._ending_at is not None and self._clock.monotonic() >= self._ending_at
 
-    def _remembered(self, mark: Mark) -> Cursor | None:
-        """Return how far the receiver has the journal; a first run begins with the file that is being written."""
-        try:
-            said = json.loads((self._directory / CURSOR_FILE).read_bytes())
-            if said["chain"] == mark.chain:
-                return Cursor(file=str(said["file"]), offset=int(said["offset"]), seq=int(said["seq"]))
-        except FileNotFoundError:
-            _log.info("the second copy of the audit record begins now", extra={"file": mark.file})
-            return Cursor(file=mark.file, offset=0, seq=0)
-        except (OSError, ValueError, KeyError, TypeError):
-            pass
-        _log.error("how far was sent is not known any more; everything that is there is sent again")
-        return None
-
     def _save(self, *, now: bool = False) -> None:
         due = now or self._clock.monotonic() - self._saved_at >= _SAVE_S
-        if self._settled is None or self._settled == self._saved or not due:
-            return
-        try:
-            said = {"chain": self._mark.chain if self._mark else "", **asdict(self._settled)}
-            replace_durably(self._directory / CURSOR_FILE, json.dumps(said).encode())
-        except OSError as fault:
-            # Then the next run sends more of it again; nothing is lost.
-            _log.warning("how far was sent cannot be saved", extra={"reason": fault.strerror})
-        self._saved, self._saved_at = self._settled, self._clock.monotonic()
-
-
-def replace_durably(path: Path, data: bytes) -> None:
-    """Put a whole file into place, so that a crash at any moment leaves the old one or the new one; raises OSError."""
-    draft = path.with_name(f".{path.name}.draft")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(descriptor)
-    draft.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+        if self._settled is not None and self._mark is not None and due:
+            self._shipped.save(self._mark.chain, self._settled)
+            self._saved_at = self._clock.monotonic()

@@ -60,6 +60,7 @@ EDGES = frozenset(
         "gateway.audit.ledger",
         "gateway.audit.reading",
         "gateway.audit.recovery",
+        "gateway.audit.shipped",
         "gateway.audit.shipping",
         "gateway.audit.signing",
         "gateway.audit.tail",

@@ -12,7 +12,8 @@ import pytest
 
 from gateway.audit.journal import JsonlJournal
 from gateway.audit.ledger import journal_files
-from gateway.audit.shipping import CURSOR_FILE, Shipper, Wire, replace_durably
+from gateway.audit.shipped import CURSOR_FILE, replace_durably
+from gateway.audit.shipping import Shipper, Wire
 from gateway.audit.verify import verify
 from gateway.clock import SystemClock
 from gateway.errors import ErrorCode, Unavailable
@@ -344,9 +345,9 @@ def test_a_crash_while_the_place_is_saved_leaves_the_old_or_the_new_one(
 
     match step:
         case "write":
-            monkeypatch.setattr("gateway.audit.shipping.os.fdopen", crash)
+            monkeypatch.setattr("gateway.audit.shipped.os.fdopen", crash)
         case "fsync":
-            monkeypatch.setattr("gateway.audit.shipping.os.fsync", crash)
+            monkeypatch.setattr("gateway.audit.shipped.os.fsync", crash)
         case _:
             monkeypatch.setattr(Path, "replace", crash)
     with contextlib.suppress(OSError):
