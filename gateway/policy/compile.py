@@ -365,7 +365,7 @@ def _judge_team(name: str, written: _Written, around: Around | None, last: _Befo
     cases: tuple[CaseResult, ...] = ()
     forbidden = False
     if written.tests and not compiled.own.errors:
-        judgement = judge_cases(written.tests, compiled.rules, around)
+        judgement = judge_cases(written.tests, compiled.rules, around, complete=not compiled.outer.errors)
         report.add(*judgement.blocking.findings, *judgement.other.findings)
         cases, forbidden = tuple(judgement.results), judgement.blocking.errors > 0
     kept = _Team(

@@ -228,3 +228,13 @@ def test_a_mistake_in_a_test_file_is_said_once_with_its_place(
     assert len(found) == 1
     assert message in found[0].message
     assert all(one.code is not FindingCode.FIXTURE_FAILED for one in result.findings)
+
+
+@pytest.mark.requirement("MP-13")
+def test_a_must_that_fails_because_of_a_misspelt_name_is_not_said_a_second_time(tmp_path: Path) -> None:
+    misspelt = PAYMENTS.replace("start: deploy,", "start: deplyo,")
+
+    result = compiled(tmp_path, {FILE: MUST, "mappings/payments/deploy.yaml": misspelt})
+
+    assert [one.code for one in result.findings] == [FindingCode.REFERENCE_UNKNOWN]
+    assert result.cases[0].faults
