@@ -373,16 +373,17 @@ def build_app(
     reception = Reception(
         metrics=parts.metrics, draining=parts.draining, clock=parts.clock, entrance=_entrance(parts)
     )
+    short_way = ShortWay(
+        reception=reception,
+        handlers=short_handlers(rest=rest, token=token),
+        quick=quick_handlers(rest=rest),
+    )
     return Front(
         Router(routes, redirect_slashes=False, lifespan=lifespan),
         reception=reception,
         tracer=parts.tracer,
-        short_way=ShortWay(
-            reception=reception,
-            tracer=parts.tracer,
-            handlers=short_handlers(rest=rest, token=token),
-            quick=quick_handlers(rest=rest),
-        ),
+        # The span of a request must be open until it is seen off, which on the short way comes after everything else.
+        short_way=short_way if isinstance(parts.tracer, NoTracer) else None,
     )
 
 

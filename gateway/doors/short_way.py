@@ -16,7 +16,7 @@ from starlette.types import Scope
 from gateway.doors.framing import Head
 from gateway.doors.leaving import CallerLeft, WholeRequest
 from gateway.doors.reception import Reception, Visit
-from gateway.tracing import NoTracer, Tracer, read_traceparent
+from gateway.tracing import NoTracer, read_traceparent
 
 Fields = list[tuple[bytes, bytes]]
 #: A route by method and path, both as on the request line.
@@ -44,7 +44,7 @@ class Served(NamedTuple):
 
 
 class ShortWay:
-    """Serves requests whose bodies are complete.
+    """Serves requests whose bodies are complete, where nobody traces them; a caller's trace id is still known.
 
     handlers: by address; none of them streams. quick: handlers to ask first, for some of these addresses.
     """
@@ -53,15 +53,13 @@ class ShortWay:
         self,
         *,
         reception: Reception,
-        tracer: Tracer,
         handlers: Mapping[Address, Handler],
         quick: Mapping[Address, QuickHandler],
     ) -> None:
         self._reception = reception
-        self._tracer = tracer
+        self._tracer = NoTracer()
         self._handlers = handlers
-        # What is traced runs in a task of its own, to which its spans belong.
-        self._quick = quick if isinstance(tracer, NoTracer) else {}
+        self._quick = quick
 
     def knows(self, head: Head) -> bool:
         """Say whether the request can be served here."""

@@ -1,11 +1,14 @@
 """What can be seen from outside: one trace from the door to AWS, one way from CloudTrail to the person, no new series."""
 
+import hashlib
 import json
 import re
+import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx2
 import pytest
 
 from gateway.cli.main import main
@@ -99,6 +102,36 @@ def test_a_start_is_one_trace_from_the_door_to_aws_and_on_into_x_ray(traced: Tra
     )
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/v1/whoami", 200),
+        ("POST", "/v1/credentials", 400),
+        ("POST", "/token", 400),
+        ("GET", "/livez", 200),
+    ],
+)
+@pytest.mark.parametrize("connection", ["", "Connection: close\r\n"], ids=["plain", "asking-for-more"])
+def test_every_way_in_is_one_span_that_says_how_it_ended(
+    traced: Traced, method: str, path: str, status: int, connection: str
+) -> None:
+    trace = hashlib.md5(f"{method} {path} {connection}".encode(), usedforsecurity=False).hexdigest()
+    body = "{}" if method == "POST" else ""
+    fields = f"Host: 127.0.0.1\r\nAuthorization: Bearer {fresh()}\r\n{connection}"
+    fields += f"traceparent: 00-{trace}-{PARENT}-01\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+
+    with socket.create_connection(
+        ("127.0.0.1", httpx2.URL(traced.gateway.url).port or 0), timeout=20
+    ) as peer:
+        peer.sendall(f"{method} {path} HTTP/1.1\r\n{fields}\r\n{body}".encode())
+        answered = peer.recv(65_536)
+
+    top = until(lambda: traced.collector.of(trace).get(f"{method} {path}"))
+    told = attributes(top)
+    assert answered.startswith(f"HTTP/1.1 {status} ".encode())
+    assert (told["http.route"], told["http.response.status_code"]) == (path, status)
+
+
 @pytest.mark.requirement("SE-06")
 def test_no_span_holds_a_token_a_claim_or_what_aws_said(traced: Traced) -> None:
     trace = "b" * 32
@@ -173,7 +206,9 @@ def test_a_line_of_cloudtrail_leads_to_the_person_the_log_and_the_trace(
 
 
 @pytest.mark.requirement("SE-05")
-def test_the_log_line_of_a_request_says_nothing_that_it_brought_but_its_trace_and_where_it_came_from(traced: Traced) -> None:
+def test_the_log_line_of_a_request_says_nothing_that_it_brought_but_its_trace_and_where_it_came_from(
+    traced: Traced,
+) -> None:
     trace = "e" * 32
     answer = traced.gateway.ask(
         "GET",
@@ -213,7 +248,8 @@ def test_a_lost_collector_costs_no_answer(tmp_path: Path, scripted_aws: Scripted
 
     with running_gateway(config, tmp_path / "audit", environment=environment) as gateway:
         start(gateway, fresh(), key="lost")
-        failed = until(lambda: gateway.metric('oidc_gateway_trace_spans_total{result="failed"}'))
+        until(lambda: "gateway.traces" in gateway.log())
+        failed = gateway.metric('oidc_gateway_trace_spans_total{result="failed"}')
 
     assert failed > 0
     assert len([line for line in gateway.lines if "gateway.traces" in line]) == 1
