@@ -9,6 +9,7 @@ from typing import Final
 from gateway.audit.record import Record
 from gateway.audit.safe_text import cut, mask_secrets
 from gateway.policy.claims import MISSING, ClaimCheck
+from gateway.strict_json import ascii_json
 
 VERSION: Final = 1
 MAX_BODY_BYTES: Final = 262_144
@@ -16,7 +17,6 @@ CUT: Final = "cut"
 MISSING_TYPE: Final = "missing"
 
 Document = dict[str, object]
-
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

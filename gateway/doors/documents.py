@@ -13,6 +13,7 @@ from gateway.exchange.call import Identity, ObtainedVaultToken, Shown
 from gateway.executions.execution import execution_url
 from gateway.policy.decide import Held
 from gateway.policy.rule import Replay, strictest
+from gateway.strict_json import ascii_json
 
 
 def json_response(document: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
@@ -23,7 +24,7 @@ def json_response(document: object, status: int = 200, headers: Mapping[str, str
 
 def json_bytes(document: object) -> bytes:
     """Return compact ASCII JSON: whatever a claim holds, the answer is one line that no terminal interprets."""
-    return json.dumps(document, separators=(",", ":")).encode("ascii")
+    return ascii_json(document).encode("ascii")
 
 
 def execution_document(shown: Shown) -> dict[str, object]:

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway import strict_json
-from gateway.strict_json import TOKEN_LIMITS, JsonLimits, StrictJsonError, parse_json_object
+from gateway.strict_json import TOKEN_LIMITS, JsonLimits, StrictJsonError, ascii_json, parse_json_object
 
 _JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=20),
@@ -230,3 +230,24 @@ def test_the_quick_look_is_taken_and_sees_a_name_that_comes_again() -> None:
 
     assert quick('{"a":{"b":["1"]},"exp":1}') == {"a": {"b": ["1"]}, "exp": 1}
     assert quick('{"a":{"b":"1","b":"2"}}') is None
+
+
+@given(st.dictionaries(st.text(max_size=8), _JSON, max_size=5))
+def test_what_is_written_is_one_printable_ascii_line_that_reads_back(value: dict[str, object]) -> None:
+    text = ascii_json(value)
+
+    assert text.isascii()
+    assert text.isprintable()
+    assert json.loads(text) == value
+
+
+@pytest.mark.parametrize("odd", ["\x7f", "\u2028", "\u202e", "\ud800", "\x1b", 10**30, (1, 2)], ids=ascii)
+def test_odd_values_are_written_as_the_standard_library_writes_them(odd: object) -> None:
+    wanted = json.dumps({"a": odd}, separators=(",", ":")).replace("\x7f", "\\u007f")
+
+    assert ascii_json({"a": odd}) == wanted
+
+
+def test_what_json_cannot_say_is_not_written() -> None:
+    with pytest.raises(TypeError):
+        ascii_json({"a": object()})
