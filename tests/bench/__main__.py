@@ -5,23 +5,65 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 from gateway.dev.children import ChildFailed
 from gateway.dev.environments import cache_folder
-from tests.bench import deciding, ruling, starting, table
+from gateway.dev.vault import HOW_TO_GET_ONE, find_vault
+from tests.bench import (
+    adding,
+    crowding,
+    deciding,
+    exchanging,
+    picture,
+    recording,
+    repeating,
+    ruling,
+    starting,
+    table,
+    working,
+)
 from tests.bench.load import LoadFailed
-from tests.bench.machine import Cores, cores, description
+from tests.bench.machine import cores, description
 from tests.bench.peers import PeerUnfit
-from tests.bench.rows import ROWS, Measured, Row
+from tests.bench.rows import ROWS, Bench, Measured, Row
 from tests.bench.tokens import supply
 from tests.support.components import missing
 
 _TOKENS: Final = 100_000
 _QUICK_TOKENS: Final = 20_000  # twice what the gateway's own cache holds
+_Versions = Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Part:
+    """Rows that are measured together."""
+
+    rows: tuple[str, ...]
+    measure: Callable[[Sequence[Row], Bench], tuple[tuple[Measured, ...], _Versions]]
+
+
+def _alone(
+    measure: Callable[[Sequence[Row], Bench], tuple[Measured, ...]],
+) -> Callable[[Sequence[Row], Bench], tuple[tuple[Measured, ...], _Versions]]:
+    return lambda rows, bench: (measure(rows, bench), {})
+
+
+_PARTS: Final = (
+    _Part(rows=("P1", "P2", "P3"), measure=deciding.measure),
+    _Part(rows=("P4",), measure=exchanging.measure),
+    _Part(rows=("P5",), measure=_alone(adding.measure)),
+    _Part(rows=("P6",), measure=_alone(crowding.measure)),
+    _Part(rows=("P7",), measure=_alone(ruling.measure)),
+    _Part(rows=("P8",), measure=_alone(starting.measure)),
+    _Part(rows=("P9",), measure=_alone(working.measure)),
+    _Part(rows=("P10",), measure=_alone(recording.measure)),
+    _Part(rows=("P11",), measure=_alone(repeating.measure)),
+)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -30,17 +72,17 @@ def main(arguments: Sequence[str]) -> int:
     if options.list:
         sys.stdout.write(table.listing(ROWS))
         return os.EX_OK
-    rows = [row for row in ROWS if row.built and (not options.only or row.id in options.only)]
+    rows = [row for row in ROWS if not options.only or row.id in options.only]
     refusal = _why_not(rows, options.only or [])
     if refusal:
         sys.stderr.write(f"scripts/bench: {refusal}\n")
         return 2
     try:
-        folder = _run(rows, quick=options.quick, full=options.full)
+        folder = _run(rows, options)
     except (PeerUnfit, LoadFailed, ChildFailed, starting.StartFailed) as fault:
         sys.stderr.write(f"scripts/bench: {fault}\n")
         return 1
-    sys.stderr.write(f"Written to {folder} (table.txt, table.json).\n")
+    sys.stderr.write(f"Written to {folder} (table.txt, table.json, table.svg).\n")
     return os.EX_OK
 
 
@@ -51,7 +93,10 @@ def _parser() -> argparse.ArgumentParser:
             "Measures the gateway beside named peers on this machine, everything on loopback, and prints a table. "
             "Judge by requests per CPU-second: of all figures it suffers least from what else the machine does."
         ),
-        epilog="Exit codes: 0 measured, 1 a peer judges wrongly or a load failed, 2 could not begin.",
+        epilog=(
+            "All rows take about nine minutes. Exit codes: 0 measured, 1 a peer judges wrongly or a load failed, "
+            "2 could not begin."
+        ),
     )
     parser.add_argument(
         "--only", action="append", metavar="ROW", help="measure this row alone, such as P1; repeatable"
@@ -63,64 +108,78 @@ def _parser() -> argparse.ArgumentParser:
         help=f"{_QUICK_TOKENS:,} tokens instead of {_TOKENS:,}, fewer and shorter rounds",
     )
     parser.add_argument("--full", action="store_true", help="P7 with 100,000 rules, too")
+    parser.add_argument(
+        "--svg",
+        type=Path,
+        metavar="FILE",
+        help="also put the picture of P1 to P4 here, such as tests/bench/speed.svg",
+    )
     return parser
 
 
 def _why_not(rows: Sequence[Row], asked: Sequence[str]) -> str | None:
-    """Say what stands in the way of measuring these rows, None when nothing does."""
-    known = {row.id: row for row in ROWS}
+    """Say what stands in the way of measuring at all, or of a row that was asked for; None when nothing does."""
+    known = {row.id for row in ROWS}
     for name in asked:
         if name not in known:
             return f"there is no row {name}; --list shows all"
-        if not known[name].built:
-            return f"{name} is not built yet"
     if not Path("/proc/self/stat").exists() or shutil.which("taskset") is None:
         return "CPU time is read from /proc and servers are bound to a core with taskset: this needs Linux"
-    rivals = {rival for row in rows for rival in row.rivals}
-    if rivals and shutil.which("wrk") is None:
+    faults = [f"{row.id}: {fault}" for row in rows if (fault := _lacking(row)) is not None]
+    return faults[0] if faults and (asked or len(faults) == len(rows)) else None
+
+
+def _lacking(row: Row) -> str | None:
+    """Say what a row needs and this machine lacks, with what brings it."""
+    if row.wrk and shutil.which("wrk") is None:
         return "wrk is missing; get it with: sudo apt-get install wrk"
-    return missing("tools") if "envoy" in rivals else None
+    if "envoy" in row.rivals and (fault := missing("tools")):
+        return fault
+    if any(rival.startswith("vault") for rival in row.rivals) and find_vault() is None:
+        return HOW_TO_GET_ONE
+    return None
 
 
-def _run(rows: Sequence[Row], *, quick: bool, full: bool) -> Path:
+def _run(rows: Sequence[Row], options: argparse.Namespace) -> Path:
     at = datetime.now(UTC)
     begun = time.monotonic()
-    found, versions = _measure(rows, cores(), quick=quick, full=full)
+    about = description()
+    found, versions = _measure(rows, quick=options.quick, full=options.full)
     header: dict[str, object] = {
         "at": at.isoformat(timespec="seconds"),
-        "mode": "quick" if quick else "whole",
-        **description(),
+        "mode": "quick" if options.quick else "whole",
+        **about,
         "peers": "; ".join(f"{name} {version}" for name, version in versions.items()),
         "spread": "± half of what lies between the smallest and the largest round",
         "took_s": round(time.monotonic() - begun),
     }
     text = table.as_text(found, header)
     sys.stdout.write(text)
+    drawn = picture.draw(found, header)
     folder = cache_folder() / "bench" / at.strftime("%Y%m%dT%H%M%SZ")
-    table.write(folder, text, table.as_json(found, header))
+    table.write(folder, {"table.txt": text, "table.json": table.as_json(found, header), "table.svg": drawn})
+    if options.svg:
+        options.svg.write_text(drawn)
     return folder
 
 
-def _measure(
-    rows: Sequence[Row], places: Cores, *, quick: bool, full: bool
-) -> tuple[tuple[Measured, ...], dict[str, str]]:
+def _measure(rows: Sequence[Row], *, quick: bool, full: bool) -> tuple[tuple[Measured, ...], dict[str, str]]:
+    places = cores()
     os.sched_setaffinity(0, {places.server, places.load})
     tokens = supply(cache_folder() / "bench", _QUICK_TOKENS if quick else _TOKENS, log=_say)
+    bench = Bench(supply=tokens, cores=places, quick=quick, full=full, log=_say)
     found: dict[str, Measured] = {}
     versions: dict[str, str] = {}
-    if deciding_rows := [row for row in rows if row.rivals]:
-        rounds, seconds = (5, 4) if quick else (7, 8)
-        measured, told = deciding.measure(
-            deciding_rows, tokens, places, rounds=rounds, seconds=seconds, log=_say
-        )
-        found |= {one.row.id: one for one in measured}
-        versions |= told
-    for row in rows:
-        if row.id == "P7":
-            many = (10_000, 100_000) if full else (10_000,)
-            found[row.id] = ruling.measure(row, tokens.jwks, many=many, log=_say)
-        elif row.id == "P8":
-            found[row.id] = starting.measure(row, tokens.jwks, places, rounds=3 if quick else 7)
+    for part in _PARTS:
+        able = [row for row in rows if row.id in part.rows and _lacking(row) is None]
+        if able:
+            _say(f"Measuring {', '.join(row.id for row in able)}.")
+            measured, told = part.measure(able, bench)
+            found |= {one.row.id: one for one in measured}
+            versions |= told
+    found |= {
+        row.id: Measured(row=row, lines=(), missing=_lacking(row)) for row in rows if row.id not in found
+    }
     return tuple(found[row.id] for row in rows), versions
 
 

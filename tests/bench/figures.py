@@ -17,10 +17,15 @@ class Figure:
 def figure(rounds: Sequence[float]) -> Figure:
     """Return the figure of at least one round."""
     middle = median(rounds)
-    spread = (max(rounds) - min(rounds)) / middle if middle else 0.0
+    spread = (max(rounds) - min(rounds)) / abs(middle) if middle else 0.0
     return Figure(median=middle, spread=spread, rounds=tuple(rounds))
 
 
 def ratio(ours: Figure, theirs: Figure) -> Figure:
     """Return ours by theirs, round by round: what slowed the machine for a while slowed both."""
     return figure([mine / other for mine, other in zip(ours.rounds, theirs.rounds, strict=True)])
+
+
+def difference(ours: Figure, theirs: Figure) -> Figure:
+    """Return ours less theirs, round by round."""
+    return figure([mine - other for mine, other in zip(ours.rounds, theirs.rounds, strict=True)])

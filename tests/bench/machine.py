@@ -15,14 +15,27 @@ _TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cores:
-    """Where servers run and where the load comes from; the same core where there is but one."""
+    """Where servers run and where the load comes from; the same core where there is but one.
+
+    pair: where a server of two processes runs; the load's core is one of them where there are but two.
+    """
 
     server: int
     load: int
+    pair: tuple[int, ...] = ()
+
+    @property
+    def apart(self) -> bool:
+        """Say whether the load leaves a pair of servers two whole cores."""
+        return self.load not in self.pair
 
     def pin_server(self) -> tuple[str, ...]:
         """Return what stands before the command of a server."""
         return ("taskset", "-c", str(self.server))
+
+    def pin_pair(self) -> tuple[str, ...]:
+        """Return the same for a server of two processes."""
+        return ("taskset", "-c", ",".join(str(core) for core in self.pair))
 
     def pin_load(self) -> tuple[str, ...]:
         """Return what stands before the command of the load generator."""
@@ -32,7 +45,7 @@ class Cores:
 def cores() -> Cores:
     """Return the last core for servers, the first for the load generator, and for us."""
     usable = sorted(os.sched_getaffinity(0))
-    return Cores(server=usable[-1], load=usable[0])
+    return Cores(server=usable[-1], load=usable[0], pair=tuple(usable[-2:]))
 
 
 def cpu_seconds(root: int) -> float:
@@ -49,15 +62,20 @@ def ticks_of(stat: str) -> int:
 
 def rss_mb(root: int) -> float:
     """Return the resident memory of the process and its descendants in MB (10^6 bytes)."""
-    return sum(_resident_kb(process) for process in descendants(root)) * 1024 / 1e6
+    return sum(_status_kb(process, "VmRSS") for process in descendants(root)) * 1024 / 1e6
 
 
-def _resident_kb(process: int) -> int:
+def peak_mb(root: int) -> float:
+    """Return the most that each of them has had resident since its start, together, in MB."""
+    return sum(_status_kb(process, "VmHWM") for process in descendants(root)) * 1024 / 1e6
+
+
+def _status_kb(process: int, name: str) -> int:
     try:
         lines = Path(f"/proc/{process}/status").read_text().splitlines()
     except (FileNotFoundError, ProcessLookupError):
         return 0
-    return next((int(line.split()[1]) for line in lines if line.startswith("VmRSS:")), 0)
+    return next((int(line.split()[1]) for line in lines if line.startswith(f"{name}:")), 0)
 
 
 def _stat(process: int) -> str:

@@ -1,8 +1,8 @@
-"""P7: what more rules cost, inside this process: a decision, the load of a folder, the reload of one changed file."""
+"""P7: what more rules cost: a decision, the load of a folder, the reload of one changed file; and what callers notice of it."""
 
 import gc
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -13,10 +13,11 @@ from gateway.policy.decide import Allowed, decide
 from gateway.policy.folder import FolderLoad, Loaded
 from gateway.policy.rule import Start
 from gateway.policy.snapshot import Policy
+from tests.bench import reloading
 from tests.bench.configuration import RULES_A_FILE, repository_id, write_configuration, write_mapping
 from tests.bench.figures import figure, ratio
 from tests.bench.peers import scratch
-from tests.bench.rows import Line, Measured, Row
+from tests.bench.rows import Bench, Line, Measured, Row
 from tests.bench.tokens import claims
 
 FEW: Final = 10
@@ -37,9 +38,11 @@ class _Size:
     callers: tuple[Claims, ...]
 
 
-def measure(row: Row, jwks: bytes, *, many: tuple[int, ...], log: Callable[[str], None]) -> Measured:
-    """Return the row, for few rules and each of many."""
-    sizes = [_size(rules, jwks, log) for rules in (FEW, *many)]
+def measure(rows: Sequence[Row], bench: Bench) -> tuple[Measured, ...]:
+    """Return the row, for few rules and each of many. Raises PeerUnfit, LoadFailed."""
+    (row,) = rows
+    many = (10_000, 100_000) if bench.full else (10_000,)
+    sizes = [_size(rules, bench.supply.jwks, bench.log) for rules in (FEW, *many)]
     costs = [[_decision_us(size) for size in sizes] for _ in range(_ROUNDS + 1)][1:]
     few, *more = [figure([row_of[at] for row_of in costs]) for at in range(len(sizes))]
     lines = [Line(label=f"{FEW} rules: a decision", figure=few, unit="µs CPU")]
@@ -57,12 +60,13 @@ def measure(row: Row, jwks: bytes, *, many: tuple[int, ...], log: Callable[[str]
                 digits=3,
             ),
         ]
+    lines += reloading.lines(bench, rules=_LOAD_GOAL_RULES)
     notes = (
-        "In this process, in CPU time: reading, checking and compiling a folder; deciding about an allowed start.",
+        "Decision, load, reload: in the bench's own process, in CPU time: reading, checking and compiling a folder; deciding about an allowed start.",
         "Every rule is about the same workflow and a repository of its own.",
-        "p99 while a reload runs under load: not built yet.",
+        *reloading.NOTES,
     )
-    return Measured(row=row, lines=tuple(lines), notes=notes)
+    return (Measured(row=row, lines=tuple(lines), notes=notes),)
 
 
 def _load_line(name: str, size: _Size) -> Line:

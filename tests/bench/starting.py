@@ -4,15 +4,17 @@ import http.client
 import os
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 from gateway.dev.children import LOOPBACK, free_port
 from tests.bench.configuration import write_configuration
 from tests.bench.figures import figure
+from tests.bench.gateways import RULES, serve_command
 from tests.bench.machine import Cores, cpu_seconds, rss_mb
-from tests.bench.peers import RULES, gateway_command, scratch
-from tests.bench.rows import Line, Measured, Row
+from tests.bench.peers import scratch
+from tests.bench.rows import Bench, Line, Measured, Row
 
 _PATIENCE_S: Final = 60.0
 _IDLE_S: Final = 1.0
@@ -24,18 +26,19 @@ class StartFailed(Exception):
     """The gateway did not become ready; the message holds the last lines it wrote."""
 
 
-def measure(row: Row, jwks: bytes, cores: Cores, *, rounds: int) -> Measured:
+def measure(rows: Sequence[Row], bench: Bench) -> tuple[Measured, ...]:
     """Return the row. Raises StartFailed."""
-    starts = [_start(jwks, cores) for _ in range(rounds + 1)][
-        1:
-    ]  # the first reads files that nobody had read
+    (row,) = rows
+    # The first reads files that nobody had read.
+    _, *starts = [_start(bench.supply.jwks, bench.cores) for _ in range(bench.pick(7, 3) + 1)]
     wall, cpu, memory = (figure([start[at] for start in starts]) for at in range(3))
     lines = (
         Line(label="start to ready", figure=wall, unit="s", digits=2, reached=wall.median <= _MOST_START_S),
         Line(label="CPU until ready", figure=cpu, unit="s CPU", digits=2),
         Line(label="idle memory", figure=memory, unit="MB", reached=memory.median <= _MOST_IDLE_MB),
     )
-    return Measured(row=row, lines=lines, notes=(f"{RULES} rules, byte code compiled before, one core.",))
+    notes = (f"{RULES} rules, byte code compiled before, one core.",)
+    return (Measured(row=row, lines=lines, notes=notes),)
 
 
 def _start(jwks: bytes, cores: Cores) -> tuple[float, float, float]:
@@ -43,7 +46,7 @@ def _start(jwks: bytes, cores: Cores) -> tuple[float, float, float]:
     with scratch() as folder:
         config = write_configuration(folder / "config", rules=RULES, jwks=jwks)
         port, output = free_port(), folder / "output"
-        command = [*cores.pin_server(), *gateway_command(config, folder / "audit", port)]
+        command = [*cores.pin_server(), *serve_command(config, folder / "audit", port)]
         environment = {"PATH": os.environ.get("PATH", os.defpath), "HOME": str(folder)}
         with output.open("wb") as lines:
             begun = time.monotonic()

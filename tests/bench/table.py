@@ -4,8 +4,11 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Final
 
 from tests.bench.rows import Line, Measured, Row
+
+_LARGEST_SHARE: Final = 100
 
 
 def as_text(measured: Iterable[Measured], header: Mapping[str, object]) -> str:
@@ -14,6 +17,8 @@ def as_text(measured: Iterable[Measured], header: Mapping[str, object]) -> str:
     for one in measured:
         title = f"{one.row.id}  {one.row.what}   (goal {one.row.goal})"
         lines = [f"    {_line(line)}" for line in one.lines]
+        if one.missing:
+            lines = [f"    not measured: {one.missing}"]
         notes = [f"    · {note}" for note in one.notes]
         parts.append("\n".join([title, *lines, *notes]))
     return "\n\n".join(parts) + "\n"
@@ -22,7 +27,15 @@ def as_text(measured: Iterable[Measured], header: Mapping[str, object]) -> str:
 def _line(line: Line) -> str:
     number = f"{line.figure.median:,.{line.digits}f}"
     reached = {None: "", True: "   goal reached", False: "   goal not reached"}[line.reached]
-    return f"{line.label:<46} {number:>10} {line.unit:<6} ± {line.figure.spread * 50:4.1f} %{reached}"
+    return f"{line.label:<50} {number:>10} {line.unit:<6} {_apart(line)}{reached}"
+
+
+def _apart(line: Line) -> str:
+    """Say how far rounds lie apart; of what is about nothing, such as a small difference, a share would say nothing."""
+    if line.figure.spread * 50 <= _LARGEST_SHARE:
+        return f"± {line.figure.spread * 50:4.1f} %"
+    least, most = min(line.figure.rounds), max(line.figure.rounds)
+    return f"{least:,.{line.digits}f} to {most:,.{line.digits}f}"
 
 
 def as_json(measured: Iterable[Measured], header: Mapping[str, object]) -> str:
@@ -32,14 +45,12 @@ def as_json(measured: Iterable[Measured], header: Mapping[str, object]) -> str:
 
 
 def listing(rows: Iterable[Row]) -> str:
-    """Return all rows, those to come marked."""
-    return "".join(
-        f"{row.id:<4} {row.what:<72} {row.goal}{'' if row.built else '   (not built yet)'}\n" for row in rows
-    )
+    """Return all rows with their goals."""
+    return "".join(f"{row.id:<4} {row.what:<90} {row.goal}\n" for row in rows)
 
 
-def write(folder: Path, text: str, document: str) -> None:
-    """Write both beside each other."""
+def write(folder: Path, texts: Mapping[str, str]) -> None:
+    """Write files beside each other."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "table.txt").write_text(text)
-    (folder / "table.json").write_text(document)
+    for name, text in texts.items():
+        (folder / name).write_text(text)

@@ -18,6 +18,7 @@ ISSUER: Final = "https://token.actions.githubusercontent.com"
 AUDIENCE: Final = "https://gateway.acme.example"
 #: The claim that every peer has to check.
 CLAIM: Final = ("repository_id", "4711")
+SUBJECT: Final = "repo:acme/payments:environment:prod"
 KEY_ID: Final = "bench-1"
 
 _LIFETIME_S: Final = 86_000
@@ -32,6 +33,11 @@ class Supply:
     count: int
     jwks: bytes
     private: rsa.RSAPrivateKey
+
+    def public_pem(self) -> str:
+        """Return the key as those want it who do not read key sets."""
+        form = serialization.PublicFormat.SubjectPublicKeyInfo
+        return self.private.public_key().public_bytes(serialization.Encoding.PEM, form).decode()
 
     def good(self) -> str:
         """Return a token that every peer lets in, and that is not in the file."""
@@ -59,7 +65,7 @@ def claims(number: int, now: int) -> dict[str, object]:
     return {
         "iss": ISSUER,
         "aud": AUDIENCE,
-        "sub": "repo:acme/payments:environment:prod",
+        "sub": SUBJECT,
         "jti": f"{number & 0xFFFFFFFF:08x}-6ab8-4b1e-9a0d-0f6a8f3e0001",
         "iat": now,
         "nbf": now,

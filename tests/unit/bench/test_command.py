@@ -1,8 +1,11 @@
 """The command itself, without measuring anything."""
 
+from pathlib import Path
+
 import pytest
 
-from tests.bench.__main__ import main
+from tests.bench.__main__ import _PARTS, main
+from tests.bench.rows import ROWS
 
 
 def test_help_says_by_which_figure_to_judge(capsys: pytest.CaptureFixture[str]) -> None:
@@ -20,15 +23,39 @@ def test_list_measures_nothing_and_shows_every_row(capsys: pytest.CaptureFixture
     ]
 
 
-@pytest.mark.parametrize(
-    ("row", "said"),
-    [
-        pytest.param("P4", "P4 is not built yet", id="to-come"),
-        pytest.param("P99", "there is no row P99", id="unknown"),
-    ],
-)
-def test_a_row_that_cannot_be_measured_is_refused_and_not_left_out(
-    row: str, said: str, capsys: pytest.CaptureFixture[str]
+def test_a_row_that_does_not_exist_is_refused_and_not_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--only", "P7", "--only", "P99"]) == 2
+    assert "there is no row P99" in capsys.readouterr().err
+
+
+@pytest.fixture
+def without_vault(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.bench.__main__.find_vault", lambda: None)
+    monkeypatch.setattr("tests.bench.__main__.shutil.which", lambda name: f"/bin/{name}")
+    monkeypatch.setattr("tests.bench.__main__.missing", lambda _: None)
+
+
+@pytest.mark.usefixtures("without_vault")
+def test_a_row_that_was_asked_for_and_lacks_a_component_says_how_to_get_it(
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert main(["--only", "P7", "--only", row]) == 2
-    assert said in capsys.readouterr().err
+    assert main(["--only", "P3"]) == 2
+    assert "P3: No vault was found" in (said := capsys.readouterr().err)
+    assert "scripts/vault" in said
+
+
+@pytest.mark.usefixtures("without_vault")
+def test_without_a_component_the_other_rows_are_measured_and_its_own_says_why_not(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr("tests.bench.__main__.supply", lambda *_, **__: None)
+    monkeypatch.setattr("tests.bench.__main__._PARTS", ())
+
+    assert main([]) == 0
+    written = capsys.readouterr().out
+    assert "not measured: No vault was found" in written
+
+
+def test_every_row_is_measured_by_exactly_one_part() -> None:
+    assert [name for part in _PARTS for name in part.rows] == [row.id for row in ROWS]

@@ -3,8 +3,8 @@
 import pytest
 
 from tests.bench import table
-from tests.bench.figures import figure, ratio
-from tests.bench.load import LoadFailed, read_figures
+from tests.bench.figures import difference, figure, ratio
+from tests.bench.load import LoadFailed, at_rate, read_figures
 from tests.bench.machine import ticks_of
 from tests.bench.rows import LEAST, ROWS, Line, Measured
 
@@ -54,13 +54,6 @@ def test_a_load_without_figures_is_no_result() -> None:
         read_figures("Running 4s test\n")
 
 
-def test_the_listing_says_which_rows_cannot_be_measured_yet() -> None:
-    lines = table.listing(ROWS).splitlines()
-
-    assert len(lines) == len(ROWS)
-    assert all(("not built yet" in line) is not row.built for line, row in zip(lines, ROWS, strict=True))
-
-
 def test_every_rival_has_a_goal() -> None:
     assert {rival for row in ROWS for rival in row.rivals} == set(LEAST)
 
@@ -73,3 +66,32 @@ def test_the_table_says_how_far_rounds_lie_apart_and_which_goal_is_not_reached()
 
     assert "2.0 ×      ± 50.0 %   goal not reached" in text
     assert "· on one core" in text
+
+
+def test_of_a_difference_about_nothing_the_table_shows_from_where_to_where_rounds_lie() -> None:
+    added = difference(figure([10.0, 11.0, 12.0]), figure([10.5, 10.9, 10.0]))
+    line = Line(label="added", figure=added, unit="ms", digits=2)
+
+    text = table.as_text([Measured(row=ROWS[4], lines=(line,))], {})
+
+    assert "0.10 ms     -0.50 to 2.00" in text
+
+
+def test_a_row_that_was_not_measured_says_why() -> None:
+    text = table.as_text([Measured(row=ROWS[2], lines=(), missing="No vault was found.")], {})
+
+    assert "not measured: No vault was found." in text
+
+
+@pytest.mark.parametrize(
+    ("per_s", "expected_ms"),
+    [
+        pytest.param(300.0, 42.0, id="slow-upstream"),
+        pytest.param(4000.0, 1.0, id="fast"),
+        pytest.param(5.0, 1.0, id="few"),
+    ],
+)
+def test_connections_and_pauses_of_a_rate_make_that_rate(per_s: float, expected_ms: float) -> None:
+    manner = at_rate(per_s, expected_ms=expected_ms)
+
+    assert manner.connections * 1000 / (manner.pause_ms + expected_ms) == pytest.approx(per_s)

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.bench.load import ColdLoad
+from tests.bench.ask import Ask
+from tests.bench.load import Load
 from tests.bench.machine import Cores
 from tests.bench.peers import Peer, PeerUnfit, prove
 from tests.bench.tokens import Supply, supply
@@ -40,7 +41,7 @@ def answering(status: int) -> Iterator[Peer]:
                 name="fake",
                 version="0",
                 origin=f"http://127.0.0.1:{server.server_address[1]}",
-                path="/",
+                ask=Ask(path="/"),
                 process=0,
                 lets_in=lambda found, _: found == 200,
             )
@@ -85,13 +86,19 @@ def test_a_round_goes_on_where_the_last_one_of_that_peer_ended(
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     monkeypatch.setattr("tests.bench.load.cpu_seconds", _rising())
-    load = ColdLoad(tokens, Cores(server=0, load=0))
-    peer = Peer(name="fake", version="0", origin="http://x", path="/", process=1, lets_in=lambda *_: True)
+    load = Load(tokens, Cores(server=0, load=0))
+    peer = Peer(
+        name="fake", version="0", origin="http://x", ask=Ask(path="/"), process=1, lets_in=lambda *_: True
+    )
 
     load.run(peer, 1)
     load.run(peer, 1)
 
-    skipped = [line.split()[-2] for line in (tmp_path / "calls").read_text().splitlines()]
+    skipped = [
+        line.split(" -- ")[1].split()[2]
+        for line in (tmp_path / "calls").read_text().splitlines()
+        if " -- " in line
+    ]
     assert skipped == ["0", "24"]
 
 

@@ -1,0 +1,84 @@
+"""Peers loaded in turns, so that what else the machine does meets all of them; and the lines that come of it."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from tests.bench.figures import Figure, figure, ratio
+from tests.bench.load import BUSY, Load, Manner, Round
+from tests.bench.peers import Peer, prove
+from tests.bench.rows import LEAST, Bench, Line, Measured, Row
+
+_WARM_UP_S = 2
+Rounds = Mapping[str, Sequence[Round]]
+Turn = Callable[[], Round]
+
+
+def proven(peers: Sequence[Peer], bench: Bench) -> None:
+    """Raise PeerUnfit when one of them lets in a bad token or refuses a good one."""
+    for peer in peers:
+        kinds = prove(peer, bench.supply)
+        bench.log(f"{peer.name} {peer.version}: refuses a wrong {', '.join(kinds)}")
+
+
+def compare(
+    peers: Sequence[Peer], bench: Bench, *, rounds: int, seconds: int, manner: Manner = BUSY
+) -> Rounds:
+    """Load each as hard as it goes after warming it up, in turns. Raises PeerUnfit before any load, LoadFailed after."""
+    proven(peers, bench)
+    load = Load(bench.supply, bench.cores)
+    for peer in peers:
+        load.run(peer, _WARM_UP_S, manner)
+    turns = {peer.name: _turn(load, peer, seconds, manner) for peer in peers}
+    return in_turns(turns, bench, rounds=rounds)
+
+
+def _turn(load: Load, peer: Peer, seconds: int, manner: Manner) -> Turn:
+    return lambda: load.run(peer, seconds, manner)
+
+
+def in_turns(turns: Mapping[str, Turn], bench: Bench, *, rounds: int) -> Rounds:
+    """Take every turn once a round."""
+    found: dict[str, list[Round]] = {name: [] for name in turns}
+    for number in range(rounds):
+        for name, turn in turns.items():
+            found[name].append(turn())
+        told = ", ".join(f"{name} {got[-1].per_cpu_s:,.0f}" for name, got in found.items())
+        bench.log(f"round {number + 1} of {rounds}, per CPU-second: {told}")
+    return found
+
+
+def over(rounds: Sequence[Round], of: Callable[[Round], float]) -> Figure:
+    """Return the figure of one quantity."""
+    return figure([of(one) for one in rounds])
+
+
+def per_cpu_s(one: Round) -> float:
+    """Return the figure to judge by."""
+    return one.per_cpu_s
+
+
+def per_s(one: Round) -> float:
+    """Return what a machine with nothing else to do would be judged by."""
+    return one.per_s
+
+
+def lines_of(name: str, rounds: Sequence[Round]) -> list[Line]:
+    """Return all that is known of one peer."""
+    return [
+        Line(label=f"{name}: requests per CPU-second", figure=over(rounds, per_cpu_s), unit="/s", digits=0),
+        Line(label=f"{name}: CPU a request", figure=over(rounds, lambda one: 1e6 / one.per_cpu_s), unit="µs"),
+        Line(label=f"{name}: requests per second", figure=over(rounds, per_s), unit="/s", digits=0),
+        Line(label=f"{name}: p50", figure=over(rounds, lambda one: one.p50_ms), unit="ms", digits=2),
+        Line(label=f"{name}: p99", figure=over(rounds, lambda one: one.p99_ms), unit="ms", digits=2),
+        Line(label=f"{name}: resident memory", figure=over(rounds, lambda one: one.rss_mb), unit="MB"),
+    ]
+
+
+def versus(row: Row, found: Rounds, notes: Sequence[str]) -> Measured:
+    """Return a row that compares the gateway with its rivals by what a CPU-second is worth."""
+    lines = [line for name in ("gateway", *row.rivals) for line in lines_of(name, found[name])]
+    ours = over(found["gateway"], per_cpu_s)
+    for rival in row.rivals:
+        times = ratio(ours, over(found[rival], per_cpu_s))
+        reached = times.median >= LEAST[rival]
+        lines.append(Line(label=f"gateway / {rival}", figure=times, unit="×", digits=2, reached=reached))
+    return Measured(row=row, lines=tuple(lines), notes=tuple(notes))
