@@ -39,7 +39,7 @@ from gateway.doors.health import health_routes
 from gateway.doors.hosts import LOOPBACK, Hosts, allowed_names
 from gateway.doors.middleware import Front
 from gateway.doors.protocol import ProtocolLimits
-from gateway.doors.reception import Reception
+from gateway.doors.reception import AccessMembers, Reception, log_access
 from gateway.doors.rest import RestDoor
 from gateway.doors.routes import door_routes, quick_handlers, short_handlers
 from gateway.doors.server import TlsFiles
@@ -338,10 +338,12 @@ def build_app(
     *,
     public_url: Callable[[], str],
     on_failed_start: Callable[[Exception], None] = lambda _fault: None,
+    access: Callable[[AccessMembers], None] = log_access,
 ) -> Front:
     """Return the ASGI application. Its lifespan is `running`.
 
     on_failed_start: told why a part could not be started; the server itself learns only that one could not.
+    access:          takes the log line of each request.
     """
     rest = RestDoor(parts.exchange, parts.clock)
     token = TokenDoor(parts.exchange, parts.clock)
@@ -371,7 +373,11 @@ def build_app(
 
     routes = [*door_routes(rest=rest, token=token, discovery=discovery), *health]
     reception = Reception(
-        metrics=parts.metrics, draining=parts.draining, clock=parts.clock, entrance=_entrance(parts)
+        metrics=parts.metrics,
+        draining=parts.draining,
+        clock=parts.clock,
+        entrance=_entrance(parts),
+        access=access,
     )
     short_way = ShortWay(
         reception=reception,

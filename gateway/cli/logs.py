@@ -21,6 +21,7 @@ from typing import Final, Literal
 
 from gateway.audit.document import dump, moment
 from gateway.audit.safe_text import cut, mask_secrets, one_line
+from gateway.doors.reception import AccessMembers
 from gateway.errors import GatewayError
 
 Format = Literal["json", "console"]
@@ -50,12 +51,14 @@ class LogOutput:
     dropped:  lines that found no room or no reader.
     on_drop:  told of each of them, from whatever thread.
     turns:    what is entered around each write, where several processes write to the same descriptor.
+    worker:   the member `worker` of every line; None where one process writes.
     """
 
     def __init__(self, descriptor: int = 1) -> None:
         self.dropped = 0
         self.on_drop: Callable[[], None] = lambda: None
         self.turns: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext
+        self.worker: str | None = None
         self._descriptor = descriptor
         self._lines: deque[str] = deque()
         # Set once for many lines: waking a thread costs more than formatting a line.
@@ -78,6 +81,21 @@ class LogOutput:
         if not self._awake:
             self._awake = True
             self._something.set()
+
+    def put_access(self, members: AccessMembers) -> None:
+        """Take one request's line, as JSON. Through the library it would cost a tenth of the request.
+
+        members: words of ours and numbers, in which there is nothing to mask.
+        """
+        head: AccessMembers = {
+            "time": moment(time.time()),
+            "level": "INFO",
+            "logger": "gateway.access",
+            "message": "request",
+        }
+        if self.worker is not None:
+            members["worker"] = self.worker
+        self.put(dump({**head, **members}))
 
     def drop(self) -> None:
         """Count a line that nobody will read."""
@@ -220,6 +238,7 @@ def configure_logging(
     worker: the member `worker` of every line, where several processes write.
     """
     output = LogOutput(descriptor)
+    output.worker = worker
     handler = QueueingHandler(output)
     handler.setFormatter(JsonFormatter() if format == "json" else ConsoleFormatter())
     handler.addFilter(Admitted())

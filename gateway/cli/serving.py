@@ -9,6 +9,7 @@ from gateway.cli.logs import LogOutput
 from gateway.cli.options import COULD_NOT_RUN
 from gateway.doors.connections import Connections
 from gateway.doors.protocol import ProtocolLimits
+from gateway.doors.reception import log_access
 from gateway.doors.server import CannotServe, GatewayServer, Listen, ShutdownTimes, TlsFiles, run_server
 from gateway.errors import GatewayError
 from gateway.identity.certificates import ends_at
@@ -47,7 +48,12 @@ def serve_here(
         # It would log the first line of a traceback now; what happened is said below.
         logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
 
-    app = build_app(parts, public_url=lambda: settings.public_url or listening[0], on_failed_start=failed)
+    app = build_app(
+        parts,
+        public_url=lambda: settings.public_url or listening[0],
+        on_failed_start=failed,
+        access=log.put_access if settings.log == "json" else log_access,
+    )
     try:
         return run_server(
             app,
