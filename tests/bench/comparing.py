@@ -1,13 +1,17 @@
 """Peers loaded in turns, so that what else the machine does meets all of them; and the lines that come of it."""
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 
 from tests.bench.figures import Figure, figure, ratio
 from tests.bench.load import BUSY, Load, Manner, Round
+from tests.bench.machine import cpu_seconds
 from tests.bench.peers import Peer, prove
 from tests.bench.rows import LEAST, Bench, Line, Measured, Row
 
 _WARM_UP_S = 2
+_SETTLE_S = 0.5
+_PATIENCE_S = 20.0
 Rounds = Mapping[str, Sequence[Round]]
 Turn = Callable[[], Round]
 
@@ -46,6 +50,16 @@ def in_turns(turns: Mapping[str, Turn], bench: Bench, *, rounds: int) -> Rounds:
     return found
 
 
+def settle(peer: Peer) -> None:
+    """Wait until a server has nothing to do: what a round leaves behind would weigh on the next."""
+    deadline = time.monotonic() + _PATIENCE_S
+    while time.monotonic() < deadline:
+        before = cpu_seconds(peer.process)
+        time.sleep(_SETTLE_S)
+        if cpu_seconds(peer.process) - before < _SETTLE_S / 10:
+            return
+
+
 def over(rounds: Sequence[Round], of: Callable[[Round], float]) -> Figure:
     """Return the figure of one quantity."""
     return figure([of(one) for one in rounds])
@@ -70,7 +84,17 @@ def lines_of(name: str, rounds: Sequence[Round]) -> list[Line]:
         Line(label=f"{name}: p50", figure=over(rounds, lambda one: one.p50_ms), unit="ms", digits=2),
         Line(label=f"{name}: p99", figure=over(rounds, lambda one: one.p99_ms), unit="ms", digits=2),
         Line(label=f"{name}: resident memory", figure=over(rounds, lambda one: one.rss_mb), unit="MB"),
+        *([waiting(name, rounds)] if any(one.core_wait_s for one in rounds) else []),
     ]
+
+
+def waiting(name: str, rounds: Sequence[Round]) -> Line:
+    """Return how much of the time others had the server's core while it wanted it: what makes latency useless.
+
+    Of the main thread alone, which in a gateway is the one that serves.
+    """
+    share = over(rounds, lambda one: one.core_wait_s / one.seconds * 100)
+    return Line(label=f"{name}: waited for its core", figure=share, unit="%")
 
 
 def versus(row: Row, found: Rounds, notes: Sequence[str]) -> Measured:

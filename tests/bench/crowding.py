@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 
-from tests.bench.comparing import in_turns, over, proven
+from tests.bench.comparing import in_turns, over, proven, settle, waiting
+from tests.bench.counters import Counters
 from tests.bench.gateways import START, Manned, gateway
-from tests.bench.load import Load, Manner
+from tests.bench.load import Load, Manner, Round
 from tests.bench.rows import Bench, Line, Measured, Row
 from tests.bench.upstream import upstream
 
@@ -25,8 +26,14 @@ def measure(rows: Sequence[Row], bench: Bench) -> tuple[Measured, ...]:
         proven([ours], bench)
         load = Load(bench.supply, bench.cores)
         stub.take(_LATENCY_MS)
-        crowd = {"gateway": lambda: load.run(ours, seconds, _CROWD, all_served=False)}
-        found = in_turns(crowd, bench, rounds=bench.pick(3, 2))["gateway"]
+        before = Counters.read(ours)
+
+        def crowd() -> Round:
+            settle(ours)  # callers who left do not end what was begun for them
+            return load.run(ours, seconds, _CROWD, all_served=False)
+
+        found = in_turns({"gateway": crowd}, bench, rounds=bench.pick(3, 2))["gateway"]
+        refusals = Counters.read(ours).since(before).refused
     refused, broken = over(found, lambda one: one.refused), over(found, lambda one: one.broken)
     memory = over(found, lambda one: one.peak_mb)
     lines = (
@@ -39,9 +46,13 @@ def measure(rows: Sequence[Row], bench: Bench) -> tuple[Measured, ...]:
         Line(
             label="largest resident memory", figure=memory, unit="MB", reached=max(memory.rounds) <= _MOST_MB
         ),
+        waiting("gateway", found),
     )
-    notes = (
+    notes: tuple[str, ...] = (
         f"{_IN_FLIGHT:,} connections that ask again at once, cold tokens; STS and Step Functions take {_LATENCY_MS} ms each.",
         "What is still in flight at the end of a round is left behind by its callers and counts nowhere.",
     )
+    if refusals:
+        codes = ", ".join(f"{code} {number:,.0f}" for code, number in sorted(refusals.items()))
+        notes = (*notes, f"Refused in all rounds: {codes}.")
     return (Measured(row=row, lines=lines, notes=notes),)

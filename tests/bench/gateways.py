@@ -3,9 +3,9 @@
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
@@ -33,7 +33,7 @@ START: Final = Ask(
     },
     body='{"workflow":"deploy","input":{"version":"1.4.2","soak_s":1}}',
 )
-_SERVE: Final = (sys.executable, "-m", "gateway", "serve")
+SERVE: Final = (sys.executable, "-m", "gateway", "serve")
 
 
 def _is_listed(status: int, body: bytes) -> bool:
@@ -51,7 +51,9 @@ class Manned:
 
     upstream: base URL of STS and Step Functions; None: it has none, and is asked only who a caller is.
     program:  what stands before the options of `serve`, for measuring with something left out.
+    spread:   several workers get a core each, as far as there are any; otherwise they share one.
     on_config: is told where the folder is, before the start.
+    environment: variables besides what a bench always sets.
     """
 
     name: str = "gateway"
@@ -59,12 +61,14 @@ class Manned:
     upstream: str | None = None
     rules: int = RULES
     workers: int = 1
-    program: Sequence[str] = _SERVE
+    spread: bool = True
+    program: Sequence[str] = SERVE
     on_config: Callable[[Path], object] = lambda _folder: None
+    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 def serve_command(
-    config: Path, audit: Path, port: int, *, program: Sequence[str] = _SERVE, dev: bool = False
+    config: Path, audit: Path, port: int, *, program: Sequence[str] = SERVE, dev: bool = False
 ) -> list[str]:
     """Return the command as an administrator would write it; as root it has to be told that this is meant."""
     command = [*program, "--config", str(config), "--audit", str(audit), "--port", str(port), "--log", "json"]
@@ -85,10 +89,10 @@ def gateway(supply: Supply, cores: Cores, manned: Manned | None = None) -> Itera
         served = serve_command(
             config, scratch / "audit", port, program=how.program, dev=how.upstream is not None
         )
-        pin = cores.pin_pair() if how.workers > 1 else cores.pin_server()
+        pin = cores.pin_pair() if how.workers > 1 and how.spread else cores.pin_server()
         return [*pin, *served, *(["--workers", str(how.workers)] if how.workers > 1 else [])]
 
-    environment = {"OIDC_GATEWAY_SERVE_ON": "1s", "PYTHONPATH": str(ROOT)}
+    environment = {"OIDC_GATEWAYSERVE_ON": "1s", "PYTHONPATH": str(ROOT), **how.environment}
     server = Server(name="gateway", command=command, environment=lambda _: environment, health="/readyz")
     with running(server) as port:
         yield Peer(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from tests.bench.machine import Cores, cpu_seconds, peak_mb, rss_mb
+from tests.bench.machine import Cores, core_wait_s, cpu_seconds, peak_mb, rss_mb
 from tests.bench.peers import Peer
 from tests.bench.tokens import Supply
 
@@ -48,7 +48,10 @@ def at_rate(per_s: float, *, expected_ms: float) -> Manner:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Round:
-    """What one round gave. cpu_s: of the server's process tree; load_cpu_s: of wrk. peak_mb: since the server's start."""
+    """What one round gave. cpu_s: of the server's process tree; load_cpu_s: of wrk. peak_mb: since the server's start.
+
+    core_wait_s: the server was ready to run and other programs had its core, so its latency is not all its own.
+    """
 
     requests: int
     seconds: float
@@ -60,6 +63,7 @@ class Round:
     broken: int = 0
     load_cpu_s: float = 0
     peak_mb: float = 0
+    core_wait_s: float = 0
 
     @property
     def per_cpu_s(self) -> float:
@@ -89,7 +93,7 @@ class Load:
         Raises LoadFailed when nothing was measured, or when an answer was an error or a connection broke; without
         `all_served` those are only counted.
         """
-        before, mine = cpu_seconds(peer.process), _children_cpu_s()
+        before, mine, waited = cpu_seconds(peer.process), _children_cpu_s(), core_wait_s(peer.process)
         found = read_figures(self._wrk(peer, seconds, manner))
         cpu_s = cpu_seconds(peer.process) - before
         requests, refused, broken = (int(found[name]) for name in ("requests", "refused", "broken"))
@@ -110,6 +114,7 @@ class Load:
             broken=broken,
             load_cpu_s=_children_cpu_s() - mine,
             peak_mb=peak_mb(peer.process),
+            core_wait_s=core_wait_s(peer.process) - waited,
         )
 
     def _wrk(self, peer: Peer, seconds: int, manner: Manner) -> str:

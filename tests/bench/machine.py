@@ -2,6 +2,7 @@
 
 import os
 import platform
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -11,6 +12,22 @@ from cryptography.hazmat.backends.openssl import backend
 from tests.support.processes import descendants, listening_addresses
 
 _TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
+
+
+def share_a_core(one: int, other: int) -> bool:
+    """Say whether two processors are threads of one core, which together do less than twice what one does alone."""
+    place = Path(f"/sys/devices/system/cpu/cpu{one}/topology/core_cpus_list")
+    try:
+        return other in set(numbers_of(place.read_text()))
+    except (OSError, ValueError):
+        return False
+
+
+def numbers_of(listed: str) -> Iterator[int]:
+    """Read a list of processors, such as `0-3,8`."""
+    for part in listed.strip().split(","):
+        first, _, last = part.partition("-")
+        yield from range(int(first), int(last or first) + 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +65,11 @@ def cores() -> Cores:
     return Cores(server=usable[-1], load=usable[0], pair=tuple(usable[-2:]))
 
 
+def _first_and_last() -> tuple[int, int]:
+    places = cores()
+    return places.load, places.server
+
+
 def cpu_seconds(root: int) -> float:
     """Return user and system time of the process and its descendants, those that ended and were waited for included."""
     return sum(ticks_of(_stat(process)) for process in descendants(root)) / _TICKS_A_SECOND
@@ -58,6 +80,14 @@ def ticks_of(stat: str) -> int:
     # The name in brackets may hold blanks and brackets; utime is the 14th field, the 12th after the name.
     fields = stat.rpartition(")")[2].split()
     return sum(int(field) for field in fields[11:15])
+
+
+def core_wait_s(process: int) -> float:
+    """Return how long a process's main thread was ready and had no core because others had it; 0 where nobody counts it."""
+    try:
+        return int(Path(f"/proc/{process}/task/{process}/schedstat").read_text().split()[1]) / 1e9
+    except (OSError, IndexError):
+        return 0.0
 
 
 def rss_mb(root: int) -> float:
@@ -100,6 +130,7 @@ def description() -> dict[str, object]:
     return {
         "cpu": model or platform.machine(),
         "cores": len(os.sched_getaffinity(0)),
+        "threads_of_one_core": share_a_core(*_first_and_last()),
         "load_average": os.getloadavg()[0],
         "python": f"{platform.python_version()} ({platform.python_compiler()})",
         "signatures": f"cryptography {version('cryptography')}, {backend.openssl_version_text()}",

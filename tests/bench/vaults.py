@@ -88,4 +88,4 @@ def _has_token(status: int, body: bytes) -> bool:
 
 def _version(program: Path) -> str:
     done = subprocess.run([str(program), "version"], capture_output=True, text=True, check=True)
-    return done.stdout.split("(")[0].removeprefix("Vault v").strip()
+    return done.stdout.partition(" ")[2].lstrip("v").replace(",", " ").split()[0]

@@ -5,7 +5,7 @@ import pytest
 from tests.bench import table
 from tests.bench.figures import difference, figure, ratio
 from tests.bench.load import LoadFailed, at_rate, read_figures
-from tests.bench.machine import ticks_of
+from tests.bench.machine import numbers_of, ticks_of
 from tests.bench.rows import LEAST, ROWS, Line, Measured
 
 
@@ -95,3 +95,15 @@ def test_connections_and_pauses_of_a_rate_make_that_rate(per_s: float, expected_
     manner = at_rate(per_s, expected_ms=expected_ms)
 
     assert manner.connections * 1000 / (manner.pause_ms + expected_ms) == pytest.approx(per_s)
+
+
+@pytest.mark.parametrize(
+    ("listed", "meant"),
+    [
+        pytest.param("0-1\n", [0, 1], id="range"),
+        pytest.param("0,4\n", [0, 4], id="list"),
+        pytest.param("7\n", [7], id="one"),
+    ],
+)
+def test_lists_of_processors_are_read_as_the_kernel_writes_them(listed: str, meant: list[int]) -> None:
+    assert list(numbers_of(listed)) == meant
