@@ -56,6 +56,8 @@ class Metrics:
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
+        self._answers: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
+        self._decisions: dict[tuple[str, str, str], Counter] = {}
         self.decisions = self._counter(
             "decisions", "Decisions by act and by code; `allowed` is a code here.", "act", "code", "issuer"
         )
@@ -210,6 +212,25 @@ class Metrics:
         for result in ("accepted", "rejected", "unchanged"):
             self.policy_reloads.labels(result)
         self.state_up.set(1)
+
+    def answered(self, route: str, method: str, status: int, seconds: float) -> None:
+        """Count one answer."""
+        key = (route, method, status)
+        children = self._answers.get(key)
+        if children is None:
+            # Looked up once, which costs more than counting; no label comes from a request, so they are few.
+            children = self.http_requests.labels(*key), self.http_seconds.labels(route)
+            self._answers[key] = children
+        children[0].inc()
+        children[1].observe(seconds)
+
+    def decided(self, act: str, code: str, issuer: str) -> None:
+        """Count one decision."""
+        key = (act, code, issuer)
+        child = self._decisions.get(key)
+        if child is None:
+            child = self._decisions[key] = self.decisions.labels(*key)
+        child.inc()
 
     def exposition(self) -> bytes:
         """Return the text exposition format, version 0.0.4; with several workers, what all of them counted."""

@@ -12,11 +12,12 @@ class Secret:
     accident: use `digest()`.
     """
 
-    __slots__ = ("_text",)
+    __slots__ = ("_digest", "_text")
     __hash__ = None  # type: ignore[assignment]
 
     def __init__(self, text: str) -> None:
         self._text = text
+        self._digest: str | None = None
 
     def reveal(self) -> str:
         """Return the text. Only an edge that sends it on calls this, or the parser that reads it."""
@@ -24,7 +25,9 @@ class Secret:
 
     def digest(self) -> str:
         """Return the SHA-256 of the text's UTF-8 bytes as 64 hex digits."""
-        return hashlib.sha256(self._text.encode("utf-8", "surrogatepass")).hexdigest()
+        if self._digest is None:
+            self._digest = hashlib.sha256(self._text.encode("utf-8", "surrogatepass")).hexdigest()
+        return self._digest
 
     def __len__(self) -> int:
         return len(self._text)

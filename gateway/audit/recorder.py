@@ -85,7 +85,7 @@ class Recorder:
     def count(self, story: Story, failure: GatewayError | None) -> None:
         """Count one decision, and note it for the request's log line."""
         labels = story.labels(failure)
-        self._metrics.decisions.labels(**labels).inc()
+        self._metrics.decided(labels["act"], labels["code"], labels["issuer"])
         story.notes.update(labels, **story.pointers())
 
     async def finish(self) -> None:

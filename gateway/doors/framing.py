@@ -47,7 +47,8 @@ _REQUEST_LINE: Final = re.compile(
     rb"(GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS|TRACE) (/[!\"$-~]*) HTTP/1\.([01])"
 )
 # RFC 9110 sections 5.1 and 5.5: no blank before the colon, no control characters, no folding.
-_FIELD: Final = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):([\t -~\x80-\xff]*)")
+_NAME_BYTES: Final = b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_VALUE_BYTES: Final = bytes([0x09, *range(0x20, 0x7F), *range(0x80, 0x100)])
 _HOST: Final = re.compile(rb"[A-Za-z0-9._:\[\]-]{1,255}")
 _ASKS_FOR_MORE: Final = frozenset({b"expect", b"upgrade", b"connection"})
 _LENGTH: Final = re.compile(rb"[0-9]{1,15}")
@@ -138,11 +139,14 @@ def judge_head(text: bytes, limits: FramingLimits) -> Head:
 def _fields(block: bytes, limits: FramingLimits) -> list[tuple[bytes, bytes]]:
     if block.count(_LINE_END) > limits.max_fields:
         raise _headers_too_large()
-    # Line by line: a search over the whole block would begin anew at every byte of what it cannot match.
-    found = [_FIELD.fullmatch(line) for line in block.split(_LINE_END)[:-1]]
-    if None in found:
-        raise malformed("A header field is malformed or folded.")
-    return [(field[1].lower(), field[2].strip(b" \t")) for field in found if field is not None]
+    fields = []
+    for line in block.split(_LINE_END)[:-1]:
+        name, colon, value = line.partition(b":")
+        # What is left when everything allowed is taken away; a token takes a pattern four times as long.
+        if not (name and colon) or name.translate(None, _NAME_BYTES) or value.translate(None, _VALUE_BYTES):
+            raise malformed("A header field is malformed or folded.")
+        fields.append((name.lower(), value.strip(b" \t")))
+    return fields
 
 
 def _body_length(fields: list[tuple[bytes, bytes]], *, http_1_0: bool) -> int | None:

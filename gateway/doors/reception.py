@@ -14,7 +14,7 @@ from starlette.routing import Match
 from starlette.types import Scope
 
 from gateway.clock import Clock
-from gateway.doors.answers import SECURITY_HEADERS, new_request_id
+from gateway.doors.answers import SECURITY_HEADERS, RequestIds
 from gateway.doors.draining import Draining
 from gateway.doors.entrance import Entrance, draining, not_found, rate_fields
 from gateway.doors.leaving import CallerLeft
@@ -116,6 +116,7 @@ class Reception:
         self._entrance = entrance or Entrance(metrics=metrics, draining=draining)
         self._access = access
         self._in_flight = 0
+        self._ids = RequestIds()
 
     def receive(self, scope: Scope, span: RequestSpan) -> Visit:
         """Take note of a request; `see_off` must follow.
@@ -128,7 +129,7 @@ class Reception:
         visit = Visit(
             scope=scope,
             span=span,
-            request_id=new_request_id(),
+            request_id=self._ids.take(),
             begun=self._clock.monotonic(),
             style=self._styles.get(path, _DEFAULT_STYLE),
             notes={} if trace_id is None else {"trace": trace_id},
@@ -202,8 +203,7 @@ class Reception:
         route = route or (path if path in self._styles else "unmatched")
         method = scope["method"] if scope["method"] in _METHODS else "OTHER"
         status = visit.status or _CALLER_LEFT
-        metrics.http_requests.labels(route, method, status).inc()
-        metrics.http_seconds.labels(route).observe(seconds)
+        metrics.answered(route, method, status, seconds)
         visit.span.name(f"{method} {route}")
         visit.span.say(method=method, route=route, status=status, request_id=visit.request_id)
         visit.span.say(**_decided(notes))

@@ -12,7 +12,7 @@ from gateway.identity.issuer import TrustedIssuer
 from gateway.identity.jwk import VerificationKey
 from gateway.identity.keys import Keys
 from gateway.identity.reading import LONGEST_FOR_STS_CHARS, MAX_TOKEN_CHARS, read_token
-from gateway.identity.refusals import signed_by
+from gateway.identity.refusals import signed
 from gateway.identity.times import check_times
 from gateway.identity.token import Identify, UnverifiedToken, VerifiedToken
 from gateway.identity.verify import check_acceptable, issuer_unknown, verify_token
@@ -168,8 +168,11 @@ class CachingIdentify:
             del self._entries[digest]
             return None
         self._gate(entry.token.issuer)
-        with signed_by(entry.token.issuer, entry.token.claims.members):
-            check_times(entry.token.claims.members, entry.token.issuer, now=now)
+        members = entry.token.claims.members
+        try:
+            check_times(members, entry.token.issuer, now=now)
+        except TokenRejected as refusal:
+            raise signed(refusal, entry.token.issuer, members) from None
         return entry.token
 
     def _still_holds(self, entry: _Remembered, issuers: Mapping[str, TrustedIssuer]) -> bool:

@@ -1,7 +1,6 @@
 """How the refusal of a verified token is worded: the claim's name and the caller's own value, never the expected one."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Literal
 
 from gateway.errors import ErrorCode, FailedClaim, TokenRejected
@@ -24,14 +23,10 @@ def rejected(
     return TokenRejected(code, message, hint=hint, claims=(failed,))
 
 
-@contextmanager
-def signed_by(issuer: TrustedIssuer, members: Mapping[str, object]) -> Iterator[None]:
-    """Let every refusal of the block carry whose token it is; only for tokens whose signature has been verified."""
-    try:
-        yield
-    except TokenRejected as refusal:
-        refusal.issuer, refusal.members = issuer.name, members
-        raise
+def signed(refusal: TokenRejected, issuer: TrustedIssuer, members: Mapping[str, object]) -> TokenRejected:
+    """Let a refusal carry whose token it is; only for tokens whose signature has been verified."""
+    refusal.issuer, refusal.members = issuer.name, members
+    return refusal
 
 
 def missing(name: str) -> TokenRejected:

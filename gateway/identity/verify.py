@@ -14,7 +14,7 @@ from gateway.identity.claim_rules import (
 from gateway.identity.issuer import TrustedIssuer
 from gateway.identity.jwk import VerificationKey
 from gateway.identity.presets import SUPPORTED_ALGORITHMS
-from gateway.identity.refusals import signed_by
+from gateway.identity.refusals import signed
 from gateway.identity.signature import signature_is_valid
 from gateway.identity.times import check_times
 from gateway.identity.token import Claims, Principal, UnverifiedToken, VerifiedToken
@@ -88,13 +88,15 @@ def verify_token(
     check_acceptable(token, issuer)
     check_signature(token, key)
     members = token.unbelieved_payload
-    with signed_by(issuer, members):
+    try:
         expires = check_times(members, issuer, now=now)
         check_kind(members, issuer)
         check_audience(members, issuer)
         subject = check_subject(members, issuer)
         if not token.no_controls:
             check_texts(members)
+    except TokenRejected as refusal:
+        raise signed(refusal, issuer, members) from None
     return VerifiedToken(
         compact=token.compact,
         digest=token.compact.digest(),
