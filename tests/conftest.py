@@ -14,6 +14,7 @@ from tests.support.envoy import JudgedIssuer, running_envoy
 from tests.support.moto import running_moto
 from tests.support.provider import OidcProvider, running_oidc_provider
 from tests.support.redis_server import RedisServer, running_redis
+from tests.support.rgw import Rgw, running_rgw
 from tests.support.world import World, running_world
 
 
@@ -91,6 +92,14 @@ def moto() -> Iterator[str]:
     _need("moto")
     with running_moto() as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def rgw() -> Iterator[Rgw]:
+    """Ceph's object gateway: an STS that verifies web identity tokens. Give issuers, roles and buckets names of your own."""
+    _need("rgw", "node", "oidc-provider")
+    with running_rgw() as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

@@ -5,11 +5,13 @@ environment has REQUIRE_REAL=1, as in CI).
 """
 
 import os
+import platform
 import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Final
 
 import pytest
 
@@ -24,6 +26,8 @@ from gateway.dev.environments import (
 from gateway.dev.vault import HOW_TO_GET_ONE, find_vault
 from tests.support.redis_server import HOW_TO_GET_ONE as HOW_TO_GET_REDIS
 from tests.support.redis_server import find_redis
+from tests.support.rgw import HOW_TO_GET_ONE as HOW_TO_GET_RGW
+from tests.support.rgw import find_rgw
 from tests.support.vault_program import provide
 
 HOW_TO_GET_PROMTOOL = "promtool is not on PATH; Debian: apt-get install prometheus"
@@ -31,13 +35,30 @@ _ROOT = Path(__file__).parents[2]
 _LOCKS = _ROOT / "tests" / "locks"
 _NODE_LOCKS = _LOCKS / "node"
 
+#: Verifier libraries besides the installed one under which every verdict must be the same.
+OLDER_PYJWT: Final = ("2.11", "2.13", "2.14")
+
+# Programs that the machine has or has not, and how to get them.
+_INSTALLED: Mapping[str, tuple[Callable[[], str | Path | None], str]] = {
+    "vault": (find_vault, HOW_TO_GET_ONE),
+    "promtool": (lambda: shutil.which("promtool"), HOW_TO_GET_PROMTOOL),
+    "redis": (find_redis, HOW_TO_GET_REDIS),
+    "rgw": (find_rgw, HOW_TO_GET_RGW),
+}
+
 # Each Python program has an environment of its own, because their pins contradict ours and each other's.
 ENVIRONMENTS: Mapping[str, Path] = {
     "ministack": _ROOT / "gateway" / "dev" / "ministack.lock",
     "moto": _LOCKS / "moto.txt",
     "tools": _LOCKS / "tools.txt",
     "node": _LOCKS / "node.txt",
+    "schemathesis": _LOCKS / "schemathesis.txt",
+    **{f"pyjwt-{version}": _LOCKS / f"pyjwt-{version}.txt" for version in OLDER_PYJWT},
 }
+# Named apart, because most machines cannot have it, or have no use for it.
+_FUZZER = _LOCKS / "atheris.txt"
+_MUTATOR = _LOCKS / "mutmut.txt"
+NO_FUZZER = "atheris has wheels for Linux on x86-64 and Python 3.11 to 3.13 alone"
 
 
 def build_all(log: Callable[[str], None]) -> None:
@@ -50,6 +71,14 @@ def build_all(log: Callable[[str], None]) -> None:
     for build in builds:
         build.result()
     build_once(node_packages(), _install_packages, log=log)
+    if fuzzer_can_be_had():
+        build_environment("atheris", _FUZZER, log=log)
+
+
+def fuzzer_can_be_had() -> bool:
+    """Say whether this machine and this Python are among those that atheris is built for."""
+    ours = (sys.platform, platform.machine(), platform.python_implementation())
+    return ours == ("linux", "x86_64", "CPython") and (3, 11) <= sys.version_info[:2] <= (3, 13)
 
 
 def _provide_vault(log: Callable[[str], None]) -> None:
@@ -63,24 +92,34 @@ def _provide_vault(log: Callable[[str], None]) -> None:
 
 
 def missing(*names: str) -> str | None:
-    """Say what to do when one of these environments (or `oidc-provider`, `vault`, `redis`, `promtool`) is not there, None when all are."""
+    """Say what to do when one of these environments (or `oidc-provider`, `vault`, `redis`, `rgw`, `promtool`) is not there, None when all are."""
     for name in names:
-        if name == "vault":
-            if find_vault() is None:
-                return HOW_TO_GET_ONE
+        if name in _INSTALLED:
+            find, how_to_get_one = _INSTALLED[name]
+            if find() is None:
+                return how_to_get_one
             continue
-        if name == "promtool":
-            if shutil.which("promtool") is None:
-                return HOW_TO_GET_PROMTOOL
-            continue
-        if name == "redis":
-            if find_redis() is None:
-                return HOW_TO_GET_REDIS
-            continue
-        folder = node_packages() if name == "oidc-provider" else environment_path(name, ENVIRONMENTS[name])
+        if name == "atheris" and not fuzzer_can_be_had():
+            return NO_FUZZER
+        folder = node_packages() if name == "oidc-provider" else _environment(name)
         if not is_built(folder):
             return f"{name} is not installed; run scripts/components"
     return None
+
+
+def _environment(name: str) -> Path:
+    return environment_path(name, _FUZZER if name == "atheris" else ENVIRONMENTS[name])
+
+
+def packages(name: str) -> Path:
+    """Return the folder of packages of one of the environments, for a process that must find them first, or last."""
+    return next(_environment(name).glob("lib/python*/site-packages"))
+
+
+def mutator(log: Callable[[str], None]) -> Path:
+    """Return the folder of packages of the mutation tool, built now if need be: no test needs it."""
+    environment = build_environment("mutmut", _MUTATOR, log=log)
+    return next(environment.glob("lib/python*/site-packages"))
 
 
 def program(environment: str, name: str) -> str:

@@ -1,12 +1,14 @@
 // Panva's certified OpenID provider as two issuers of one process: one shaped as an Okta custom authorization server, one as an
 // Auth0 tenant. The protocol, the keys and the signatures are the provider's own; only names and claims are bent here.
-// Arguments: the folder that holds node_modules, and the loopback port to listen on.
+// Arguments: the folder that holds node_modules, the loopback port to listen on, and (if need be) a file with the private JWK of
+// the first issuer, which otherwise makes its own.
 import { generateKeyPairSync, randomUUID } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { createRequire } from 'node:module';
 import { pathToFileURL } from 'node:url';
 
-const [folder, port] = process.argv.slice(2);
+const [folder, port, keyFile] = process.argv.slice(2);
 const entry = createRequire(`${folder}/`).resolve('oidc-provider');
 const { default: Provider } = await import(pathToFileURL(entry));
 
@@ -20,9 +22,9 @@ function signingKey() {
   return { ...privateKey.export({ format: 'jwk' }), kid: randomUUID(), use: 'sig', alg: 'RS256' };
 }
 
-function configuration({ clients, audience, scope, shape, paths }) {
+function configuration({ clients, audience, scope, shape, paths, key = signingKey() }) {
   return {
-    jwks: { keys: [signingKey()] },
+    jwks: { keys: [key] },
     cookies: { keys: [randomUUID()] },
     clients: clients.map((client_id) => ({
       client_id,
@@ -70,6 +72,7 @@ const oktaProvider = new Provider(okta, configuration({
   audience: 'api://gateway',
   scope: 'workflows.start workflows.view',
   shape: asOkta,
+  key: keyFile && JSON.parse(readFileSync(keyFile)),
   paths: { token: '/v1/token', jwks: '/v1/keys', authorization: '/v1/authorize' },
 }));
 const auth0Provider = new Provider(auth0, configuration({

@@ -3,7 +3,7 @@
 import json
 import urllib.parse
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,16 +56,25 @@ class OidcProvider:
 
 
 @contextmanager
-def running_oidc_provider(*, port: int | None = None) -> Iterator[OidcProvider]:
-    """Yield panva's provider, shaped as Okta and as Auth0, with fresh keys. port: a free one when None."""
+def running_oidc_provider(
+    *, port: int | None = None, okta_key: Mapping[str, object] | None = None
+) -> Iterator[OidcProvider]:
+    """Yield panva's provider, shaped as Okta and as Auth0, with fresh keys.
+
+    port:     a free one when None.
+    okta_key: the private JWK that the first of them signs with and publishes; one of its own making when None.
+    """
+
+    def command(port: int, scratch: Path) -> Sequence[str]:
+        arguments = [node(), str(_PROGRAM), str(node_packages()), str(port)]
+        if okta_key is None:
+            return arguments
+        (scratch / "key.json").write_text(json.dumps(okta_key))
+        return [*arguments, str(scratch / "key.json")]
+
     server = Server(
         name="oidc-provider",
-        command=lambda port, _scratch: [
-            node(),
-            str(_PROGRAM),
-            str(node_packages()),
-            str(port),
-        ],
+        command=command,
         environment=lambda _port: {},
         health="/.well-known/openid-configuration",
     )
