@@ -36,6 +36,7 @@ from tests.support.components import missing
 
 _TOKENS: Final = 100_000
 _QUICK_TOKENS: Final = 20_000  # twice what the gateway's own cache holds
+_INTERRUPTED: Final = 130
 _Versions = Mapping[str, str]
 
 
@@ -82,6 +83,9 @@ def main(arguments: Sequence[str]) -> int:
     except (PeerUnfit, LoadFailed, ChildFailed, starting.StartFailed) as fault:
         sys.stderr.write(f"scripts/bench: {fault}\n")
         return 1
+    except KeyboardInterrupt:
+        sys.stderr.write("scripts/bench: interrupted, nothing is written\n")
+        return _INTERRUPTED
     sys.stderr.write(f"Written to {folder} (table.txt, table.json, table.svg).\n")
     return os.EX_OK
 
@@ -95,7 +99,7 @@ def _parser() -> argparse.ArgumentParser:
         ),
         epilog=(
             "All rows take about nine minutes. Exit codes: 0 measured, 1 a peer judges wrongly or a load failed, "
-            "2 could not begin."
+            "2 could not begin, 130 interrupted."
         ),
     )
     parser.add_argument(

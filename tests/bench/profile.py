@@ -27,6 +27,7 @@ from tests.bench.tokens import supply
 from tests.bench.upstream import upstream
 
 _TOKENS: Final = 20_000
+_INTERRUPTED: Final = 130
 _RATE_HZ: Final = 250
 _SPY: Final = Path(sys.executable).with_name("py-spy")
 _ROADS: Final[Mapping[str, Ask]] = {"whoami": WHOAMI, "start": START}
@@ -55,7 +56,7 @@ class _Wish:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the command and return its exit code: 0 profiled, 1 a load or py-spy failed, 2 could not begin."""
+    """Run the command and return its exit code: 0 profiled, 1 a load or py-spy failed, 2 could not begin, 130 interrupted."""
     options = _parser().parse_args(arguments)
     if not Path("/proc/self/stat").exists() or shutil.which("taskset") is None or shutil.which("wrk") is None:
         sys.stderr.write("scripts/profile: needs Linux, taskset and wrk (Debian: apt-get install wrk)\n")
@@ -72,6 +73,8 @@ def main(arguments: Sequence[str]) -> int:
     except (ProfileFailed, LoadFailed, ChildFailed) as fault:
         sys.stderr.write(f"scripts/profile: {fault}\n")
         return 1
+    except KeyboardInterrupt:
+        return _INTERRUPTED
     sys.stdout.write(text)
     sys.stderr.write(f"Written to {folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}\n")
     return os.EX_OK
