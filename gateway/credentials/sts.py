@@ -67,6 +67,7 @@ class StsCredentials:
             url=self._url(region, role, endpoints),
             headers=_HEADERS,
             body=request_form(token, role, session),
+            private=(token.compact.reveal(),),
         )
         loop = asyncio.get_running_loop()
         try:

@@ -20,6 +20,8 @@ from gateway.policy.snapshot import AwsEndpoints
 Operation = Literal[
     "DescribeExecution", "GetExecutionHistory", "StartExecution", "StartSyncExecution", "StopExecution"
 ]
+# Members of a request that are the caller's own.
+_PRIVATE: Final = ("input", "cause")
 # An output has at most 262,144 bytes, which JSON escapes may multiply; a page of history has no data in it.
 _MAX_ANSWER_BYTES: Final = 4_194_304
 _ATTEMPT_S: Final = 7.0
@@ -115,6 +117,7 @@ class StatesCalls:
                 "User-Agent": "oidc-gateway",
             },
             body=json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode(),
+            private=tuple(text for name in _PRIVATE if isinstance(text := body.get(name), str)),
             key=SigningKey(
                 access_key_id=held.access_key_id,
                 secret_access_key=held.secret_access_key,

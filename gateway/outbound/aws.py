@@ -15,6 +15,7 @@ from gateway.metrics import Metrics
 from gateway.outbound.aws_answers import AwsFault, date_of, fault_of, request_id_of
 from gateway.outbound.aws_endpoints import Service
 from gateway.outbound.http import Answer, HttpClient, OutboundFailure, Outgoing
+from gateway.outbound.words import said_by_upstream
 from gateway.secret import Secret
 from gateway.tracing import Span, span
 
@@ -24,6 +25,8 @@ _CONNECT_S: Final = 1.0
 # Below this nothing can come of another attempt.
 _LEAST_S: Final = 0.2
 _PAUSE_S: Final = 0.2
+# Of AWS, for the log.
+_WORDS: Final = 300
 _MAX_PAUSE_S: Final = 2.0
 
 #: Says whether the same call may be made again after this failure.
@@ -44,6 +47,7 @@ class AwsCall:
     """One operation of one service.
 
     key:       None leaves the call unsigned.
+    private:   what of the body no log may repeat, when AWS repeats it: a token, an input.
     attempt_s: longest time of one attempt, in seconds.
     retries:   how often it may be repeated where `Repeatable` agrees.
     """
@@ -54,6 +58,7 @@ class AwsCall:
     url: str
     headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(repr=False)
+    private: tuple[str, ...] = field(default=(), repr=False)
     key: SigningKey | None = field(default=None, repr=False)
     max_answer_bytes: int = 65_536
     attempt_s: float = 7.0
@@ -146,9 +151,18 @@ class AwsCalls:
             fault.code,
             fault.status,
             fault.request_id,
-            ascii(fault.text),
+            said_by_upstream(fault.text, limit=_WORDS, sent=_private(call)),
         )
         return fault
+
+
+def _private(call: AwsCall) -> tuple[str, ...]:
+    key = call.key
+    return (
+        call.private
+        if key is None
+        else (*call.private, key.session_token.reveal(), key.secret_access_key.reveal())
+    )
 
 
 def signed(call: AwsCall, key: SigningKey) -> dict[str, str]:

@@ -12,6 +12,7 @@ from gateway.outbound.http import Answer
 _CODE: Final = re.compile(r"[A-Za-z0-9.]{1,64}")
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9-]{1,64}")
 _MAX_DEPTH: Final = 16
+_TEXT_CHARS: Final = 1_000
 _THROTTLED: Final = frozenset(
     {
         "KmsThrottlingException",
@@ -69,7 +70,7 @@ def fault_of(answer: Answer) -> AwsFault:
         code if _CODE.fullmatch(code) else "unknown",
         status=answer.status,
         request_id=request_id if _REQUEST_ID.fullmatch(request_id) else None,
-        text=" ".join(text.split())[:300],
+        text=" ".join(text.split())[:_TEXT_CHARS],
     )
 
 

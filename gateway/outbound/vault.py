@@ -13,6 +13,7 @@ from typing import Final, Literal, Protocol
 from gateway.metrics import Metrics
 from gateway.outbound.http import HttpClient, OutboundFailure, Outgoing
 from gateway.outbound.vault_answers import VaultFault, answered_object, fault_of
+from gateway.outbound.words import said_by_upstream
 from gateway.secret import Secret
 from gateway.tracing import Span, span
 
@@ -26,6 +27,8 @@ _MAX_ANSWER_BYTES: Final = 65_536
 _PATH: Final = re.compile(r"[a-z0-9._-]+(?:/[a-z0-9._-]+)*")
 _REPLICA_BEHIND: Final = 412
 _PAUSE_S: Final = 0.2
+# Of Vault, for the log; fewer than are kept, so that a cut is seen.
+_WORDS: Final = 900
 # Three sentences repeat what a claim holds; claim values are never logged.
 _CLAIM_VALUE: Final = re.compile(
     r"(?<=value ).*(?= in groups claim)|(?<=int or list: ).*|(?<=not a glob string: ).*", re.DOTALL
@@ -154,6 +157,12 @@ def _request(call: VaultCall) -> Outgoing:
     )
 
 
+def _private(call: VaultCall) -> tuple[str, ...]:
+    sent = call.body.get("jwt")
+    held = () if call.token is None else (call.token.reveal(),)
+    return (*held, sent) if isinstance(sent, str) else held
+
+
 def _reported(call: VaultCall, fault: VaultFault) -> VaultFault:
     # The only place where Vault's own words go: they name policies and ARNs, which callers need not know.
     _log.warning(
@@ -161,6 +170,6 @@ def _reported(call: VaultCall, fault: VaultFault) -> VaultFault:
         call.operation,
         call.address,
         fault.status,
-        ascii(_CLAIM_VALUE.sub("(not shown)", fault.text)),
+        said_by_upstream(_CLAIM_VALUE.sub("(not shown)", fault.text), limit=_WORDS, sent=_private(call)),
     )
     return fault

@@ -72,13 +72,22 @@ class Gateway(Caller):
 
 @contextlib.contextmanager
 def running_gateway(
-    config: Path, audit: Path, *, environment: Mapping[str, str] | None = None
+    config: Path,
+    audit: Path,
+    *,
+    environment: Mapping[str, str] | None = None,
+    module: str = "gateway",
+    mode: str = "--dev",
+    log: str = "json",
 ) -> Iterator[Gateway]:
     """Start `serve --dev` on this folder and yield once it is ready; it ends with the block.
 
     environment: variables that it finds besides PATH and HOME; those of the tests are not handed down.
+    module: what is run; `tests.support.steered_gateway` is the same command with clocks that can be set.
+    mode: `--allow-root` serves as production does.
+    log:  format of its log.
     """
-    command = [sys.executable, "-m", "gateway", "serve", "--dev", "--port", "0", "--log", "json"]
+    command = [sys.executable, "-m", module, "serve", mode, "--port", "0", "--log", log]
     command += ["--config", str(config), "--audit", str(audit)]
     with subprocess.Popen(
         command,

@@ -1,0 +1,142 @@
+"""The command `oidc-gateway` with libraries that talk, or that fail with secrets in their words, in every worker too.
+
+Run as `python -m tests.support.hurt_gateway serve …`; the variable `HURT_BY` holds a JSON object:
+loud:       every logger of a library is at DEBUG, whatever level it is given.
+unfiltered: and the log lets all of it through, so that what is left is the mask alone.
+raises:     {place: text}: the library raises its own exception with this text there; see `_PLACES`.
+"""
+
+import errno
+import json
+import logging
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+from tests.support.sockets import refuse_the_outside
+
+VARIABLE = "HURT_BY"
+#: The disk fails while there is a file of this name in the folder for temporary ones: a gateway must have started first.
+DISK_FAILS = "disk-fails"
+
+
+def _loud() -> None:
+    logging.Logger.isEnabledFor = lambda self, level: True  # type: ignore[method-assign]
+    logging.Logger.getEffectiveLevel = lambda self: logging.DEBUG  # type: ignore[method-assign]
+
+
+def _unfiltered() -> None:
+    from gateway.cli import logs
+
+    logs.Admitted.filter = lambda self, record: True  # type: ignore[method-assign]
+
+
+def _raising(fault: BaseException) -> Callable[..., NoReturn]:
+    def fail(*_: object, **__: object) -> NoReturn:
+        raise fault
+
+    return fail
+
+
+def _raising_later(fault: BaseException) -> Callable[..., Any]:
+    async def fail(*_: object, **__: object) -> NoReturn:
+        raise fault
+
+    return fail
+
+
+def _in_aiohttp(text: str) -> None:
+    import aiohttp
+
+    aiohttp.ClientSession._request = _raising_later(aiohttp.ClientPayloadError(text))  # type: ignore[method-assign]
+
+
+def _in_aiohttp_as_a_bug(text: str) -> None:
+    import aiohttp
+
+    aiohttp.ClientSession._request = _raising_later(ValueError(text))  # type: ignore[method-assign]
+
+
+def _in_botocore(text: str) -> None:
+    from botocore.auth import SigV4Auth
+    from botocore.exceptions import ParamValidationError
+
+    SigV4Auth.add_auth = _raising(ParamValidationError(report=text))
+
+
+def _in_redis(text: str) -> None:
+    from redis.asyncio.connection import AbstractConnection
+    from redis.exceptions import ResponseError
+
+    setattr(AbstractConnection, "send_packed_command", _raising_later(ResponseError(text)))  # noqa: B010
+
+
+def _in_redis_as_a_bug(text: str) -> None:
+    from redis.asyncio.connection import AbstractConnection
+
+    setattr(AbstractConnection, "send_packed_command", _raising_later(AttributeError(text)))  # noqa: B010
+
+
+def _in_the_disk(text: str) -> None:
+    from gateway.audit.ledger import Ledger
+
+    honest = Ledger.__init__
+
+    def init(self: Ledger, *arguments: Any, **options: Any) -> None:
+        sync = options.get("fsync", os.fsync)
+
+        def fail_once_told(descriptor: int) -> None:
+            if (Path(tempfile.gettempdir()) / DISK_FAILS).exists():
+                raise OSError(errno.EIO, text, text)
+            sync(descriptor)
+
+        honest(self, *arguments, **{**options, "fsync": fail_once_told})
+
+    Ledger.__init__ = init  # type: ignore[method-assign]
+
+
+def _in_the_verifier(text: str) -> None:
+    from gateway.identity import identify
+
+    setattr(identify, "verify_token", _raising(RuntimeError(text)))  # noqa: B010
+
+
+def _in_the_decision(text: str) -> None:
+    from gateway.exchange import admission
+
+    setattr(admission, "decide", _raising(KeyError(text)))  # noqa: B010
+
+
+_PLACES: dict[str, Callable[[str], None]] = {
+    "aiohttp": _in_aiohttp,
+    "aiohttp-bug": _in_aiohttp_as_a_bug,
+    "botocore": _in_botocore,
+    "redis": _in_redis,
+    "redis-bug": _in_redis_as_a_bug,
+    "disk": _in_the_disk,
+    "verifier": _in_the_verifier,
+    "decision": _in_the_decision,
+}
+
+
+def _hurt(told: dict[str, Any]) -> None:
+    if told.get("loud"):
+        _loud()
+    if told.get("unfiltered"):
+        _unfiltered()
+    for place, text in told.get("raises", {}).items():
+        _PLACES[place](text)
+
+
+# Also when a worker is spawned, which runs this module under another name first.
+if VARIABLE in os.environ and __name__ in {"__main__", "__mp_main__"}:
+    refuse_the_outside()
+    _hurt(json.loads(os.environ[VARIABLE]))
+
+if __name__ == "__main__":
+    from gateway.cli.main import main
+
+    sys.exit(main())
