@@ -1,11 +1,14 @@
 """`oidc-gateway serve`: settings, files, and the server around the application."""
 
 import argparse
+import logging
 import os
 import sys
 from contextlib import closing
 from pathlib import Path
 
+from gateway.cli.confinement import confine, shed_aws_identity
+from gateway.cli.floors import refuse_below_floors
 from gateway.cli.folder import load_or_complain
 from gateway.cli.logs import LogOutput, configure_logging
 from gateway.cli.options import CONFIG_VARIABLE, COULD_NOT_RUN, default_config
@@ -14,6 +17,8 @@ from gateway.cli.supervisor import supervise
 from gateway.doors.server import CannotServe
 from gateway.errors import GatewayError
 from gateway.settings import SETTINGS, SettingInvalid, Settings, load_settings
+
+_log = logging.getLogger(__name__)
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -71,6 +76,8 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command and return its exit code."""
+    confine(debuggable=arguments.dev)
+    shed = shed_aws_identity(os.environ)
     folder = arguments.config or default_config()
     loaded = load_or_complain(folder, dev=arguments.dev, lenient=arguments.dev, command="serve")
     if loaded is None:
@@ -78,6 +85,7 @@ def run(arguments: argparse.Namespace) -> int:
     given = vars(arguments)
     flags = {setting.path: given[setting.path] for setting in SETTINGS if given.get(setting.path) is not None}
     try:
+        refuse_below_floors()
         settings = load_settings(
             config=folder,
             server=loaded.server,
@@ -91,6 +99,8 @@ def run(arguments: argparse.Namespace) -> int:
             allow_root=arguments.allow_root,
         )
         with closing(configure_logging(settings.log, "INFO")) as log:
+            if shed:
+                _log.warning("variables of AWS are not used and were removed", extra={"variables": shed})
             return _serve(settings, log)
     except (SettingInvalid, CannotServe, GatewayError) as fault:
         reason, exit_code = why_not(fault)

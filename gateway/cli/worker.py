@@ -20,6 +20,7 @@ from uvicorn import Config
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors.multiprocess import Process
 
+from gateway.cli.confinement import confine
 from gateway.cli.logs import configure_logging, writing_in_turn
 from gateway.cli.serving import serve_here, why_not
 from gateway.doors.server import CannotServe, GatewayServer
@@ -177,6 +178,8 @@ def _work(settings: Settings, sock: socket, life: Life) -> int:
     seat = settings.seat
     if seat is None:
         raise ValueError("A worker needs a seat.")
+    # A started process may be looked into again, whatever its parent said.
+    confine(debuggable=settings.dev)
     sock.settimeout(0)
     with closing(configure_logging(settings.log, "INFO", worker=seat.name)) as log:
         log.turns = writing_in_turn(seat.runtime)

@@ -75,8 +75,8 @@ def _on_loopback(
     statement: Mapping[str, object], issuers: Mapping[str, TrustedIssuer], *, account: str
 ) -> dict[str, object]:
     principal, condition = statement["Principal"], statement["Condition"]
-    assert isinstance(principal, dict)  # noqa: S101  the shape of our own templates
-    assert isinstance(condition, dict)  # noqa: S101
+    if not (isinstance(principal, dict) and isinstance(condition, dict)):
+        raise TypeError("A trust policy names its provider and its conditions as objects.")
     name = provider_name(str(principal["Federated"]).split(":oidc-provider/", 1)[-1])
     issuer = issuers[name]
     conditions: dict[str, object] = {}

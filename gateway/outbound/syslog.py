@@ -61,8 +61,7 @@ class SyslogWire:
             plain.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             if address.kind == "tcp":
                 return cls(plain)
-            assert tls is not None  # noqa: S101 - an address of that kind comes with one
-            return cls(tls.wrap_socket(plain, server_hostname=address.host))
+            return cls(_secured(plain, tls, address.host))
         except BaseException:
             plain.close()
             raise
@@ -97,6 +96,12 @@ class SyslogWire:
     def close(self) -> None:
         """Let go of the connection."""
         self._connection.close()
+
+
+def _secured(plain: socket.socket, tls: ssl.SSLContext | None, host: str) -> ssl.SSLSocket:
+    if tls is None:
+        raise ValueError("An address of kind tls needs what verifies its certificate.")
+    return tls.wrap_socket(plain, server_hostname=host)
 
 
 def _local(path: str, timeout_s: float) -> socket.socket:
