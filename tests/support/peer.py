@@ -29,9 +29,12 @@ class Peer:
     """Plays its replies one after the other, the last one for ever; open inside `async with`.
 
     received: every request, in order; heard: set by the first; connections: how many were accepted.
+    port: 0 takes a free one.
     """
 
-    def __init__(self, *replies: Reply, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self, *replies: Reply, tls: ssl.SSLContext | None = None, host: str = LOOPBACK, port: int = 0
+    ) -> None:
         self._replies = replies
         self._tls = tls
         self._server: asyncio.Server | None = None
@@ -39,14 +42,17 @@ class Peer:
         self.received: list[Received] = []
         self.heard = asyncio.Event()
         self.connections = 0
-        self.port = 0
+        self.host = host
+        self.port = port
 
     @property
     def url(self) -> str:
-        return f"{'http' if self._tls is None else 'https'}://{LOOPBACK}:{self.port}"
+        return f"{'http' if self._tls is None else 'https'}://{self.host}:{self.port}"
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._accept, LOOPBACK, 0, ssl=self._tls, backlog=1000)
+        self._server = await asyncio.start_server(
+            self._accept, self.host, self.port, ssl=self._tls, backlog=1000
+        )
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 

@@ -23,10 +23,10 @@ class ScriptedAws:
     received: every request so far, in order.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, port: int = 0) -> None:
         self.sts: Reply = issues_credentials()
         self.states: Reply = starts()
-        self.peer = Peer(self._reply)
+        self.peer = Peer(self._reply, port=port)
 
     @property
     def url(self) -> str:
@@ -50,9 +50,9 @@ class ScriptedAws:
 
 
 @contextmanager
-def running_scripted_aws() -> Iterator[ScriptedAws]:
-    """Serve it until the block ends."""
-    aws = ScriptedAws()
+def running_scripted_aws(port: int = 0) -> Iterator[ScriptedAws]:
+    """Serve it until the block ends. port: 0 takes a free one."""
+    aws = ScriptedAws(port)
     ready = threading.Event()
     loop = asyncio.new_event_loop()
     end = asyncio.Event()
@@ -78,13 +78,20 @@ def form_of(request: Received) -> dict[str, str]:
     return dict(parse_qsl(request.body.decode()))
 
 
-def issues_credentials(*, without: str = "") -> Reply:
-    """Answer as STS does: credentials for the role, session and token of the request. without: an element left out."""
+def issues_credentials(*, without: str = "", lasting_s: int | None = None, **elements: str) -> Reply:
+    """Answer as STS does: credentials for the role, session and token of the request.
+
+    without: an element left out. lasting_s: expiry, in place of what was asked for. elements: texts in place of the right
+    ones, such as `Provider="https://elsewhere.example"`.
+    """
 
     async def reply(request: Received, writer: asyncio.StreamWriter) -> None:
-        answer = _issued(form_of(request))
+        form = form_of(request)
+        answer = _issued(form if lasting_s is None else {**form, "DurationSeconds": str(lasting_s)})
         if without:
             answer = re.sub(f"<{without}>.*?</{without}>", "", answer)
+        for name, text in elements.items():
+            answer = re.sub(f"<{name}>.*?</{name}>", f"<{name}>{text}</{name}>", answer)
         await answers(answer, content_type="text/xml")(request, writer)
 
     return reply
