@@ -20,6 +20,7 @@ from tests.bench import (
     deciding,
     exchanging,
     picture,
+    readme,
     recording,
     repeating,
     ruling,
@@ -37,6 +38,8 @@ from tests.support.components import missing
 _TOKENS: Final = 100_000
 _QUICK_TOKENS: Final = 20_000  # twice what the gateway's own cache holds
 _INTERRUPTED: Final = 130
+_README: Final = Path(__file__).parents[2] / "README.md"
+_PICTURE: Final = Path(__file__).with_name("speed.svg")
 _Versions = Mapping[str, str]
 
 
@@ -79,15 +82,17 @@ def main(arguments: Sequence[str]) -> int:
         sys.stderr.write(f"scripts/bench: {refusal}\n")
         return 2
     try:
-        folder = _run(rows, options)
-    except (PeerUnfit, LoadFailed, ChildFailed, starting.StartFailed) as fault:
+        folder, failed = _run(rows, options)
+    except PeerUnfit as fault:
         sys.stderr.write(f"scripts/bench: {fault}\n")
         return 1
     except KeyboardInterrupt:
         sys.stderr.write("scripts/bench: interrupted, nothing is written\n")
         return _INTERRUPTED
     sys.stderr.write(f"Written to {folder} (table.txt, table.json, table.svg).\n")
-    return os.EX_OK
+    for name in failed:
+        sys.stderr.write(f"scripts/bench: {name} could not be measured, see the table\n")
+    return 1 if failed else os.EX_OK
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -113,10 +118,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--full", action="store_true", help="P7 with 100,000 rules, too")
     parser.add_argument(
-        "--svg",
-        type=Path,
-        metavar="FILE",
-        help="also put the picture of P1 to P4 here, such as tests/bench/speed.svg",
+        "--readme",
+        action="store_true",
+        help="write the rows measured into README.md, and the picture if P1 to P4 are all among them",
     )
     return parser
 
@@ -144,7 +148,8 @@ def _lacking(row: Row) -> str | None:
     return None
 
 
-def _run(rows: Sequence[Row], options: argparse.Namespace) -> Path:
+def _run(rows: Sequence[Row], options: argparse.Namespace) -> tuple[Path, tuple[str, ...]]:
+    """Return where the table is, and the rows that failed. Raises PeerUnfit: then nothing else counts either."""
     at = datetime.now(UTC)
     begun = time.monotonic()
     about = description()
@@ -162,9 +167,11 @@ def _run(rows: Sequence[Row], options: argparse.Namespace) -> Path:
     drawn = picture.draw(found, header)
     folder = cache_folder() / "bench" / at.strftime("%Y%m%dT%H%M%SZ")
     table.write(folder, {"table.txt": text, "table.json": table.as_json(found, header), "table.svg": drawn})
-    if options.svg:
-        options.svg.write_text(drawn)
-    return folder
+    if options.readme:
+        _README.write_text(readme.refreshed(_README.read_text(), found, header))
+        if all(any(one.row == row and one.lines for one in found) for row in ROWS if row.rivals):
+            _PICTURE.write_text(drawn)
+    return folder, tuple(one.row.id for one in found if one.missing and _lacking(one.row) is None)
 
 
 def _measure(rows: Sequence[Row], *, quick: bool, full: bool) -> tuple[tuple[Measured, ...], dict[str, str]]:
@@ -178,13 +185,22 @@ def _measure(rows: Sequence[Row], *, quick: bool, full: bool) -> tuple[tuple[Mea
         able = [row for row in rows if row.id in part.rows and _lacking(row) is None]
         if able:
             _say(f"Measuring {', '.join(row.id for row in able)}.")
-            measured, told = part.measure(able, bench)
+            measured, told = _tried(part, able, bench)
             found |= {one.row.id: one for one in measured}
             versions |= told
     found |= {
         row.id: Measured(row=row, lines=(), missing=_lacking(row)) for row in rows if row.id not in found
     }
     return tuple(found[row.id] for row in rows), versions
+
+
+def _tried(part: _Part, rows: Sequence[Row], bench: Bench) -> tuple[tuple[Measured, ...], _Versions]:
+    """Measure, or say in the rows why that failed: the others are worth their time all the same."""
+    try:
+        return part.measure(rows, bench)
+    except (LoadFailed, ChildFailed, starting.StartFailed) as fault:
+        bench.log(str(fault))
+        return tuple(Measured(row=row, lines=(), missing=str(fault)) for row in rows), {}
 
 
 def _say(line: str) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import sysconfig
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -63,6 +64,12 @@ def cores() -> Cores:
     """Return the last core for servers, the first for the load generator, and for us."""
     usable = sorted(os.sched_getaffinity(0))
     return Cores(server=usable[-1], load=usable[0], pair=tuple(usable[-2:]))
+
+
+def _build() -> str:
+    """Say how the interpreter was built: profile-guided ones are 10 to 25 % faster."""
+    chosen = str(sysconfig.get_config_var("CONFIG_ARGS"))
+    return "with PGO" if "--enable-optimizations" in chosen else "without PGO"
 
 
 def _first_and_last() -> tuple[int, int]:
@@ -132,6 +139,6 @@ def description() -> dict[str, object]:
         "cores": len(os.sched_getaffinity(0)),
         "threads_of_one_core": share_a_core(*_first_and_last()),
         "load_average": os.getloadavg()[0],
-        "python": f"{platform.python_version()} ({platform.python_compiler()})",
+        "python": f"{platform.python_version()} ({platform.python_compiler()}, {_build()})",
         "signatures": f"cryptography {version('cryptography')}, {backend.openssl_version_text()}",
     }

@@ -14,7 +14,7 @@ _GROUPS: Final = (
 )
 _WIDTH: Final = 720
 _LEFT: Final = 160
-_LONGEST: Final = 430
+_LONGEST: Final = 380
 _ROW: Final = 24
 _STYLE: Final = """\
 text { font: 13px system-ui, sans-serif; fill: #1f2328 }

@@ -1,11 +1,14 @@
 """The command itself, without measuring anything."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
-from tests.bench.__main__ import _PARTS, main
-from tests.bench.rows import ROWS
+from tests.bench.__main__ import _PARTS, _Part, main
+from tests.bench.load import LoadFailed
+from tests.bench.rows import ROWS, Measured, Row
 
 
 def test_help_says_by_which_figure_to_judge(capsys: pytest.CaptureFixture[str]) -> None:
@@ -55,6 +58,27 @@ def test_without_a_component_the_other_rows_are_measured_and_its_own_says_why_no
     assert main([]) == 0
     written = capsys.readouterr().out
     assert "not measured: No vault was found" in written
+
+
+@pytest.mark.usefixtures("without_vault")
+def test_a_row_that_fails_costs_the_others_nothing_and_shows_in_the_exit_code(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fails(*_: object) -> NoReturn:
+        raise LoadFailed("gateway: 3 connections broke.")
+
+    def works(rows: Sequence[Row], _: object) -> tuple[tuple[Measured, ...], dict[str, str]]:
+        return tuple(Measured(row=row, lines=(), notes=("measured",)) for row in rows), {}
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr("tests.bench.__main__.supply", lambda *_, **__: None)
+    parts = (_Part(rows=("P5",), measure=fails), _Part(rows=("P6",), measure=works))
+    monkeypatch.setattr("tests.bench.__main__._PARTS", parts)
+
+    assert main(["--only", "P5", "--only", "P6"]) == 1
+    written = capsys.readouterr().out
+    assert "not measured: gateway: 3 connections broke." in written
+    assert "· measured" in written
 
 
 def test_every_row_is_measured_by_exactly_one_part() -> None:

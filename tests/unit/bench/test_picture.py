@@ -34,7 +34,7 @@ def test_bars_are_as_long_as_their_figures_and_the_gateways_stands_out() -> None
     root = ElementTree.fromstring(picture.draw([_measured()], _HEADER))
 
     bars = [(one.get("class"), int(one.get("width", "0"))) for one in root.iter() if one.tag.endswith("rect")]
-    assert bars == [("ours", 430), ("bar", 143)]
+    assert bars == [("ours", 380), ("bar", 127)]
 
 
 def test_the_picture_says_the_figure_and_the_ratio() -> None:

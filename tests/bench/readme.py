@@ -1,0 +1,43 @@
+"""The README's table of figures: a row of it for each row that was measured; others stay as they are."""
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from tests.bench.rows import Line, Measured
+
+_ROW: Final = re.compile(r"^\| (P\d+) \|.*$", re.MULTILINE)
+_PYTHON: Final = re.compile(r"[0-9.]+")
+
+
+def refreshed(text: str, measured: Iterable[Measured], header: Mapping[str, object]) -> str:
+    """Return the README with the rows of its table that were measured written anew."""
+    rows = {one.row.id: row_of(one, header) for one in measured if one.missing is None}
+    return _ROW.sub(lambda found: rows.get(found[1], found[0]), text)
+
+
+def row_of(one: Measured, header: Mapping[str, object]) -> str:
+    """Return a row: what, goal, what came of it, whether the goal is reached, when."""
+    judged = [line for line in one.lines if line.reached is not None]
+    told = judged or [line for line in one.lines if line.unit == "×"]
+    cells = (
+        one.row.id,
+        one.row.what,
+        one.row.goal,
+        "; ".join(_told(line) for line in told),
+        _verdict(judged),
+        str(header["at"])[:10],
+    )
+    return f"| {' | '.join(cells)} |"
+
+
+def _told(line: Line) -> str:
+    unit = f" {line.unit}" if line.unit else ""
+    return f"{line.label.removeprefix('gateway / ')} {line.figure.median:,.{line.digits}f}{unit}"
+
+
+def _verdict(judged: list[Line]) -> str:
+    if not judged:
+        return "cannot be seen here"
+    missed = sum(line.reached is False for line in judged)
+    return "yes" if not missed else "no" if missed == len(judged) else "in part"

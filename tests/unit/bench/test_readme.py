@@ -1,0 +1,42 @@
+"""The README's table of figures."""
+
+import pytest
+
+from tests.bench.figures import figure
+from tests.bench.readme import refreshed
+from tests.bench.rows import ROWS, Line, Measured
+
+_HEADER = {"at": "2026-11-22T15:00:00+00:00"}
+_README = "before\n| P1 | old |\n| P2 | old |\nafter | P1 |\n"
+
+
+def _line(label: str, value: float, *, reached: bool | None) -> Line:
+    return Line(label=label, figure=figure([value]), unit="×", digits=2, reached=reached)
+
+
+def test_only_rows_that_were_measured_change() -> None:
+    lines = (_line("gateway / envoy", 0.71, reached=True), _line("gateway: p50", 1, reached=None))
+
+    text = refreshed(_README, [Measured(row=ROWS[0], lines=lines)], _HEADER)
+
+    changed = f"| P1 | {ROWS[0].what} | ≥ 0.7 × | envoy 0.71 × | yes | 2026-11-22 |"
+    assert text == f"before\n{changed}\n| P2 | old |\nafter | P1 |\n"
+
+
+def test_a_row_that_could_not_be_measured_keeps_its_last_figure() -> None:
+    assert refreshed(_README, [Measured(row=ROWS[0], lines=(), missing="no envoy")], _HEADER) == _README
+
+
+@pytest.mark.parametrize(
+    ("reached", "said"),
+    [
+        pytest.param([True, True], "yes", id="all"),
+        pytest.param([True, False], "in part", id="some"),
+        pytest.param([False, False], "no", id="none"),
+        pytest.param([None], "cannot be seen here", id="no-judgement"),
+    ],
+)
+def test_the_verdict_is_that_of_all_goals_of_a_row(reached: list[bool | None], said: str) -> None:
+    lines = tuple(_line("some", 1, reached=one) for one in reached)
+
+    assert f"| {said} |" in refreshed(_README, [Measured(row=ROWS[0], lines=lines)], _HEADER)
