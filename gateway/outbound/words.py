@@ -21,10 +21,15 @@ def said_by_upstream(text: str, *, limit: int, sent: Iterable[str] = ()) -> str:
     """
     # What stands at the cut may have been part of something, and has no shape any more.
     words = text if len(text) <= limit else _CUT.sub("", text[:limit])
-    words = _RUN.sub(_masked, words)
+    words = mask_opaque(words)
     for private in sent:
         words = _without(words, private[:_MOST_SENT])
     return ascii(words)
+
+
+def mask_opaque(text: str) -> str:
+    """Return the text without long words that are neither names nor lower-case digests."""
+    return _RUN.sub(_masked, text)
 
 
 def _masked(run: re.Match[str]) -> str:

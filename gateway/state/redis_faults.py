@@ -10,6 +10,8 @@ from typing import Final, Literal, get_args
 
 from redis import exceptions
 
+from gateway.outbound.words import mask_opaque
+
 Reason = Literal[
     "timeout",
     "unreachable",
@@ -145,4 +147,4 @@ def _cause(fault: BaseException, kind: type[BaseException]) -> BaseException | N
 
 
 def _cut(text: str) -> str:
-    return _UNPRINTABLE.sub("?", text)[:200] or "no reason given"
+    return _UNPRINTABLE.sub("?", mask_opaque(text))[:200] or "no reason given"

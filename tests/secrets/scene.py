@@ -15,8 +15,8 @@ from typing import Literal
 import httpx2
 
 from gateway.audit.signing import generate
-from tests.support.canaries import canary
 from tests.support.caller import Caller
+from tests.support.canaries import canary
 from tests.support.gateways import Gateway, edit, fresh, running_gateway, write_config
 from tests.support.hurt_gateway import VARIABLE
 from tests.support.otlp import Collector, running_collector

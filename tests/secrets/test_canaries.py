@@ -14,8 +14,8 @@ from urllib.parse import quote
 import pytest
 
 from tests.secrets.scene import Scene, command_lines, issues_marked, running_scene
-from tests.support.canaries import canary, leaks
 from tests.support.caller import until
+from tests.support.canaries import canary, leaks
 from tests.support.components import skip_without
 from tests.support.peer import Received, Reply, answers, cuts_the_connection, stays_silent
 from tests.support.scripted_aws import (
@@ -233,8 +233,8 @@ def goes_wrong_here(scene: Scene) -> None:
         f"GET /v1/whoami HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {good}\r\n{good}\r\n\r\n",
         f"GET /v1/whoami HTTP/1.1\r\nHost: {held['a header of the caller']}.example\r\n\r\n",
         f"{held['a path of the caller']} / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
-        "POST /v1/credentials HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
-        f"Content-Length: 60\r\nAuthorization: Bearer {good}\r\n\r\n{held['a body of the caller']}",
+        ("POST /v1/credentials HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+        f"Content-Length: 60\r\nAuthorization: Bearer {good}\r\n\r\n{held['a body of the caller']}"),
     ):
         scene.raw(data.encode())
 
@@ -246,17 +246,20 @@ def goes_wrong_at_aws(scene: Scene) -> None:
     # Never good for anything, and then always: what is held for a token is not asked for again.
     refused, token, agent = secrets.token(), secrets.token(), secrets.token("okta")
     for echo in ECHOES.values():
-        for code, status in (("AccessDenied", 403), ("InvalidIdentityToken", 400), ("InternalFailure", 500)):
+        for code, status in (("AccessDenied", 403), ("InvalidIdentityToken", 400)):
             aws.sts = _sts_echo(echo, code, status)
             scene.start(refused, input=GOOD)
         aws.sts = good_sts
-        for code, status in (("AccessDeniedException", 400), ("ServiceException", 500)):
+        for code, status in (("AccessDeniedException", 400), ("ValidationException", 400)):
             aws.states = _states_echo(echo, code, status)
             scene.start(token, input=GOOD)
             scene.start(agent, "triage-incident", input={"said": secrets.delivered["input"]})
         aws.states = good_states
     aws.sts = issues_marked_with(secrets.everywhere["AWS session token"])
     assert scene.start(secrets.token(), input=GOOD).status_code >= 500
+    # Asked for again, with pauses between.
+    aws.sts = _sts_echo(str, "InternalFailure", 500)
+    assert scene.start(refused, input=GOOD).status_code >= 500
     for reply in (
         answers(json.dumps(secrets.everywhere), status=200, content_type="text/html"),
         answers(json.dumps(secrets.everywhere), status=502, content_type="text/html"),

@@ -74,12 +74,6 @@ def _in_redis(text: str) -> None:
     setattr(AbstractConnection, "send_packed_command", _raising_later(ResponseError(text)))  # noqa: B010
 
 
-def _in_redis_as_a_bug(text: str) -> None:
-    from redis.asyncio.connection import AbstractConnection
-
-    setattr(AbstractConnection, "send_packed_command", _raising_later(AttributeError(text)))  # noqa: B010
-
-
 def _in_the_disk(text: str) -> None:
     from gateway.audit.ledger import Ledger
 
@@ -90,7 +84,7 @@ def _in_the_disk(text: str) -> None:
 
         def fail_once_told(descriptor: int) -> None:
             if (Path(tempfile.gettempdir()) / DISK_FAILS).exists():
-                raise OSError(errno.EIO, text, text)
+                raise OSError(errno.EIO, os.strerror(errno.EIO), text)
             sync(descriptor)
 
         honest(self, *arguments, **{**options, "fsync": fail_once_told})
@@ -115,7 +109,6 @@ _PLACES: dict[str, Callable[[str], None]] = {
     "aiohttp-bug": _in_aiohttp_as_a_bug,
     "botocore": _in_botocore,
     "redis": _in_redis,
-    "redis-bug": _in_redis_as_a_bug,
     "disk": _in_the_disk,
     "verifier": _in_the_verifier,
     "decision": _in_the_decision,
