@@ -71,8 +71,7 @@ def test_only_what_can_heal_by_itself_is_retryable(code: ErrorCode) -> None:
     said = TABLE[code]
 
     assert said.retryable == (
-        said.status in {408, 429, 503}
-        or code in {ErrorCode.DEADLINE_EXCEEDED, ErrorCode.REQUEST_IN_PROGRESS}
+        said.status in {408, 429, 503} or code in {ErrorCode.DEADLINE_EXCEEDED, ErrorCode.REQUEST_IN_PROGRESS}
     )
 
 
