@@ -1,5 +1,6 @@
 """The session that is asked for: its name, its length and what it may do."""
 
+import hashlib
 import json
 import re
 from dataclasses import replace
@@ -14,6 +15,7 @@ from gateway.errors import ErrorCode, RequestRejected
 from gateway.policy.rule import Workflow
 from tests.support.policies import role, workflow
 from tests.support.tokens import verified
+from tests.support.vault_edge import vault_role
 
 TOKEN = verified()
 MACHINE = "arn:aws:states:eu-west-1:111122223333:stateMachine:deploy"
@@ -134,3 +136,52 @@ def test_a_session_shorter_than_aws_allows_or_longer_than_the_targets_is_refused
         session_for(TOKEN, target, workflow=None, duration_s=asked)
 
     assert caught.value.code is ErrorCode.REQUEST_MALFORMED
+
+
+@pytest.mark.requirement("ST-09")
+@pytest.mark.parametrize(
+    ("target", "shown"),
+    [
+        pytest.param("pay/ments prod", "pay-ments-prod-", id="foreign characters"),
+        pytest.param("p" * 47, "p" * 37 + "-", id="one too long"),
+        pytest.param("p" * 200, "p" * 37 + "-", id="far too long"),
+        pytest.param("é", "--", id="one that is foreign"),
+    ],
+)
+def test_a_target_that_does_not_fit_is_cleaned_cut_and_told_apart_by_its_hash(
+    target: str, shown: str
+) -> None:
+    name = session_name(TOKEN, target)
+
+    hashed = hashlib.sha256(target.encode()).hexdigest()[:8]
+    assert name == f"{shown}{hashed}.{TOKEN.principal.digest[:8]}.{TOKEN.digest[:8]}"
+    assert len(name) <= 64
+
+
+def test_what_leaves_the_gateway_and_what_it_uses_itself_are_told_apart() -> None:
+    out = session_for(TOKEN, role(), workflow=None)
+    own = session_for(TOKEN, role(), workflow=workflow())
+
+    assert (out.handed_out, own.handed_out) == (True, False)
+    assert out.name == own.name == session_name(TOKEN, "deployer")
+
+
+def test_behind_vault_no_session_policy_is_sent() -> None:
+    session = session_for(TOKEN, vault_role(), workflow=workflow())
+
+    assert session.session_policy is None
+
+
+@pytest.mark.requirement("ST-06")
+def test_a_session_policy_is_written_without_blanks_because_its_length_counts() -> None:
+    written = session_policy(workflow())
+
+    assert written == json.dumps(json.loads(written), separators=(",", ":"))
+    assert " " not in written
+
+
+@pytest.mark.parametrize("asked", [900, 3_600])
+def test_both_ends_of_the_allowed_duration_are_allowed(asked: int) -> None:
+    target = replace(role(), duration_s=3_600)
+
+    assert session_for(TOKEN, target, workflow=None, duration_s=asked).duration_s == asked

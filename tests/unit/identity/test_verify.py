@@ -2,6 +2,7 @@
 
 import ast
 import dataclasses
+import hashlib
 import inspect
 from collections.abc import Mapping
 from pathlib import Path
@@ -316,3 +317,107 @@ def test_what_pyjwt_lets_through_is_refused_here() -> None:
 
     with pytest.raises(TokenRejected):
         read_token(Secret(text))
+
+
+_SAME_HINT = "Send it exactly as issued."
+_OKTA_HINT = (
+    "It is an access token of an Okta org authorization server, which only Okta itself may accept; "
+    "use an ID token, or a token of a custom authorization server (/oauth2/…)."
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "message", "hint"),
+    [
+        pytest.param(
+            token("generic", algorithm="ES512"),
+            key_for(),
+            "The signature algorithm ES512 is not accepted from this issuer.",
+            None,
+            id="algorithm",
+        ),
+        pytest.param(
+            token("generic", header={"kid": None}),
+            key_for(),
+            "The token's header names no key (kid).",
+            "Configure the identity provider to publish key ids; AWS needs them too.",
+            id="no kid",
+        ),
+        pytest.param(
+            token("generic", header={"typ": "logout+jwt"}),
+            key_for(),
+            "The token's type (header typ) is not accepted from this issuer.",
+            None,
+            id="type",
+        ),
+        pytest.param(
+            token("generic", header={"typ": "application/okta-internal-at+jwt"}),
+            key_for(),
+            "The token's type (header typ) is not accepted from this issuer.",
+            _OKTA_HINT,
+            id="okta's own type",
+        ),
+        pytest.param(
+            token("github"),
+            key_for(),
+            "The token's issuer is not trusted here.",
+            "Issuers are compared byte for byte; look for a trailing slash, a path or the other case.",
+            id="issuer",
+        ),
+        pytest.param(
+            token("generic", header={"kid": "another"}),
+            key_for(),
+            "The key does not bear the id that the token names.",
+            None,
+            id="another key",
+        ),
+        pytest.param(
+            token("generic", algorithm="ES256", header={"kid": key_id("RS256")}),
+            key_for(),
+            "The key that the token names is not meant for its algorithm.",
+            None,
+            id="a key for something else",
+        ),
+        pytest.param(
+            token("generic", which="other", header={"kid": key_id("RS256")}),
+            key_for(),
+            "The token's signature is not valid.",
+            _SAME_HINT,
+            id="signature",
+        ),
+    ],
+)
+def test_a_refusal_says_what_is_wrong_and_what_helps(
+    text: str, key: VerificationKey, message: str, hint: str | None
+) -> None:
+    fault = refused(text, trusted("generic"), key)
+
+    assert (fault.message, fault.hint) == (message, hint)
+
+
+def test_a_type_that_is_no_text_is_refused_even_where_nobody_has_read_the_header_before() -> None:
+    """`read_token` refuses it first; the proof does not depend on that."""
+    forged = dataclasses.replace(read_token(Secret(token())), unbelieved_header={"typ": 7})
+
+    with pytest.raises(TokenRejected, match="token_type_not_allowed"):
+        verify_token(forged, trusted(), key_for(), now=START_S)
+
+
+def test_a_refusal_after_the_signature_knows_whose_token_it_was() -> None:
+    fault = refused(token(aud="https://elsewhere.example"))
+
+    assert fault.issuer == "github"
+    assert fault.members is not None
+    assert fault.members["aud"] == "https://elsewhere.example"
+
+
+@pytest.mark.requirement("TV-41")
+def test_the_replay_id_is_the_digest_of_issuer_nul_and_signing_input() -> None:
+    text = token()
+    signing_input = text.rpartition(".")[0]
+
+    meant = hashlib.sha256(
+        f"https://token.actions.githubusercontent.com\0{signing_input}".encode()
+    ).hexdigest()
+
+    assert verify(text).replay_id == meant

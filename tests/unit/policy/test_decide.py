@@ -1,6 +1,9 @@
 """Who may do what, as what: the decision over claims and rules."""
 
 import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
 from datetime import date
 
 import pytest
@@ -9,8 +12,8 @@ from hypothesis import strategies as st
 
 from gateway.errors import ErrorCode, FailedClaim
 from gateway.identity.token import Claims
-from gateway.policy.claims import check_claim
-from gateway.policy.decide import Allowed, Denied, decide, grants_of
+from gateway.policy.claims import ClaimCheck, check_claim
+from gateway.policy.decide import Allowed, Denied, Held, decide, grants_of, judge
 from gateway.policy.refuse import refusal
 from gateway.policy.rule import Condition, Obtain, Operator, Rule, Scalar, Start, Stop, View, Wish
 from gateway.policy.snapshot import Policy
@@ -441,3 +444,241 @@ def test_what_a_rule_that_is_off_gives_is_not_among_the_grants() -> None:
     held = grants_of(claims(sub="s"), rules, now=NOW, off=frozenset({"team.r"}))
 
     assert [one.grant.verb for one in held] == ["view"]
+
+
+OWNER = is_("repository_owner_id", "12")
+
+
+def test_an_issuer_of_whom_nothing_is_required_is_judged_by_its_rules_alone() -> None:
+    rules = replace(policy(MAIN), requirements={})
+    members = {"repository_id": "4711", "ref": "refs/heads/main"}
+
+    assert isinstance(ask(rules, Start(workflow="deploy"), **members), Allowed)
+    assert [held.grant for held in grants_of(claims(**members), rules, now=NOW)] == list(MAIN.grants)
+    assert judge(claims(**members), MAIN.conditions, rules)[0]
+
+
+def test_whoever_lacks_what_the_issuer_requires_is_told_that_claim_alone() -> None:
+    rules = policy(MAIN, require=(OWNER,))
+
+    answer = ask(rules, Start(workflow="deploy"), repository_owner_id="13")
+
+    assert isinstance(answer, Denied)
+    assert [(check.claim, check.outcome, check.presented) for check in answer.checks] == [
+        ("repository_owner_id", "value", "13")
+    ]
+
+
+def test_whoever_has_what_the_issuer_requires_holds_the_grants_of_the_rules() -> None:
+    rules = policy(MAIN, require=(OWNER,))
+    members = {"repository_owner_id": "12", "repository_id": "4711", "ref": "refs/heads/main"}
+
+    assert len(grants_of(claims(**members), rules, now=NOW)) == 1
+
+
+def test_a_grant_that_several_rules_give_is_held_once_with_the_strictest_of_their_replay_modes() -> None:
+    first = rule("first", [is_("sub", "s")], start(), start("other"), obtain())
+    second = replace(rule("second", [is_("sub", "s")], start()), replay="once")
+    third = rule("third", [is_("sub", "s")], start())
+
+    held = grants_of(claims(sub="s"), policy(first, second, third), now=NOW)
+
+    assert held == (
+        Held(grant=start(), replay="once"),
+        Held(grant=start("other"), replay="off"),
+        Held(grant=obtain(), replay="off"),
+    )
+
+
+def test_a_rule_of_several_grants_is_compared_once() -> None:
+    looked_at: list[str] = []
+
+    class Watched(dict[str, object]):
+        def __contains__(self, name: object) -> bool:
+            looked_at.append(f"in {name}")
+            return super().__contains__(name)
+
+        def get(self, name: str, default: object = None) -> object:  # type: ignore[override]
+            looked_at.append(name)
+            return super().get(name, default)
+
+    def looks(*grants: object) -> int:
+        looked_at.clear()
+        one = rule("r", [is_("sub", "s"), is_("ref", "main")], *grants)  # type: ignore[arg-type]
+        members = Watched(sub="s", ref="main")
+        assert len(grants_of(Claims(issuer="github", members=members), policy(one), now=NOW)) == len(grants)
+        return sum(name.endswith("ref") for name in looked_at)
+
+    assert looks(start(), view(), stop(), obtain()) == looks(start())
+
+
+def test_an_answer_names_the_workflow_whose_grant_it_is() -> None:
+    answer = ask(policy(MAIN), Start(workflow="deploy"), repository_id="4711", ref="refs/heads/main")
+
+    assert isinstance(answer, Allowed)
+    assert answer.workflow == MAIN.grants[0].workflow
+
+
+def test_of_an_expired_rule_and_one_that_is_off_the_one_that_is_off_is_named_with_its_checks() -> None:
+    expired = rule("expired", [is_("sub", "s")], start(), last_day=date(2020, 1, 31))
+    asleep = rule("asleep", [is_("sub", "s")], start())
+
+    answer = decide(
+        claims(sub="s"),
+        Start(workflow="deploy"),
+        policy(expired, asleep),
+        now=NOW,
+        off=frozenset({"team.asleep"}),
+    )
+
+    assert isinstance(answer, Denied)
+    assert (answer.code, answer.nearest) == (ErrorCode.RULE_DISABLED, "team.asleep")
+    assert [(check.claim, check.outcome) for check in answer.checks] == [("sub", "matched")]
+
+
+def test_of_rules_filed_alike_the_one_with_the_fewest_failures_is_the_nearest() -> None:
+    far = rule("far", [is_("sub", "s"), is_("a", "1"), is_("b", "1"), is_("c", "1")], start())
+    near = rule("near", [is_("sub", "s"), is_("a", "1"), is_("b", "1"), is_("c", "2")], start())
+    rules = policy(far, near)
+
+    answer = ask(rules, Start(workflow="deploy"), sub="s", a="1", b="1", c="3")
+    nearer = ask(
+        policy(
+            rule("far", [is_("sub", "s"), is_("a", "1"), is_("b", "1")], start()),
+            rule("near", [is_("sub", "s"), is_("a", "1")], start()),
+        ),
+        Start(workflow="deploy"),
+        sub="s",
+        a="2",
+        b="2",
+    )
+
+    assert isinstance(answer, Denied)
+    assert answer.nearest == "team.far"
+    assert isinstance(nearer, Denied)
+    assert nearer.nearest == "team.near"
+
+
+def test_claims_under_which_nothing_is_filed_are_told_by_name_and_own_value_alone() -> None:
+    answer = ask(policy(MAIN), Start(workflow="deploy"), repository_id="1")
+
+    assert isinstance(answer, Denied)
+    assert answer.code is ErrorCode.CLAIM_MISMATCH
+    assert answer.checks == (
+        ClaimCheck(
+            claim="repository_id", outcome="value", presented="1", wanted=(), operator=Operator.EQUALS
+        ),
+    )
+
+
+@pytest.mark.requirement("TV-39")
+def test_a_chain_of_actors_that_is_too_long_is_told_with_both_lengths() -> None:
+    rules = policy(rule("r", [is_("sub", "s"), is_("/act/sub", "agent")], start()))
+
+    answer = ask(rules, Start(workflow="deploy"), sub="s", act={"sub": "agent", "act": {"sub": "earlier"}})
+
+    assert isinstance(answer, Denied)
+    assert answer.checks[-1] == ClaimCheck(
+        claim="act", outcome="value", presented=2, wanted=(1,), operator=Operator.EQUALS
+    )
+
+
+@pytest.mark.requirement("TV-39")
+def test_a_rule_that_names_an_actor_only_to_forbid_it_holds_without_one() -> None:
+    nobody = Condition(claim="/act/sub", operator=Operator.ABSENT, wanted=())
+    rules = policy(rule("r", [is_("sub", "s"), nobody], start()))
+
+    assert isinstance(ask(rules, Start(workflow="deploy"), sub="s"), Allowed)
+
+
+@pytest.mark.requirement("TV-38")
+def test_only_a_claim_that_is_missing_counts_as_distributed() -> None:
+    rules = policy(rule("r", [is_("sub", "s"), is_("groups", "admins")], start()))
+
+    here = ask(rules, Start(workflow="deploy"), sub="s", groups="users", _claim_names={"groups": "src1"})
+    elsewhere = ask(rules, Start(workflow="deploy"), sub="s", _claim_names={"others": "src1"})
+
+    assert isinstance(here, Denied)
+    assert isinstance(elsewhere, Denied)
+    assert {here.code, elsewhere.code} == {ErrorCode.CLAIM_MISMATCH}
+
+
+@pytest.fixture(params=["Pacific/Kiritimati", "Pacific/Pago_Pago"])
+def far_away(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A machine whose own day is another than UTC's for half of it."""
+    monkeypatch.setenv("TZ", request.param)
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.usefixtures("far_away")
+def test_a_last_day_is_a_day_in_utc_wherever_the_machine_stands() -> None:
+    rules = policy(rule("r", [is_("sub", "s")], start(), last_day=date(2026, 11, 22)))
+    midnight = 1_795_392_000.0  # 2026-11-23T00:00:00Z
+
+    wish = Start(workflow="deploy")
+
+    assert isinstance(decide(claims(sub="s"), wish, rules, now=midnight - 1), Allowed)
+    assert isinstance(decide(claims(sub="s"), wish, rules, now=midnight), Denied)
+
+
+# --- Conditions that belong to no grant ---
+
+
+@pytest.mark.parametrize(
+    ("conditions", "members", "holds", "told"),
+    [
+        pytest.param([is_("sub", "s")], {"sub": "s"}, True, [("sub", "matched")], id="all"),
+        pytest.param([is_("sub", "s")], {"sub": "x"}, False, [("sub", "value")], id="another"),
+        pytest.param(
+            [is_("sub", "s"), is_("ref", "main")],
+            {"sub": "s"},
+            False,
+            [("sub", "matched"), ("ref", "missing")],
+            id="one of two",
+        ),
+        pytest.param([], {"sub": "s"}, False, [], id="no conditions"),
+        pytest.param(
+            [is_("sub", "s"), is_("/act/sub", "a")],
+            {"sub": "s", "act": {"sub": "a"}},
+            True,
+            [("sub", "matched"), ("/act/sub", "matched")],
+            id="an actor",
+        ),
+        pytest.param(
+            [is_("sub", "s"), is_("/act/sub", "a")],
+            {"sub": "s", "act": {"sub": "a", "act": {"sub": "b"}}},
+            False,
+            [("sub", "matched"), ("/act/sub", "matched"), ("act", "value")],
+            id="an actor's actor",
+        ),
+        pytest.param(
+            [is_("sub", "s")],
+            {"sub": "s", "act": {"sub": "b"}},
+            True,
+            [("sub", "matched")],
+            id="an actor that nothing names",
+        ),
+    ],
+)
+def test_conditions_without_a_grant_hold_exactly_when_a_rules_would(
+    conditions: list[Condition], members: dict[str, object], holds: bool, told: list[tuple[str, str]]
+) -> None:
+    found, checks = judge(claims(**members), iter(conditions), policy(MAIN))
+
+    assert found is holds
+    assert [(check.claim, check.outcome) for check in checks] == told
+    granted = ask(policy(rule("r", conditions, start())), Start(workflow="deploy"), **members)
+    assert isinstance(granted, Allowed) is holds
+
+
+@pytest.mark.parametrize(("owner", "holds"), [("12", True), ("13", False)])
+def test_what_the_issuer_requires_holds_for_conditions_without_a_grant_too(owner: str, holds: bool) -> None:
+    rules = policy(MAIN, require=(OWNER,))
+
+    found, checks = judge(claims(repository_owner_id=owner, sub="s"), [is_("sub", "s")], rules)
+
+    assert found is holds
+    assert [check.claim for check in checks] == ["sub" if holds else "repository_owner_id"]
