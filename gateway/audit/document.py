@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Final
 
 from gateway.audit.record import Record
-from gateway.audit.safe_text import cut, mask_secrets
+from gateway.audit.safe_text import cut, is_suspect, mask_secrets
 from gateway.policy.claims import MISSING, ClaimCheck
 from gateway.strict_json import ascii_json
 
@@ -115,6 +115,8 @@ def _second(whole: int) -> str:
 
 
 def _text(value: str, limit: int = USUAL.text) -> str:
+    if len(value) <= limit and not is_suspect(value):
+        return value
     # Bounded before it is masked, masked before it is cut: a piece of a token would have no shape any more.
     return cut(mask_secrets(value[:65_536]), limit)
 
@@ -157,6 +159,8 @@ def _typed(value: object, limits: Limits) -> Document:
         return {"value": "", "type": MISSING_TYPE}
     if isinstance(value, str):
         return {"value": _text(value, limits.text), "type": "string"}
+    if type(value) is int:
+        return {"value": _text(str(value), limits.text), "type": "integer"}
     # `default` only for what JSON cannot say; its repr may hold anything, so only the class is named.
     written = json.dumps(value, ensure_ascii=False, default=lambda odd: f"<{type(odd).__name__}>")
     return {"value": _text(written, limits.text), "type": _type_name(value)}
