@@ -53,6 +53,7 @@ ENVIRONMENTS: Mapping[str, Path] = {
     "tools": _LOCKS / "tools.txt",
     "node": _LOCKS / "node.txt",
     "schemathesis": _LOCKS / "schemathesis.txt",
+    "audit": _LOCKS / "audit.txt",
     **{f"pyjwt-{version}": _LOCKS / f"pyjwt-{version}.txt" for version in OLDER_PYJWT},
 }
 # Named apart, because most machines cannot have it, or have no use for it.

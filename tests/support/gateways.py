@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from queue import Empty, Queue
 
@@ -79,6 +79,7 @@ def running_gateway(
     module: str = "gateway",
     mode: str = "--dev",
     log: str = "json",
+    prefix: Sequence[str] = (),
 ) -> Iterator[Gateway]:
     """Start `serve --dev` on this folder and yield once it is ready; it ends with the block.
 
@@ -86,8 +87,9 @@ def running_gateway(
     module: what is run; `tests.support.steered_gateway` is the same command with clocks that can be set.
     mode: `--allow-root` serves as production does.
     log:  format of its log.
+    prefix: a command that becomes it, such as one that takes rights away.
     """
-    command = [sys.executable, "-m", module, "serve", mode, "--port", "0", "--log", log]
+    command = [*prefix, sys.executable, "-m", module, "serve", mode, "--port", "0", "--log", log]
     command += ["--config", str(config), "--audit", str(audit)]
     with subprocess.Popen(
         command,
