@@ -60,7 +60,7 @@ def _mutant(function: str, diff: str) -> Mutant:
 
 def survivors(modules: Sequence[str]) -> tuple[Mutant, ...]:
     """Run the tests against every change of these modules; return those that none of them noticed."""
-    tool = mutator(lambda line: print(line, file=sys.stderr))
+    tool = mutator(_say)
     with tempfile.TemporaryDirectory(prefix="mutate-") as name:
         folder = Path(name)
         _copy(folder, modules)
@@ -107,16 +107,20 @@ def _show(tool: Path, folder: Path, name: str) -> Mutant:
     return _mutant(f"{module}.{function}", _mutmut(tool, folder, "show", name, quiet=True))
 
 
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+
+
 def main(arguments: Sequence[str]) -> int:
     """Mutate these modules, all three without arguments; return 1 when a survivor is explained nowhere."""
     explained = set(read_explained(EXPLAINED.read_text("utf-8")))
     found = survivors(arguments or MODULES)
     unexplained = [one for one in found if one not in explained]
     for one in unexplained:
-        print(f"\n### `{one.function}`\n\n```diff")
-        print("\n".join([f"- {line}" for line in one.removed] + [f"+ {line}" for line in one.added]))
-        print("```")
-    print(f"\n{len(found)} survived, {len(unexplained)} of them without an explanation in tests/mutation.md.")
+        _say(f"\n### `{one.function}`\n\n```diff")
+        _say("\n".join([f"- {line}" for line in one.removed] + [f"+ {line}" for line in one.added]))
+        _say("```")
+    _say(f"\n{len(found)} survived, {len(unexplained)} of them without an explanation in tests/mutation.md.")
     return 1 if unexplained else 0
 
 
