@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from gateway.errors import ErrorCode, RequestRejected
 
@@ -23,8 +23,7 @@ class FramingLimits:
     max_chunks: int = 8192
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Head:
+class Head(NamedTuple):
     """A request head without ambiguity.
 
     text:        the bytes for the parser, without `Upgrade`: HTTP/1.1 is all we speak (RFC 9110 section 7.8).
@@ -117,13 +116,16 @@ def judge_head(text: bytes, limits: FramingLimits) -> Head:
     if known is None:
         raise malformed("The request line is not that of an HTTP/1.1 request to a path.")
     fields = _fields(text[line_end + 2 : -2], limits)
-    hosts = [value for name, value in fields if name == b"host"]
-    if len(hosts) != 1 or not _HOST.fullmatch(hosts[0]):
+    names = [name for name, _ in fields]
+    found = dict(fields)
+    if names.count(b"host") != 1 or not _HOST.fullmatch(found[b"host"]):
         raise malformed("A request carries exactly one Host.")
     http_1_0 = known[3] == b"0"
-    body_length = _body_length(fields, http_1_0=http_1_0)
-    asks = _ASKS_FOR_MORE.intersection([name for name, _ in fields])
-    if b"upgrade" in asks:
+    if names.count(b"content-length") + names.count(b"transfer-encoding") > 1:
+        raise malformed("The length of the body is stated more than once.")
+    body_length = _body_length(found, http_1_0=http_1_0)
+    asks_for_more = not _ASKS_FOR_MORE.isdisjoint(names)
+    if b"upgrade" in found:
         kept = [b"%b: %b\r\n" % field for field in fields if field[0] != b"upgrade"]
         text = b"".join([text[: line_end + 2], *kept, _LINE_END])
     return Head(
@@ -132,7 +134,7 @@ def judge_head(text: bytes, limits: FramingLimits) -> Head:
         method=known[1],
         target=known[2],
         fields=fields,
-        is_plain=not (asks or http_1_0),
+        is_plain=not (asks_for_more or http_1_0),
     )
 
 
@@ -149,18 +151,18 @@ def _fields(block: bytes, limits: FramingLimits) -> list[tuple[bytes, bytes]]:
     return fields
 
 
-def _body_length(fields: list[tuple[bytes, bytes]], *, http_1_0: bool) -> int | None:
-    lengths = [value for name, value in fields if name == b"content-length"]
-    codings = [value.lower() for name, value in fields if name == b"transfer-encoding"]
-    if len(lengths) + len(codings) > 1:
-        raise malformed("The length of the body is stated more than once.")
-    if codings:
-        if codings != [b"chunked"] or http_1_0:
+def _body_length(found: dict[bytes, bytes], *, http_1_0: bool) -> int | None:
+    coding = found.get(b"transfer-encoding")
+    if coding is not None:
+        if coding.lower() != b"chunked" or http_1_0:
             raise malformed("The only transfer coding is chunked.")
         return None
-    if lengths and not _LENGTH.fullmatch(lengths[0]):
+    length = found.get(b"content-length")
+    if length is None:
+        return 0
+    if not _LENGTH.fullmatch(length):
         raise malformed("Content-Length is not a number.")
-    return int(lengths[0]) if lengths else 0
+    return int(length)
 
 
 class BodyReader(Protocol):
