@@ -12,17 +12,10 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from gateway.audit.heads import Pledge
-from gateway.files.schema import (
-    AdminShape,
-    AuditShape,
-    LimitsShape,
-    ServerShape,
-    StateShape,
-    SyslogShape,
-    TracingShape,
-    duration_s,
-    rate_of,
-)
+from gateway.files.schema.administration import AdminShape
+from gateway.files.schema.keeping import AuditShape, StateShape, SyslogShape
+from gateway.files.schema.serving import LimitsShape, ServerShape, TracingShape
+from gateway.files.schema.values import duration_s, rate_of
 from gateway.state.address import AddressInvalid, RedisAddress, parse_url
 from gateway.state.rates import Rate
 

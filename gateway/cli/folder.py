@@ -7,7 +7,9 @@ from pathlib import Path
 
 from gateway.admin.check import render_text
 from gateway.files.folder import load_sources
-from gateway.files.schema import AdminShape, AuditShape, LimitsShape, ServerShape, StateShape
+from gateway.files.schema.administration import AdminShape
+from gateway.files.schema.keeping import AuditShape, StateShape
+from gateway.files.schema.serving import LimitsShape, ServerShape
 from gateway.files.source import Finding
 from gateway.policy.compile import compile_policy
 from gateway.policy.snapshot import Policy

@@ -10,7 +10,9 @@ from typing import Final
 
 from gateway.clock import SystemClock
 from gateway.files.folder import Sources
-from gateway.files.schema import AuditShape, GatewayShape, ServerShape
+from gateway.files.schema.gateway import GatewayShape
+from gateway.files.schema.keeping import AuditShape
+from gateway.files.schema.serving import ServerShape
 from gateway.settings import SETTINGS, SWITCHES_FILE, Setting, SettingInvalid, Settings, load_settings
 from gateway.sharing import shared_switches
 from gateway.state.switch_file import SwitchFile

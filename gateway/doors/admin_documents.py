@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from gateway.admin.dry_run import Answer
 from gateway.audit.document import moment
 from gateway.audit.record import AuditHealth
-from gateway.files.schema import duration_text
+from gateway.files.schema.values import duration_text
 from gateway.files.source import Finding
 from gateway.identity.keys import KeySetState
 from gateway.policy.claims import MISSING, ClaimCheck

@@ -6,7 +6,10 @@ from typing import Final
 
 from pydantic import BaseModel
 
-from gateway.files.schema import CasesShape, GatewayShape, MappingShape, TargetsShape
+from gateway.files.schema.cases import CasesShape
+from gateway.files.schema.gateway import GatewayShape
+from gateway.files.schema.mapping import MappingShape
+from gateway.files.schema.targets import TargetsShape
 
 #: File names below `config/schemas/`.
 FORMATS: Final[Mapping[str, type[BaseModel]]] = {

@@ -9,38 +9,23 @@ from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
 from gateway.files.document import Document
-from gateway.files.schema import (
-    NAME,
-    AdminOidcShape,
-    AdminRuleShape,
-    AdminShape,
-    AdminTlsShape,
-    AuditShape,
-    AwsShape,
-    CaseShape,
-    CasesShape,
-    ConditionShape,
-    EndpointShape,
-    GatewayShape,
-    GrantShape,
-    IssuerShape,
-    LimitsShape,
-    MappingShape,
+from gateway.files.schema.administration import AdminOidcShape, AdminRuleShape, AdminShape, AdminTlsShape
+from gateway.files.schema.cases import CaseShape, CasesShape, WishShape
+from gateway.files.schema.claims import ConditionShape
+from gateway.files.schema.gateway import AwsShape, EndpointShape, GatewayShape, TeamShape, VaultShape
+from gateway.files.schema.issuers import IssuerShape
+from gateway.files.schema.keeping import AuditShape, StateShape
+from gateway.files.schema.mapping import GrantShape, MappingShape, RuleShape
+from gateway.files.schema.serving import LimitsShape, ServerShape, TlsShape, TracingShape
+from gateway.files.schema.targets import (
     RoleShape,
-    RuleShape,
-    ServerShape,
-    StateShape,
     TargetsShape,
     TaskRoleShape,
-    TeamShape,
-    TlsShape,
-    TracingShape,
     VaultAwsShape,
     VaultRoleShape,
-    VaultShape,
-    WishShape,
     WorkflowShape,
 )
+from gateway.files.schema.values import NAME
 from gateway.files.source import Finding, FindingCode, show
 
 Path = tuple[str | int, ...]

@@ -16,7 +16,12 @@ from gateway.files.folders import Folders
 from gateway.files.listing import Listing, is_test, name_fault, shown_name
 from gateway.files.looking import look
 from gateway.files.paths import Paths
-from gateway.files.schema import AuditShape, CasesShape, GatewayShape, MappingShape, ServerShape, TargetsShape
+from gateway.files.schema.cases import CasesShape
+from gateway.files.schema.gateway import GatewayShape
+from gateway.files.schema.keeping import AuditShape
+from gateway.files.schema.mapping import MappingShape
+from gateway.files.schema.serving import ServerShape
+from gateway.files.schema.targets import TargetsShape
 from gateway.files.shapes import Shaped, shape_document
 from gateway.files.source import SECRET_FIX, Finding, FindingCode, Place, Source, read_source
 from gateway.files.text import find_secrets, positions

@@ -10,16 +10,10 @@ from pydantic_core import ErrorDetails
 from gateway.files.document import Document
 from gateway.files.explain import as_name, explain, meant_field
 from gateway.files.mending import Mending
-from gateway.files.schema import (
-    CASES_FORMAT,
-    GATEWAY_FORMAT,
-    MAPPING_FORMAT,
-    TARGETS_FORMAT,
-    CasesShape,
-    GatewayShape,
-    MappingShape,
-    TargetsShape,
-)
+from gateway.files.schema.cases import CASES_FORMAT, CasesShape
+from gateway.files.schema.gateway import GATEWAY_FORMAT, GatewayShape
+from gateway.files.schema.mapping import MAPPING_FORMAT, MappingShape
+from gateway.files.schema.targets import TARGETS_FORMAT, TargetsShape
 from gateway.files.source import Finding, FindingCode, show
 
 Shape = TypeVar("Shape", GatewayShape, TargetsShape, MappingShape, CasesShape)

@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime
 from typing import Final
 
 from gateway.errors import ErrorCode
-from gateway.files.schema import CaseShape, CasesShape, WishShape
+from gateway.files.schema.cases import CaseShape, CasesShape, WishShape
 from gateway.files.shapes import Shaped
 from gateway.files.source import FindingCode
 from gateway.identity.token import Claims

@@ -11,7 +11,8 @@ from typing import Final, Literal
 
 from gateway.files.document import Document
 from gateway.files.folder import Sources, collector_paused, internal_fault
-from gateway.files.schema import CasesShape, GatewayShape
+from gateway.files.schema.cases import CasesShape
+from gateway.files.schema.gateway import GatewayShape
 from gateway.files.shapes import Shaped
 from gateway.files.source import Finding, FindingCode, Place
 from gateway.policy.admin_rights import AdminRights

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Final
 
-from gateway.files.schema import AdminOidcShape, AdminRuleShape, AdminShape, AdminTlsShape, GatewayShape
+from gateway.files.schema.administration import AdminOidcShape, AdminRuleShape, AdminShape, AdminTlsShape
+from gateway.files.schema.gateway import GatewayShape
 from gateway.files.shapes import Shaped
 from gateway.files.source import FindingCode, show
 from gateway.identity.issuer import TrustedIssuer

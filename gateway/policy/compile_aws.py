@@ -3,7 +3,7 @@
 from typing import Final
 
 from gateway.arn import ArnInvalid, RoleArn, parse_role
-from gateway.files.schema import GatewayShape
+from gateway.files.schema.gateway import GatewayShape
 from gateway.files.shapes import Shaped
 from gateway.files.source import FindingCode, show
 from gateway.policy.compile_keys import url_fault

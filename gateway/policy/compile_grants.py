@@ -7,7 +7,8 @@ from typing import Final, Literal, assert_never
 
 from gateway.arn import RoleArn
 from gateway.files.mending import UNKNOWN_REGION
-from gateway.files.schema import GrantShape, duration_text
+from gateway.files.schema.mapping import GrantShape
+from gateway.files.schema.values import duration_text
 from gateway.files.source import FindingCode
 from gateway.identity.issuer import TrustedIssuer
 from gateway.identity.presets import PRESETS

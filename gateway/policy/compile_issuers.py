@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from gateway.files.schema import GatewayShape, IssuerShape, duration_s
+from gateway.files.schema.gateway import GatewayShape
+from gateway.files.schema.issuers import IssuerShape
+from gateway.files.schema.values import duration_s
 from gateway.files.shapes import Shaped
 from gateway.files.source import FindingCode, Source, show
 from gateway.identity.issuer import TrustedIssuer

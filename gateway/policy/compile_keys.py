@@ -5,7 +5,7 @@ from ipaddress import ip_address, ip_network
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
-from gateway.files.schema import IssuerShape
+from gateway.files.schema.issuers import IssuerShape
 from gateway.files.source import FindingCode, Source, show
 from gateway.identity.certificates import holds_certificates
 from gateway.identity.issuer import KeyLocation

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 from difflib import get_close_matches
 
-from gateway.files.schema import MappingShape, RuleShape
+from gateway.files.schema.mapping import MappingShape, RuleShape
 from gateway.files.shapes import Shaped
 from gateway.files.source import Finding, FindingCode, Place
 from gateway.identity.issuer import TrustedIssuer

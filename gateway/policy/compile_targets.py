@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from gateway.arn import ArnInvalid, StateMachineArn, parse_state_machine
-from gateway.files.schema import RoleShape, TargetsShape, VaultRoleShape, WorkflowShape, duration_s
+from gateway.files.schema.targets import RoleShape, TargetsShape, VaultRoleShape, WorkflowShape
+from gateway.files.schema.values import duration_s
 from gateway.files.shapes import Shaped
 from gateway.files.source import FindingCode, Source, show
 from gateway.policy.compile_aws import compile_role_arn, region_partition

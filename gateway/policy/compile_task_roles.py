@@ -5,7 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from gateway.arn import RoleArn
-from gateway.files.schema import TargetsShape, TaskRoleShape, duration_s, duration_text
+from gateway.files.schema.targets import TargetsShape, TaskRoleShape
+from gateway.files.schema.values import duration_s, duration_text
 from gateway.files.shapes import Shaped
 from gateway.files.source import FindingCode, show
 from gateway.policy.compile_aws import compile_role_arn

@@ -6,14 +6,9 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
-from gateway.files.schema import (
-    GatewayShape,
-    TaskRoleShape,
-    VaultAwsShape,
-    VaultRoleShape,
-    VaultShape,
-    duration_s,
-)
+from gateway.files.schema.gateway import GatewayShape, VaultShape
+from gateway.files.schema.targets import TaskRoleShape, VaultAwsShape, VaultRoleShape
+from gateway.files.schema.values import duration_s
 from gateway.files.shapes import Shaped
 from gateway.files.source import FindingCode, Source, show
 from gateway.policy.compile_aws import compile_role_arn

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
-from gateway.files.schema import ConditionShape
+from gateway.files.schema.claims import ConditionShape
 from gateway.files.source import FindingCode, show
 from gateway.identity.presets import ClaimType, Preset
 from gateway.policy.decide import LONGEST_ACTOR_CHAIN

@@ -13,7 +13,8 @@ from starlette.types import ASGIApp, Message, Scope
 
 from gateway.app import Parts, assemble, build_app, running
 from gateway.errors import ErrorCode
-from gateway.files.schema import AuditShape, ServerShape
+from gateway.files.schema.keeping import AuditShape
+from gateway.files.schema.serving import ServerShape
 from gateway.settings import load_settings
 from tests.support.gateways import write_config
 from tests.support.tokens import token

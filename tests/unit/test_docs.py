@@ -23,8 +23,16 @@ from gateway.doors.reception import STYLES, Style
 from gateway.doors.rest import LONGEST_WAIT_S
 from gateway.errors import ErrorCode
 from gateway.executions.execution import MAX_INPUT_BYTES
-from gateway.files import listing, schema, source, tree
+from gateway.files import listing, source, tree
 from gateway.files.document import read_document
+from gateway.files.schema.cases import CASES_FORMAT, CasesShape
+from gateway.files.schema.claims import MAX_CONDITIONS
+from gateway.files.schema.gateway import GATEWAY_FORMAT, GatewayShape
+from gateway.files.schema.keeping import AuditShape, StateShape
+from gateway.files.schema.mapping import MappingShape, RuleShape
+from gateway.files.schema.serving import LimitsShape, ServerShape
+from gateway.files.schema.targets import TARGETS_FORMAT, TargetsShape
+from gateway.files.schema.values import MAX_ISSUERS
 from gateway.files.shapes import shape_document
 from gateway.files.source import Finding, FindingCode, Source
 from gateway.identity.identify import CachingIdentify
@@ -125,12 +133,12 @@ def test_every_flag_of_serve_is_documented() -> None:
 
 
 def test_every_default_is_the_one_that_holds() -> None:
-    server, audit = schema.ServerShape().model_dump(mode="json"), schema.AuditShape().model_dump(mode="json")
+    server, audit = ServerShape().model_dump(mode="json"), AuditShape().model_dump(mode="json")
     defaults = {f"server.{name}": value for name, value in server.items()}
     defaults |= {f"audit.{name}": value for name, value in audit.items()}
-    limits = schema.LimitsShape().model_dump(mode="json")
+    limits = LimitsShape().model_dump(mode="json")
     defaults |= {f"limits.{name}": value for name, value in limits.items()}
-    state = schema.StateShape().model_dump(mode="json")
+    state = StateShape().model_dump(mode="json")
     defaults |= {f"state.{name}": value for name, value in state.items()}
     held = {path: str(value).lower() for path, value in defaults.items() if value is not None}
 
@@ -152,7 +160,7 @@ def test_only_variables_that_exist_are_named(path: Path) -> None:
 
 def test_every_limit_is_the_one_that_holds() -> None:
     wire, framing = ProtocolLimits(), ProtocolLimits().framing
-    grants = schema.RuleShape.model_json_schema()["properties"]["grants"]["maxItems"]
+    grants = RuleShape.model_json_schema()["properties"]["grants"]["maxItems"]
     held = {
         "body": f"{Style().max_body_bytes // 1024} KiB; `POST /v1/executions` {STYLES['/v1/executions'].max_body_bytes // 1024} KiB",
         "request line; all header fields; their number": (
@@ -184,8 +192,8 @@ def test_every_limit_is_the_one_that_holds() -> None:
             f"{writer.MAX_WAITING:,} records or {writer.MAX_WAITING_BYTES // 2**20} MiB wait in memory"
         ),
         "files": (
-            f"{source.MAX_BYTES // 2**20} MiB each, {listing.MAX_FILES:,} files, {MAX_RULES:,} rules, {schema.MAX_ISSUERS} issuers, "
-            f"{schema.MAX_CONDITIONS} claims a rule, {grants} grants a rule, {tree.MAX_STRING:,} characters a text"
+            f"{source.MAX_BYTES // 2**20} MiB each, {listing.MAX_FILES:,} files, {MAX_RULES:,} rules, {MAX_ISSUERS} issuers, "
+            f"{MAX_CONDITIONS} claims a rule, {grants} grants a rule, {tree.MAX_STRING:,} characters a text"
         ),
         "input schema": (
             f"{input_walk.MAX_SCHEMAS:,} parts, {input_walk.MAX_DEPTH} deep; {MAX_STEPS:,} steps to judge an input"
@@ -297,14 +305,14 @@ def read(text: str) -> tuple[object, tuple[Finding, ...]]:
     """Return the data of one of our files and what is wrong in it, as the gateway's own reader says."""
     document = read_document(Source(file="shown.yaml", digest="", text=text, findings=()))
     match re.findall(r"^format: (\S+)$", text, re.MULTILINE):
-        case [schema.GATEWAY_FORMAT]:
-            return document.data, shape_document(document, schema.GatewayShape).findings
-        case [schema.TARGETS_FORMAT]:
-            return document.data, shape_document(document, schema.TargetsShape).findings
-        case [schema.CASES_FORMAT]:
-            return document.data, shape_document(document, schema.CasesShape).findings
+        case [format_] if format_ == GATEWAY_FORMAT:
+            return document.data, shape_document(document, GatewayShape).findings
+        case [format_] if format_ == TARGETS_FORMAT:
+            return document.data, shape_document(document, TargetsShape).findings
+        case [format_] if format_ == CASES_FORMAT:
+            return document.data, shape_document(document, CasesShape).findings
         case _:
-            return document.data, shape_document(document, schema.MappingShape).findings
+            return document.data, shape_document(document, MappingShape).findings
 
 
 def test_a_mapping_file_is_shown() -> None:

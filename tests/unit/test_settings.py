@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from gateway.audit.heads import Pledge
-from gateway.files.schema import AuditShape, LimitsShape, ServerShape, StateShape
+from gateway.files.schema.keeping import AuditShape, StateShape
+from gateway.files.schema.serving import LimitsShape, ServerShape
 from gateway.settings import (
     OTHER_VARIABLES,
     SETTINGS,

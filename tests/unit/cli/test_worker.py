@@ -8,7 +8,8 @@ import pytest
 from uvicorn import Config
 
 from gateway.cli.worker import Life, WorkerProcess
-from gateway.files.schema import AuditShape, ServerShape
+from gateway.files.schema.keeping import AuditShape
+from gateway.files.schema.serving import ServerShape
 from gateway.settings import load_settings
 
 

@@ -1,7 +1,9 @@
 import pytest
 
 from gateway.files.document import read_document
-from gateway.files.schema import GatewayShape, MappingShape, TargetsShape
+from gateway.files.schema.gateway import GatewayShape
+from gateway.files.schema.mapping import MappingShape
+from gateway.files.schema.targets import TargetsShape
 from gateway.files.shapes import Shaped, shape_document
 from gateway.files.source import Source
 

@@ -1,0 +1,1 @@
+"""The shapes of the formats; also what editors complete and explain (JSON Schema)."""
