@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from tests.bench.figures import Figure, figure, ratio
 from tests.bench.load import BUSY, Load, Manner, Round
@@ -10,6 +11,7 @@ from tests.bench.peers import Peer, prove
 from tests.bench.rows import LEAST, Bench, Line, Measured, Row
 
 _WARM_UP_S = 2
+_MOST_WAITED = 0.1  # of the time
 _SETTLE_S = 0.5
 _PATIENCE_S = 20.0
 Rounds = Mapping[str, Sequence[Round]]
@@ -86,6 +88,12 @@ def lines_of(name: str, rounds: Sequence[Round]) -> list[Line]:
         Line(label=f"{name}: resident memory", figure=over(rounds, lambda one: one.rss_mb), unit="MB"),
         *([waiting(name, rounds)] if any(one.core_wait_s for one in rounds) else []),
     ]
+
+
+def if_calm(line: Line, rounds: Sequence[Round]) -> Line:
+    """Return a line about time without its verdict where the server waited too long for its core to have one."""
+    waited = over(rounds, lambda one: one.core_wait_s / one.seconds).median
+    return line if waited <= _MOST_WAITED else replace(line, reached=None, busy=True)
 
 
 def waiting(name: str, rounds: Sequence[Round]) -> Line:

@@ -18,7 +18,7 @@ _CROWD = Manner(connections=_IN_FLIGHT, timeout_s=30)
 def measure(rows: Sequence[Row], bench: Bench) -> tuple[Measured, ...]:
     """Return the row. Raises PeerUnfit; LoadFailed when nothing at all was answered."""
     (row,) = rows
-    seconds = bench.pick(12, 8)
+    seconds = bench.pick(10, 6)
     with (
         upstream(bench.cores) as stub,
         gateway(bench.supply, bench.cores, Manned(ask=START, upstream=stub.url)) as ours,
@@ -32,7 +32,7 @@ def measure(rows: Sequence[Row], bench: Bench) -> tuple[Measured, ...]:
             settle(ours)  # callers who left do not end what was begun for them
             return load.run(ours, seconds, _CROWD, all_served=False)
 
-        found = in_turns({"gateway": crowd}, bench, rounds=bench.pick(3, 2))["gateway"]
+        found = in_turns({"gateway": crowd}, bench, rounds=bench.pick(2, 1))["gateway"]
         refusals = Counters.read(ours).since(before).refused
     refused, broken = over(found, lambda one: one.refused), over(found, lambda one: one.broken)
     memory = over(found, lambda one: one.peak_mb)

@@ -24,7 +24,7 @@ def measure(rows: Sequence[Row], bench: Bench) -> tuple[tuple[Measured, ...], Ma
     with ExitStack() as stack:
         peers = [stack.enter_context(gateway(bench.supply, bench.cores))]
         peers += [stack.enter_context(DECIDING[name](bench.supply, bench.cores)) for name in names]
-        found = compare(peers, bench, rounds=bench.pick(5, 3), seconds=bench.pick(6, 4))
+        found = compare(peers, bench, rounds=bench.pick(5, 3), seconds=bench.pick(4, 3))
     measured = tuple(versus(row, found, _notes(row, bench)) for row in rows)
     return measured, {peer.name: peer.version for peer in peers}
 

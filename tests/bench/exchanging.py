@@ -23,7 +23,7 @@ _NOTES = (
 def measure(rows: Sequence[Row], bench: Bench) -> tuple[tuple[Measured, ...], Mapping[str, str]]:
     """Return the row, and the versions of the peers. Raises PeerUnfit before any load, LoadFailed after."""
     (row,) = rows
-    seconds = bench.pick(6, 4)
+    seconds = bench.pick(4, 3)
     with ExitStack() as stack:
         stub = stack.enter_context(upstream(bench.cores))
         manned = Manned(ask=START, upstream=stub.url)

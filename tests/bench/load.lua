@@ -1,7 +1,7 @@
 -- A request with a token that was not sent before, until the supply is through; then from its start again.
 -- Arguments after `--`: file of tokens, how many to use, how many requests went before, mean pause in ms, head, body.
 -- `{token}` and `{number}` in head and body are filled in for each request.
-local tokens, made, next_one, pause, form = {}, 0, 0, 0, nil
+local file, most, at, made, form
 
 local function parts_of(text)
     local found, at = {}, 1
@@ -30,15 +30,20 @@ local function filler(text)
     end
 end
 
-function init(args)
-    local most = tonumber(args[2])
-    for token in io.lines(args[1]) do
-        if #tokens == most then break end
-        tokens[#tokens + 1] = token
+-- Read as they are needed: all of them take a second to read, and each round would wait for it.
+local function next_token()
+    if at == most then
+        file:seek("set")
+        at = 0
     end
-    made = tonumber(args[3])
-    next_one = made % #tokens
-    pause = tonumber(args[4])
+    at = at + 1
+    return file:read("*l")
+end
+
+function init(args)
+    file, most, made, at = assert(io.open(args[1])), tonumber(args[2]), tonumber(args[3]), 0
+    for _ = 1, made % most do next_token() end
+    local pause = tonumber(args[4])
     form = { head = filler(args[5]), body = filler(args[6] or "") }
     form.host = "Host: " .. wrk.host .. ":" .. wrk.port .. "\r\n"
     math.randomseed(made + 1)
@@ -49,9 +54,8 @@ function init(args)
 end
 
 function request()
-    next_one = next_one % #tokens + 1
     made = made + 1
-    local values = { token = tokens[next_one], number = tostring(made) }
+    local values = { token = next_token(), number = tostring(made) }
     local body = form.body(values)
     local length = #body > 0 and "Content-Length: " .. #body .. "\r\n" or ""
     return form.head(values) .. form.host .. length .. "\r\n" .. body

@@ -18,7 +18,7 @@ def refreshed(text: str, measured: Iterable[Measured], header: Mapping[str, obje
 
 def row_of(one: Measured, header: Mapping[str, object]) -> str:
     """Return a row: what, goal, what came of it, whether the goal is reached, when."""
-    judged = [line for line in one.lines if line.reached is not None]
+    judged = [line for line in one.lines if line.reached is not None or line.busy]
     told = judged or [line for line in one.lines if line.unit == "×"]
     cells = (
         one.row.id,
@@ -37,7 +37,8 @@ def _told(line: Line) -> str:
 
 
 def _verdict(judged: list[Line]) -> str:
-    if not judged:
+    if not judged or all(line.busy for line in judged):
         return "cannot be seen here"
     missed = sum(line.reached is False for line in judged)
-    return "yes" if not missed else "no" if missed == len(judged) else "in part"
+    sure = "yes" if not missed else "no" if missed == len(judged) else "in part"
+    return f"{sure}; the rest cannot be seen here" if any(line.busy for line in judged) else sure

@@ -16,7 +16,7 @@ _LEAST = 1.5
 def measure(rows: Sequence[Row], bench: Bench) -> tuple[Measured, ...]:
     """Return the row. Raises PeerUnfit, LoadFailed."""
     (row,) = rows
-    seconds = bench.pick(5, 4)
+    seconds = bench.pick(4, 3)
     with gateway(bench.supply, bench.cores) as ours:
         proven([ours], bench)
         load = Load(bench.supply, bench.cores)
@@ -30,7 +30,7 @@ def measure(rows: Sequence[Row], bench: Bench) -> tuple[Measured, ...]:
             "first": lambda: load.run(ours, seconds),
             "second": again,
         }
-        found = in_turns(turns, bench, rounds=bench.pick(5, 3))
+        found = in_turns(turns, bench, rounds=bench.pick(3, 2))
     times = ratio(over(found["second"], per_cpu_s), over(found["first"], per_cpu_s))
     lines = (
         *lines_of("first", found["first"]),

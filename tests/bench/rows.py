@@ -22,13 +22,18 @@ class Row:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """One measured quantity of a row. digits: after the point. reached: None where there is no goal for it."""
+    """One measured quantity of a row.
+
+    digits: after the point. reached: None where there is no goal for it. busy: there is one, but others used the machine
+    too much to judge it.
+    """
 
     label: str
     figure: Figure
     unit: str
     digits: int = 1
     reached: bool | None = None
+    busy: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,7 +30,7 @@ def measure(rows: Sequence[Row], bench: Bench) -> tuple[Measured, ...]:
     """Return the row. Raises StartFailed."""
     (row,) = rows
     # The first reads files that nobody had read.
-    _, *starts = [_start(bench.supply.jwks, bench.cores) for _ in range(bench.pick(7, 3) + 1)]
+    _, *starts = [_start(bench.supply.jwks, bench.cores) for _ in range(bench.pick(5, 3) + 1)]
     wall, cpu, memory = (figure([start[at] for start in starts]) for at in range(3))
     lines = (
         Line(label="start to ready", figure=wall, unit="s", digits=2, reached=wall.median <= _MOST_START_S),

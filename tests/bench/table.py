@@ -27,6 +27,8 @@ def as_text(measured: Iterable[Measured], header: Mapping[str, object]) -> str:
 def _line(line: Line) -> str:
     number = f"{line.figure.median:,.{line.digits}f}"
     reached = {None: "", True: "   goal reached", False: "   goal not reached"}[line.reached]
+    if line.busy:
+        reached = "   machine too busy to judge"
     return f"{line.label:<50} {number:>10} {line.unit:<6} {_apart(line)}{reached}"
 
 

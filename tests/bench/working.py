@@ -22,9 +22,7 @@ def measure(rows: Sequence[Row], bench: Bench) -> tuple[Measured, ...]:
         gateway(bench.supply, bench.cores, Manned(name=_TWO, workers=2)) as two,
         gateway(bench.supply, bench.cores, Manned(name=_SQUEEZED, workers=2, spread=False)) as squeezed,
     ):
-        found = compare(
-            [one, two, squeezed], bench, rounds=bench.pick(5, 3), seconds=bench.pick(4, 3), manner=_BUSY
-        )
+        found = compare([one, two, squeezed], bench, rounds=bench.pick(3, 2), seconds=3, manner=_BUSY)
     by_time = ratio(over(found[_TWO], per_s), over(found[_ONE], per_s))
     by_cpu = ratio(over(found[_SQUEEZED], per_cpu_s), over(found[_ONE], per_cpu_s))
     taken = over(found[_TWO], lambda turn: turn.load_cpu_s / turn.seconds * 100)

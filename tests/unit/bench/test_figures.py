@@ -3,8 +3,9 @@
 import pytest
 
 from tests.bench import table
+from tests.bench.comparing import if_calm
 from tests.bench.figures import difference, figure, ratio
-from tests.bench.load import LoadFailed, at_rate, read_figures
+from tests.bench.load import LoadFailed, Round, at_rate, read_figures
 from tests.bench.machine import numbers_of, ticks_of
 from tests.bench.rows import LEAST, ROWS, Line, Measured
 
@@ -107,3 +108,16 @@ def test_connections_and_pauses_of_a_rate_make_that_rate(per_s: float, expected_
 )
 def test_lists_of_processors_are_read_as_the_kernel_writes_them(listed: str, meant: list[int]) -> None:
     assert list(numbers_of(listed)) == meant
+
+
+def _waited(share: float) -> Round:
+    return Round(requests=1, seconds=2, cpu_s=1, p50_ms=1, p99_ms=1, rss_mb=1, core_wait_s=2 * share)
+
+
+def test_of_a_server_whose_core_others_had_no_latency_is_judged() -> None:
+    line = Line(label="added: p50", figure=figure([0.5]), unit="ms", reached=True)
+
+    assert if_calm(line, [_waited(0.02)]) == line
+    busy = if_calm(line, [_waited(0.4)])
+    assert "too busy to judge" in table.as_text([Measured(row=ROWS[4], lines=(busy,))], {})
+    assert "goal reached" not in table.as_text([Measured(row=ROWS[4], lines=(busy,))], {})
