@@ -7,6 +7,7 @@ import resource
 import shutil
 import signal
 import socket
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -16,7 +17,7 @@ from typing import Final
 import pytest
 
 from tests.support.caller import until
-from tests.support.gateways import Gateway, fresh, running_gateway, write_config
+from tests.support.gateways import CONFIG, Gateway, fresh, running_gateway, write_config
 from tests.support.processes import descendants
 from tests.support.scripted_aws import ScriptedAws
 from tests.support.sealed import USER, sealed, why_not_sealed
@@ -199,3 +200,42 @@ def test_a_gateway_that_has_served_never_loaded_a_parser_that_it_does_not_use(
     assert [answer.status_code for answer in answers] == [201, 200, 200, 200, 404]
     assert {"jwt", "starlette.routing", "gateway.app"} <= loaded
     assert sorted(loaded & _FORBIDDEN) == []
+
+
+@pytest.mark.requirement("DE-06")
+def test_with_assertions_switched_off_a_gateway_refuses_and_allows_the_same(
+    tmp_path: Path, scripted_aws: ScriptedAws
+) -> None:
+    scripted_aws.begin()
+    config = write_config(tmp_path / "config", aws=scripted_aws.url)
+    forged = fresh().rpartition(".")[0] + "." + fresh().rpartition(".")[2]
+
+    with running_gateway(config, tmp_path / "audit", environment={"PYTHONOPTIMIZE": "2"}) as gateway:
+        answers = [
+            gateway.start(fresh(), DEPLOY, input=GOOD, key="good"),
+            gateway.start(forged, DEPLOY, input=GOOD, key="forged"),
+            gateway.start(fresh(exp=1_700_000_000), DEPLOY, input=GOOD, key="expired"),
+            gateway.start(fresh(aud="https://other.example"), DEPLOY, input=GOOD, key="audience"),
+            gateway.start(fresh(environment="staging"), DEPLOY, input=GOOD, key="claim"),
+            gateway.start(fresh(), DEPLOY, input={"version": "no"}, key="input"),
+        ]
+
+    assert [answer.status_code for answer in answers] == [201, 401, 401, 401, 403, 422]
+
+
+@pytest.mark.parametrize("arguments", [["--version"], ["check", "config"], ["serve", "--help"]])
+@pytest.mark.requirement("DE-06")
+def test_the_command_needs_nothing_of_the_folder_or_the_environment_that_it_is_started_in(
+    tmp_path: Path, arguments: list[str]
+) -> None:
+    # Whatever lies in the working folder or on PYTHONPATH is not loaded instead of the standard library.
+    (tmp_path / "json.py").write_text("raise SystemExit(66)\n")
+    (tmp_path / "sitecustomize.py").write_text("raise SystemExit(66)\n")
+    (tmp_path / "config").symlink_to(CONFIG)
+    command = [sys.executable, "-I", "-m", "gateway", *arguments]
+
+    done = subprocess.run(
+        command, cwd=tmp_path, env={"PYTHONPATH": str(tmp_path)}, capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 0, done.stderr

@@ -216,6 +216,39 @@ def undocumented(house: tuple[Source, ...]) -> list[str]:
     return [source.name for source in house if not ast.get_docstring(source.tree)]
 
 
+# Each of them turns data into code, or is gone when Python is told to hurry.
+_DANGEROUS = frozenset({"pickle", "marshal", "shelve", "dill", "jsonpickle", "xmlrpc", "telnetlib", "ftplib"})
+_DANGEROUS_CALLS = frozenset({"eval", "exec", "__import__", "compile"})
+# Its scanner is used, event by event; what builds objects from tags is not.
+_YAML = frozenset({"CSafeLoader", "MarkedYAMLError", "YAMLError", "events", "reader", "scanner"})
+
+
+def dangerous(house: tuple[Source, ...]) -> list[str]:
+    """Name every assertion (`-O` drops them), every way from data to code, and every YAML loader but the plain one."""
+    return [
+        f"{source.name}:{node.lineno}"
+        for source in house
+        for node in ast.walk(source.tree)
+        if isinstance(node, ast.stmt | ast.expr) and _is_dangerous(node)
+    ]
+
+
+def _is_dangerous(node: ast.stmt | ast.expr) -> bool:
+    match node:
+        case ast.Assert():
+            return True
+        case ast.Import(names=names):
+            return any(name.name.split(".")[0] in _DANGEROUS for name in names)
+        case ast.ImportFrom(module=str(module), names=names):
+            named = {name.name for name in names}
+            return module.split(".")[0] in _DANGEROUS or (module == "yaml" and not named <= _YAML)
+        case ast.Call(func=ast.Name(id=name)):
+            return name in _DANGEROUS_CALLS
+        case ast.Attribute(value=ast.Name(id="yaml"), attr=name):
+            return name not in _YAML
+    return False
+
+
 def effects(house: tuple[Source, ...]) -> list[str]:
     """Name module-level statements that do something on import, or make a client, a lock, a metric or a task."""
     return [

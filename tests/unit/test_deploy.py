@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ import yaml
 from gateway.doors.draining import Draining
 from gateway.doors.health import health_routes
 from gateway.metrics import Metrics
-from gateway.settings import OTHER_VARIABLES, PREFIX, SETTINGS
+from gateway.settings.setting import OTHER_VARIABLES, PREFIX, SETTINGS
+from tests.support.sealed import USER
 
 ROOT = Path(__file__).parents[2]
 CONFIG = ROOT / "config"
@@ -283,6 +285,7 @@ def used_by_serve(path: Path) -> bool:
     return path.is_file() and not path.name.endswith((".test.yaml", ".v1.json"))
 
 
+@pytest.mark.requirement("CO-01", "CO-02", "CO-03")
 def test_containers_run_as_one_user_who_is_not_root_and_may_write_nothing_but_records() -> None:
     pods, *_ = yaml.safe_load_all((KUBERNETES / "gateway.yaml").read_text())
     pod = pods["spec"]["template"]["spec"]
@@ -295,6 +298,97 @@ def test_containers_run_as_one_user_who_is_not_root_and_may_write_nothing_but_re
     assert pod["securityContext"]["runAsNonRoot"] is True
     assert pod["containers"][0]["securityContext"]["readOnlyRootFilesystem"] is True
     assert writable == {"audit", "tmp"}
+
+
+@pytest.mark.requirement("CO-01")
+def test_a_container_has_no_capability_gains_none_and_calls_the_kernel_only_as_containers_do() -> None:
+    pods, *_ = yaml.safe_load_all((KUBERNETES / "gateway.yaml").read_text())
+    pod = pods["spec"]["template"]["spec"]
+    [container] = pod["containers"]
+
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert pod["securityContext"]["runAsUser"] == pod["securityContext"]["runAsGroup"] == USER
+    assert pod["automountServiceAccountToken"] is False
+    assert not {"hostNetwork", "hostPID", "hostIPC", "initContainers"} & pod.keys()
+    assert load(KUBERNETES / "namespace.yaml")["metadata"]["labels"] == {
+        "pod-security.kubernetes.io/enforce": "restricted"
+    }
+
+
+@pytest.mark.requirement("CO-01", "CO-02")
+def test_the_image_is_run_by_hand_with_the_same_restrictions_as_in_the_cluster() -> None:
+    page = (ROOT / "deploy" / "README.md").read_text()
+    [command] = re.findall(r"^podman run ((?:.*\\\n)*.*)$", page, re.MULTILINE)
+
+    flags = set(command.split())
+
+    assert {"--read-only", "--cap-drop=all", "--security-opt=no-new-privileges", "--tmpfs"} <= flags
+    assert ':ro"' in command
+    assert "--privileged" not in command
+
+
+@pytest.mark.requirement("CO-02")
+def test_temporary_files_are_in_memory_and_bounded_and_files_of_the_policy_are_nobodys_to_write() -> None:
+    pods, *_ = yaml.safe_load_all((KUBERNETES / "gateway.yaml").read_text())
+    pod = pods["spec"]["template"]["spec"]
+    volumes = {volume["name"]: volume for volume in pod["volumes"]}
+    mounts = {mount["mountPath"]: mount for mount in pod["containers"][0]["volumeMounts"]}
+
+    assert volumes["tmp"]["emptyDir"].keys() == {"medium", "sizeLimit"}
+    assert volumes["tmp"]["emptyDir"]["medium"] == "Memory"
+    assert mounts["/etc/oidc-gateway"]["readOnly"] is True
+    # YAML reads 0444 as octal.
+    assert volumes["files"]["configMap"]["defaultMode"] & 0o222 == 0
+
+
+@pytest.mark.requirement("CO-01", "CO-04")
+def test_the_image_has_one_unprivileged_user_private_records_and_no_way_to_the_metadata_service() -> None:
+    image = (ROOT / "deploy" / "Containerfile").read_text()
+    final = image.rpartition("\nFROM ")[2]
+
+    assert f"--uid {USER}" in final
+    assert re.search(rf"^USER {USER}:{USER}$", final, re.MULTILINE)
+    assert f"--owner={USER} --group={USER} --mode=0700 /var/lib/oidc-gateway" in final
+    assert "AWS_EC2_METADATA_DISABLED=true" in final
+    assert "AWS_ACCESS_KEY_ID" not in image
+
+
+@pytest.mark.parametrize(
+    "address", ["169.254.169.254", "169.254.170.2", "169.254.170.23", "100.100.100.200", "10.0.0.1"]
+)
+@pytest.mark.requirement("CO-05")
+def test_pods_reach_no_metadata_service_and_no_private_network(address: str) -> None:
+    rules = load(KUBERNETES / "network.yaml")["spec"]["egress"]
+    blocks = [to["ipBlock"] for rule in rules for to in rule["to"] if "ipBlock" in to]
+
+    reachable = [
+        block
+        for block in blocks
+        if ip_address(address) in ip_network(block["cidr"])
+        and not any(ip_address(address) in ip_network(left_out) for left_out in block["except"])
+    ]
+
+    assert len(blocks) == 1
+    assert reachable == []
+
+
+@pytest.mark.requirement("CO-05")
+def test_whom_the_gateway_calls_is_listed_and_the_cluster_lets_it_call_nobody_else() -> None:
+    page = (ROOT / "deploy" / "README.md").read_text()
+    listed = page.partition("### What it connects to")[2].partition("\n## ")[0]
+    ports = {
+        port["port"] for rule in load(KUBERNETES / "network.yaml")["spec"]["egress"] for port in rule["ports"]
+    }
+
+    named = {int(port) for port in re.findall(r"\| (\d+)[^|]*\|$", listed, re.MULTILINE)}
+
+    assert ports == {53, 443, 8200}
+    assert ports <= named
 
 
 def test_the_image_and_the_cluster_start_the_gateway_alike() -> None:

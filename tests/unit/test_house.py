@@ -18,6 +18,11 @@ RULES = [
     pytest.param(house.reached_edges, id="only composition imports an edge"),
     pytest.param(house.undocumented, id="every module says what it owns"),
     pytest.param(house.effects, id="importing has no effect"),
+    pytest.param(
+        house.dangerous,
+        id="nothing rests on an assertion, and no data becomes code",
+        marks=pytest.mark.requirement("DE-04", "DE-06"),
+    ),
 ]
 
 
@@ -101,6 +106,15 @@ FETCH = source("gateway.outbound.pooled", "def fetch(): ...")
             id="lock-in-a-list",
         ),
         pytest.param(house.effects, source("gateway.app", "configure()"), id="call"),
+        pytest.param(house.dangerous, source("gateway.app", "def check(x):\n    assert x"), id="assertion"),
+        pytest.param(house.dangerous, source("gateway.app", "import pickle"), id="pickle"),
+        pytest.param(house.dangerous, source("gateway.app", "x = lambda t: eval(t)"), id="eval"),
+        pytest.param(
+            house.dangerous, source("gateway.app", "import yaml\nx = yaml.load"), id="loader of tags"
+        ),
+        pytest.param(
+            house.dangerous, source("gateway.app", "from yaml import UnsafeLoader"), id="unsafe loader"
+        ),
     ],
 )
 def test_a_breach_of_the_order_is_found(
