@@ -68,10 +68,11 @@ class Listing:
         is_folder = self._paths.find(file).is_dir()
         if (is_folder or file.endswith(".yaml")) and not self._is_plain(file):
             return
-        if is_folder:
-            self._walk(file, found, depth=depth + 1)
-        elif file.endswith(".yaml"):
+        if file.endswith(".yaml"):
+            # Also a folder, which then cannot be read: in a file's place it must not count as the file's deletion.
             found.append(file)
+        elif is_folder:
+            self._walk(file, found, depth=depth + 1)
         else:
             shown = shown_name(file)
             self._say(
