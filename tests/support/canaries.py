@@ -29,7 +29,7 @@ def leaks(written: Mapping[str, bytes], held: Mapping[str, str]) -> list[str]:
     base64, base64url and hex of the whole.
     """
     return [
-        f"{name} in {place} as {spelling}: {_around(view, needle)}"
+        f"{name} in {place} as {spelling}: {_around(view, needle)!r}"
         for place, content in written.items()
         for shape, view in _views(content)
         for name, secret in held.items()
