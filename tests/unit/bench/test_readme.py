@@ -27,15 +27,6 @@ def test_a_row_that_could_not_be_measured_keeps_its_last_figure() -> None:
     assert refreshed(_README, [Measured(row=ROWS[0], lines=(), missing="no envoy")], _HEADER) == _README
 
 
-@pytest.mark.parametrize(
-    ("reached", "said"),
-    [
-        pytest.param([True, True], "yes", id="all"),
-        pytest.param([True, False], "in part", id="some"),
-        pytest.param([False, False], "no", id="none"),
-        pytest.param([None], "cannot be seen here", id="no-judgement"),
-    ],
-)
 def test_what_a_busy_machine_hides_is_not_called_reached() -> None:
     hidden = Line(label="added: p50", figure=figure([9.0]), unit="ms", busy=True)
     seen = _line("some", 1, reached=True)
@@ -47,6 +38,15 @@ def test_what_a_busy_machine_hides_is_not_called_reached() -> None:
     assert "| yes; the rest cannot be seen here |" in beside
 
 
+@pytest.mark.parametrize(
+    ("reached", "said"),
+    [
+        pytest.param([True, True], "yes", id="all"),
+        pytest.param([True, False], "in part", id="some"),
+        pytest.param([False, False], "no", id="none"),
+        pytest.param([None], "cannot be seen here", id="no-judgement"),
+    ],
+)
 def test_the_verdict_is_that_of_all_goals_of_a_row(reached: list[bool | None], said: str) -> None:
     lines = tuple(_line("some", 1, reached=one) for one in reached)
 
