@@ -233,8 +233,10 @@ def goes_wrong_here(scene: Scene) -> None:
         f"GET /v1/whoami HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {good}\r\n{good}\r\n\r\n",
         f"GET /v1/whoami HTTP/1.1\r\nHost: {held['a header of the caller']}.example\r\n\r\n",
         f"{held['a path of the caller']} / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
-        ("POST /v1/credentials HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
-        f"Content-Length: 60\r\nAuthorization: Bearer {good}\r\n\r\n{held['a body of the caller']}"),
+        (
+            "POST /v1/credentials HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+            f"Content-Length: 60\r\nAuthorization: Bearer {good}\r\n\r\n{held['a body of the caller']}"
+        ),
     ):
         scene.raw(data.encode())
 
