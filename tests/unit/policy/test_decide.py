@@ -559,6 +559,16 @@ def test_of_rules_filed_alike_the_one_with_the_fewest_failures_is_the_nearest() 
     assert nearer.nearest == "team.near"
 
 
+def test_the_nearest_rule_is_the_one_with_the_fewest_failures_and_not_the_shortest() -> None:
+    short = rule("short", [is_("sub", "s"), is_("b", "2"), is_("c", "2")], start())
+    long = rule("long", [is_("sub", "s"), is_("a", "1"), is_("b", "1"), is_("c", "1")], start())
+
+    answer = ask(policy(short, long), Start(workflow="deploy"), sub="s", a="1", b="1", c="3")
+
+    assert isinstance(answer, Denied)
+    assert answer.nearest == "team.long"
+
+
 def test_claims_under_which_nothing_is_filed_are_told_by_name_and_own_value_alone() -> None:
     answer = ask(policy(MAIN), Start(workflow="deploy"), repository_id="1")
 
@@ -640,6 +650,7 @@ def test_a_last_day_is_a_day_in_utc_wherever_the_machine_stands() -> None:
             id="one of two",
         ),
         pytest.param([], {"sub": "s"}, False, [], id="no conditions"),
+        pytest.param([], {"act": {"sub": "a", "act": {"sub": "b"}}}, False, [], id="no conditions, actors"),
         pytest.param(
             [is_("sub", "s"), is_("/act/sub", "a")],
             {"sub": "s", "act": {"sub": "a"}},
