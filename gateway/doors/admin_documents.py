@@ -12,7 +12,7 @@ from gateway.policy.claims import MISSING, ClaimCheck
 from gateway.policy.decide import Allowed, Denied, Held
 from gateway.policy.rule import Condition, Rule
 from gateway.policy.snapshot import Policy, PolicyState
-from gateway.settings import Settings
+from gateway.settings.settings import Settings
 from gateway.state.board import Status
 from gateway.state.rates import Rate
 from gateway.state.switches import Switch, SwitchBoard
@@ -200,18 +200,18 @@ def limits_document(settings: Settings) -> Document:
     return {
         "max_concurrency": settings.max_concurrency,
         "max_connections": settings.max_connections,
-        "connections_each": settings.limit_connections,
-        "waiting_each": settings.limit_waiting,
-        "address": rate(settings.limit_address),
-        "subject": rate(settings.limit_subject),
-        "rule": rate(settings.limit_rule),
+        "connections_each": settings.limits.connections,
+        "waiting_each": settings.limits.waiting,
+        "address": rate(settings.limits.address),
+        "subject": rate(settings.limits.subject),
+        "rule": rate(settings.limits.rule),
     }
 
 
 def audit_document(health: AuditHealth, settings: Settings) -> Document:
     """Say how the record of this process stands."""
     return {
-        "directory": str(settings.audit_directory),
+        "directory": str(settings.audit.directory),
         "failing": health.failing,
         "waiting": health.waiting,
     }

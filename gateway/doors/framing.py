@@ -26,18 +26,26 @@ class FramingLimits:
 class Head(NamedTuple):
     """A request head without ambiguity.
 
-    text:        the bytes for the parser, without `Upgrade`: HTTP/1.1 is all we speak (RFC 9110 section 7.8).
+    line:        the request line; method and target are its parts.
     body_length: bytes of the body, None when it is chunked.
-    method, target: of the request line. fields: names in lower case, values without the white space around them.
+    fields:      names in lower case, values without the white space around them.
     is_plain:    HTTP/1.1 that asks for nothing besides its answer: no `Expect`, `Upgrade` or `Connection`.
     """
 
-    text: bytes
-    body_length: int | None
+    line: bytes
     method: bytes
     target: bytes
     fields: list[tuple[bytes, bytes]]
+    body_length: int | None
     is_plain: bool
+
+    def text(self) -> bytes:
+        """Return the head for the parser: what was judged and nothing else, so that both read the same.
+
+        Without `Upgrade`: HTTP/1.1 is all we speak (RFC 9110 section 7.8).
+        """
+        kept = [b"%b: %b\r\n" % field for field in self.fields if field[0] != b"upgrade"]
+        return b"".join([self.line, _LINE_END, *kept, _LINE_END])
 
 
 _LINE_END: Final = b"\r\n"
@@ -125,11 +133,8 @@ def judge_head(text: bytes, limits: FramingLimits) -> Head:
         raise malformed("The length of the body is stated more than once.")
     body_length = _body_length(found, http_1_0=http_1_0)
     asks_for_more = not _ASKS_FOR_MORE.isdisjoint(names)
-    if b"upgrade" in found:
-        kept = [b"%b: %b\r\n" % field for field in fields if field[0] != b"upgrade"]
-        text = b"".join([text[: line_end + 2], *kept, _LINE_END])
     return Head(
-        text=text,
+        line=text[:line_end],
         body_length=body_length,
         method=known[1],
         target=known[2],

@@ -195,6 +195,9 @@ class GuardedProtocol(HttpToolsProtocol):
             self._refuse(malformed("The request is not HTTP/1.1."))
 
     def _take(self, data: bytes) -> bytes:
+        if self.transport.is_closing():
+            # The answer to what came before these bytes was the last of the connection.
+            return b""
         if self._body is not None:
             return self._take_body(self._body, data)
         if self.cycle is not None and not self.cycle.response_complete:
@@ -221,18 +224,24 @@ class GuardedProtocol(HttpToolsProtocol):
             and length <= len(rest)
             and self._short_way.knows(head)
         ):
+            if len(rest) > length:
+                # As on the long way: one connection has one request at a time, and takes its turn like any other.
+                self._count_refused("pipelined")
+                self._dropping = True
             self._serve_short(self._short_way, head, rest[:length])
-            return rest[length:]
+            return b""
         self._message_complete = False
         reader = ChunkedBody(self.limits.framing) if head.body_length is None else PlainBody(head.body_length)
         self._body = _Arriving(reader=reader, since=self.loop.time())
-        self.parser.feed_data(head.text)
+        self.parser.feed_data(head.text())
         self._note_end(self._body)
         return rest
 
     def _serve_short(self, short_way: ShortWay, head: Head, body: bytes) -> None:
         self._served += 1
-        cycle = self.cycle = ShortCycle(keep_alive=self._served < self.limits.max_requests)
+        cycle = self.cycle = ShortCycle(
+            keep_alive=self._served < self.limits.max_requests and not self._dropping
+        )
         outcome = short_way.serve(head, body, client=self.client, state=self.app_state, by=cycle)
         if isinstance(outcome, Served):
             self._finish_short(short_way, cycle, outcome)
@@ -240,6 +249,8 @@ class GuardedProtocol(HttpToolsProtocol):
         cycle.task = task = self.loop.create_task(self._wait_short(short_way, cycle, outcome))
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
+        # A task that is cancelled before its first step never gets as far as waiting for it.
+        task.add_done_callback(lambda _: outcome.close())
 
     async def _wait_short(
         self, short_way: ShortWay, cycle: "ShortCycle", coming: Coroutine[object, object, Served]

@@ -119,7 +119,7 @@ class Reception:
         self._ids = RequestIds()
 
     def receive(self, scope: Scope, span: RequestSpan) -> Visit:
-        """Take note of a request; `see_off` must follow.
+        """Take note of a request; `see_off` or `forget` must follow.
 
         Sets in the scope's state: `request_id`; `trace_id` of the caller's trace or ours, None without either;
         `arrived`, monotonic seconds; `notes` and `standings` of the visit; `source`, the caller's address.
@@ -191,6 +191,11 @@ class Reception:
         if unread or self._draining.leaving:
             fields.append((b"connection", b"close"))
         return fields
+
+    def forget(self) -> None:
+        """Take the note of one request back: the same one is about to be received again."""
+        self._in_flight -= 1
+        self._metrics.http_in_flight.dec()
 
     def see_off(self, visit: Visit, route: str | None) -> None:
         """Count the request, and write its line. route: its template, None where none was found."""

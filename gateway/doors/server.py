@@ -23,7 +23,7 @@ from gateway.doors.connections import Connections
 from gateway.doors.draining import Draining
 from gateway.doors.protocol import GuardedProtocol, ProtocolLimits
 from gateway.doors.short_way import ShortWay
-from gateway.settings import is_loopback
+from gateway.settings.loopback import is_loopback
 
 _log = logging.getLogger(__name__)
 

@@ -92,7 +92,9 @@ class ShortWay:
         except Exception as fault:  # noqa: BLE001  # nothing of ours may end in the server's own text
             return Served(visit, self._reception.explain(visit, fault))
         if response is None:
-            return self._go_on(visit, request, self._handlers[address], by)
+            # What goes on is received anew, in a task: this visit must not depend on whether that task ever runs.
+            self._reception.forget()
+            return self._wait(scope, body, self._handlers[address], by)
         return Served(visit, response)
 
     async def _wait(self, scope: Scope, body: bytes, handler: Handler, by: Presence) -> Served:
@@ -118,16 +120,24 @@ class ShortWay:
         closing: nothing may follow on the connection.
         """
         visit, response = served
-        if response is None:
+        try:
+            return (
+                (b"", True)
+                if response is None
+                else self._answer(visit, response, server_fields, closing=closing)
+            )
+        finally:
             self._reception.see_off(visit, visit.scope["path"])
-            return b"", True
+
+    def _answer(
+        self, visit: Visit, response: Response, server_fields: Fields, *, closing: bool
+    ) -> tuple[bytes, bool]:
         visit.status = response.status_code
         visit.sent_bytes = len(response.body)
         fields = self._reception.fields(visit, response.raw_headers, unread=closing)
         head = b"".join([b"%b: %b\r\n" % field for field in (*server_fields, *fields)])
         if head.count(b"\n") != len(server_fields) + len(fields):
             raise ValueError("A header field of ours holds a line end.")
-        self._reception.see_off(visit, visit.scope["path"])
         data = b"".join((_STATUS_LINES[visit.status], head, b"\r\n", response.body))
         return data, (b"connection", b"close") in fields
 

@@ -52,6 +52,8 @@ class CallLimits:
         for rule in rules:
             standing = self._rule.hit(rule)
             if standing.refused:
+                # Whoever used the rule up before was somebody else: this refusal gets its record.
+                standing = standing._replace(repeated=False)
                 call.standings.append(standing)
                 raise self._refusal(call, standing, "The rule that allows this is used more than it may be.")
 

@@ -107,6 +107,7 @@ def cases(token: str) -> dict[str, Case]:
         "whoami with a bad token": ("GET /v1/whoami", bearer(token[:-8] + "AAAAAAAA"), None),
         "whoami with two schemes": ("GET /v1/whoami", {"Authorization": f"bearer {token}"}, None),
         "whoami with basic": ("GET /v1/whoami", {"Authorization": "Basic eDp5"}, None),
+        "whoami with blanks around its token": ("GET /v1/whoami", {"Authorization": f" Bearer {token} \t"}, None),
         "whoami with a query": ("GET /v1/whoami?x=1", bearer(token), None),
         "whoami with a token in its address": ("GET /v1/whoami?token=x", bearer(token), None),
         "whoami with a body that nobody asked for": ("GET /v1/whoami", bearer(token), b"{}"),
@@ -116,6 +117,11 @@ def cases(token: str) -> dict[str, Case]:
         "whoami of another host": ("GET /v1/whoami", bearer(token) | {"Host": "evil.example"}, None),
         "whoami with an odd trace": ("GET /v1/whoami", bearer(token) | {"traceparent": "00-x-y-z"}, None),
         "whoami for a stranger's page": ("GET /v1/whoami", bearer(token) | {"Origin": "https://evil.example"}, None),
+        "a start whose key has blanks behind it": (
+            "POST /v1/executions",
+            {**bearer(token), **json_type, "Idempotency-Key": "blank ", "Content-Encoding": "identity "},
+            dump(_START),
+        ),
         "credentials": ("POST /v1/credentials", bearer(token) | json_type, dump(_CREDENTIALS)),
         "credentials of nothing": ("POST /v1/credentials", bearer(token) | json_type, dump({"target": "nothing"})),
         "credentials for too long": (
@@ -210,3 +216,32 @@ def test_no_tampered_token_is_more_than_a_refusal_to_a_running_gateway(scripted:
 
     assert len(seen) > 8, seen
     assert scripted.aws.peer.received == []
+
+
+def in_flight(gateway: Gateway) -> float:
+    """Return how many requests are being served, this question not counted."""
+    text = gateway.client.get("/metrics").text
+    line = next(one for one in text.splitlines() if one.startswith("oidc_gateway_http_requests_in_flight "))
+    return float(line.rpartition(" ")[2]) - 1
+
+
+@pytest.mark.requirement("F-26", "HT-08")
+def test_requests_behind_the_last_one_of_a_connection_are_dropped_and_leave_nothing_in_flight(
+    scripted: Scripted,
+) -> None:
+    gateway = scripted.gateway
+    port = int(gateway.url.rsplit(":", 1)[1])
+    good = _head("GET /v1/whoami", {"Host": "localhost", **bearer(fresh())})
+    # Its key has to be asked for, so it cannot be answered at once.
+    unknown = _head("GET /v1/whoami", {"Host": "localhost", **bearer(fresh(kid="never-published"))})
+
+    for _ in range(5):
+        with socket.create_connection(("127.0.0.1", port), timeout=30) as sock:
+            sock.sendall(good + good + unknown * 3)
+            received = bytearray()
+            while data := sock.recv(65_536):
+                received += data
+        assert received.count(b"HTTP/1.1 200") == 1
+        assert b"connection: close" in received.lower()
+
+    assert in_flight(gateway) == 0

@@ -71,7 +71,7 @@ def test_any_bytes_as_a_head_are_judged_or_refused(data: bytes) -> None:
     except GatewayError:
         return
 
-    assert head.text.endswith(b"\r\n\r\n")
+    assert head.text().endswith(b"\r\n\r\n")
 
 
 def test_a_body_of_a_declared_length_takes_exactly_that() -> None:
@@ -84,7 +84,7 @@ def test_a_body_of_a_declared_length_takes_exactly_that() -> None:
 def test_an_upgrade_never_reaches_the_parser() -> None:
     head = judge_head(HEAD, LIMITS)
 
-    assert b"Upgrade" not in head.text
+    assert b"Upgrade" not in head.text()
     assert head.body_length is None
 
 
