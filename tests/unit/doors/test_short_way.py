@@ -1,0 +1,65 @@
+"""The short way, apart from any socket: what it counts when nothing ever comes of a request."""
+
+import pytest
+from starlette.responses import JSONResponse, Response
+
+from gateway.doors.draining import Draining
+from gateway.doors.framing import FramingLimits, judge_head
+from gateway.doors.leaving import WholeRequest
+from gateway.doors.reception import Reception
+from gateway.doors.short_way import Served, ShortWay
+from gateway.metrics import Metrics
+from tests.support.clocks import SettableClock
+
+ADDRESS = (b"GET", b"/v1/whoami")
+HEAD = judge_head(b"GET /v1/whoami HTTP/1.1\r\nHost: localhost\r\n\r\n", FramingLimits())
+
+
+class Waiting:
+    """Whoever asked."""
+
+    left = False
+
+
+async def slow(_: WholeRequest) -> Response:
+    return JSONResponse({"slow": True})
+
+
+def never(_: WholeRequest) -> Response | None:
+    return None
+
+
+@pytest.mark.requirement("F-26")
+async def test_a_request_whose_task_never_runs_is_not_counted_as_in_flight() -> None:
+    metrics = Metrics()
+    short_way = ShortWay(
+        reception=Reception(metrics=metrics, draining=Draining(), clock=SettableClock()),
+        handlers={ADDRESS: slow},
+        quick={ADDRESS: never},
+    )
+
+    coming = short_way.serve(HEAD, b"", client=None, state={}, by=Waiting())
+
+    assert not isinstance(coming, Served)
+    assert metrics.registry.get_sample_value("oidc_gateway_http_requests_in_flight") == 0
+    coming.close()
+
+
+async def test_what_cannot_be_answered_at_once_is_answered_by_the_other_handler_and_counted_once() -> None:
+    metrics = Metrics()
+    short_way = ShortWay(
+        reception=Reception(metrics=metrics, draining=Draining(), clock=SettableClock()),
+        handlers={ADDRESS: slow},
+        quick={ADDRESS: never},
+    )
+
+    coming = short_way.serve(HEAD, b"", client=None, state={}, by=Waiting())
+    assert not isinstance(coming, Served)
+    answer, closes = short_way.compose(await coming, [], closing=False)
+
+    assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert answer.endswith(b'{"slow":true}')
+    assert not closes
+    labels = {"route": "/v1/whoami", "method": "GET", "status": "200"}
+    assert metrics.registry.get_sample_value("oidc_gateway_http_requests_total", labels) == 1
+    assert metrics.registry.get_sample_value("oidc_gateway_http_requests_in_flight") == 0
