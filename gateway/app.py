@@ -67,7 +67,8 @@ from gateway.policy.compile import Serving
 from gateway.policy.folder import FolderLoad
 from gateway.policy.snapshot import AwsEndpoints, Policy
 from gateway.policy.watch import WatchedPolicy
-from gateway.settings import SettingInvalid, Settings
+from gateway.settings.setting import SettingInvalid
+from gateway.settings.settings import Settings
 from gateway.sharing import Sharing, running_shared, share
 from gateway.state.agreement import Agreement, describing
 from gateway.state.board import Board
@@ -151,12 +152,12 @@ def assemble(settings: Settings, *, clock: Clock | None = None) -> Parts:
     vault_calls = VaultCalls(by_ca, metrics=metrics, jitter=random.SystemRandom().random)
     vault = VaultCredentials(calls=vault_calls, clock=clock)
     journal = JsonlJournal(
-        settings.audit_directory,
+        settings.audit.directory,
         metrics=metrics,
         clock=clock,
-        max_bytes=settings.audit_rotate_bytes,
-        signer=HeadSigner.load(settings.audit_signing_key) if settings.audit_signing_key else None,
-        pledge=settings.audit_pledge,
+        max_bytes=settings.audit.rotate_bytes,
+        signer=HeadSigner.load(settings.audit.signing_key) if settings.audit.signing_key else None,
+        pledge=settings.audit.pledge,
         copy=(audit_copy := _second_copy(settings, metrics, clock)),
     )
     rates = _rates(settings, clock)
@@ -174,7 +175,7 @@ def assemble(settings: Settings, *, clock: Clock | None = None) -> Parts:
         clock=clock,
         metrics=metrics,
         limits=CallLimits(
-            metrics=metrics, subject=rates.subject, rule=rates.rule, waiting=settings.limit_waiting
+            metrics=metrics, subject=rates.subject, rule=rates.rule, waiting=settings.limits.waiting
         ),
         replay=ReplayGuard(sharing.reservations, clock, shared=sharing.shared),
         gate=gate,
@@ -242,15 +243,15 @@ def _rates(settings: Settings, clock: Clock) -> Rates:
         return None if rate is None else RateTable(limit, rate, clock=clock)
 
     return Rates(
-        address=table("address", settings.limit_address),
-        subject=table("subject", settings.limit_subject),
-        rule=table("rule", settings.limit_rule),
+        address=table("address", settings.limits.address),
+        subject=table("subject", settings.limits.subject),
+        rule=table("rule", settings.limits.rule),
     )
 
 
 def _second_copy(settings: Settings, metrics: Metrics, clock: Clock) -> Shipper | None:
     """Return what sends audit records to syslog too; raises SettingInvalid for a CA that cannot be used."""
-    wanted = settings.audit_syslog
+    wanted = settings.audit.syslog
     if wanted is None:
         return None
     address = SyslogAddress.parse(wanted.to)
@@ -264,7 +265,7 @@ def _second_copy(settings: Settings, metrics: Metrics, clock: Clock) -> Shipper 
                 f"audit.syslog.ca_file {wanted.ca_file} cannot be used: {why or 'it is no PEM text'}."
             ) from fault
     return Shipper(
-        settings.audit_directory,
+        settings.audit.directory,
         lambda: SyslogWire.connect(address, tls, timeout_s=_SYSLOG_S),
         metrics=metrics,
         clock=clock,
@@ -289,7 +290,7 @@ def _entrance(parts: Parts) -> Entrance:
 
 def _tracer(settings: Settings, metrics: Metrics) -> Tracer:
     """Return who listens to requests; raises SettingInvalid when that needs what is not installed."""
-    if settings.tracing_otlp is None:
+    if settings.tracing.otlp is None:
         return NoTracer()
     try:
         # Here, because the extra need not be installed.
@@ -300,11 +301,11 @@ def _tracer(settings: Settings, metrics: Metrics) -> Tracer:
             f"server.tracing.otlp is set, but {missing} is not installed. Run: pip install 'oidc-gateway[otel]'"
         ) from fault
     return OtlpTracer(
-        otlp_exporter(settings.tracing_otlp),
+        otlp_exporter(settings.tracing.otlp),
         metrics=metrics,
         version=version("oidc-gateway"),
-        ratio=settings.tracing_ratio,
-        follow_callers=settings.tracing_follow_callers,
+        ratio=settings.tracing.ratio,
+        follow_callers=settings.tracing.follow_callers,
     )
 
 
@@ -471,6 +472,6 @@ def _audit_directories(settings: Settings) -> list[Path]:
     """Return where the records of all workers of this gateway are; each writes its own."""
     seat = settings.seat
     if seat is None:
-        return [settings.audit_directory]
-    folders = (settings.audit_directory.parent / name for name in seat.workers)
+        return [settings.audit.directory]
+    folders = (settings.audit.directory.parent / name for name in seat.workers)
     return [folder for folder in folders if folder.is_dir()]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from gateway.clock import Clock
 from gateway.metrics import Metrics
-from gateway.settings import Settings
+from gateway.settings.settings import Settings
 from gateway.state.board import Board
 from gateway.state.file_switches import FileSwitches
 from gateway.state.memory import MemoryReservations
@@ -62,12 +62,12 @@ def share(settings: Settings, *, rates: Rates, clock: Clock, metrics: Metrics) -
     watch = RedisWatch(redis, clock=clock, metrics=metrics)
     in_redis = RedisSwitches(redis, clock=clock)
     file, in_file = _file_switches(settings, clock)
-    in_use = in_redis if settings.switches_shared else in_file
+    in_use = in_redis if settings.switches.shared else in_file
     return Sharing(
         reservations=RedisReservations(redis, watch, clock=clock),
         shared=True,
         switches=in_use,
-        switch_store=in_redis if settings.switches_shared else file,
+        switch_store=in_redis if settings.switches.shared else file,
         boards=(RedisBoard(redis),),
         status=watch.status,
         services=(
@@ -91,7 +91,7 @@ async def running_shared(sharing: Sharing) -> AsyncIterator[None]:
 @asynccontextmanager
 async def shared_switches(settings: Settings, *, clock: Clock) -> AsyncIterator[SwitchStore | None]:
     """Yield the switches in Redis for one command; None when these settings keep them in a file."""
-    if settings.state is None or not settings.switches_shared:
+    if settings.state is None or not settings.switches.shared:
         yield None
         return
     async with SharedRedis(settings.state, clock=clock, metrics=Metrics()) as redis:
@@ -99,5 +99,5 @@ async def shared_switches(settings: Settings, *, clock: Clock) -> AsyncIterator[
 
 
 def _file_switches(settings: Settings, clock: Clock) -> tuple[SwitchFile, FileSwitches]:
-    file = SwitchFile(settings.switches, may_be_absent=not settings.switches_named)
+    file = SwitchFile(settings.switches.file, may_be_absent=not settings.switches.named)
     return file, FileSwitches(file, clock=clock)

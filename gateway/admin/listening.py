@@ -2,7 +2,7 @@
 
 from gateway.files.folder import Sources
 from gateway.files.source import Finding, FindingCode, show
-from gateway.settings import is_loopback
+from gateway.settings.loopback import is_loopback
 
 
 def listening_findings(sources: Sources) -> tuple[Finding, ...]:

@@ -16,7 +16,9 @@ from gateway.cli.serving import serve_here, why_not
 from gateway.cli.supervisor import supervise
 from gateway.doors.server import CannotServe
 from gateway.errors import GatewayError
-from gateway.settings import SETTINGS, SettingInvalid, Settings, load_settings
+from gateway.settings.loading import load_settings
+from gateway.settings.setting import SETTINGS, SettingInvalid
+from gateway.settings.settings import Settings
 
 _log = logging.getLogger(__name__)
 

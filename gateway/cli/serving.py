@@ -13,7 +13,7 @@ from gateway.doors.reception import log_access
 from gateway.doors.server import CannotServe, GatewayServer, Listen, ShutdownTimes, TlsFiles, run_server
 from gateway.errors import GatewayError
 from gateway.identity.certificates import ends_at
-from gateway.settings import Settings
+from gateway.settings.settings import Settings
 
 _log = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ def serve_here(
             limits=ProtocolLimits(idle_s=settings.idle_s),
             connections=Connections(
                 most=settings.max_connections,
-                most_each=settings.limit_connections,
+                most_each=settings.limits.connections,
                 callers=parts.callers,
                 on_change=parts.metrics.connections.set,
             ),

@@ -26,7 +26,7 @@ from gateway.cli.serving import listen_of
 from gateway.cli.worker import WorkerProcess
 from gateway.doors.server import CannotServe, base_url, bind, refuse_root, tls_context
 from gateway.metrics import Metrics, Shared, make_room
-from gateway.settings import Seat, Settings
+from gateway.settings.settings import Seat, Settings
 
 _log = logging.getLogger(__name__)
 
@@ -147,8 +147,9 @@ class Supervisor(Multiprocess):
 
     def _start(self, place: _Place) -> None:
         seat = place.seat
+        audit = self._settings.audit
         settings = replace(
-            self._settings, seat=seat, audit_directory=self._settings.audit_directory / seat.name
+            self._settings, seat=seat, audit=replace(audit, directory=audit.directory / seat.name)
         )
         process = WorkerProcess(self.config, self.sockets, settings)
         # Ctrl-C reaches the whole group of processes, a closed terminal too; only the supervisor heeds them.

@@ -13,7 +13,9 @@ from gateway.files.folder import Sources
 from gateway.files.schema.gateway import GatewayShape
 from gateway.files.schema.keeping import AuditShape
 from gateway.files.schema.serving import ServerShape
-from gateway.settings import SETTINGS, SWITCHES_FILE, Setting, SettingInvalid, Settings, load_settings
+from gateway.settings.loading import SWITCHES_FILE, load_settings
+from gateway.settings.setting import SETTINGS, Setting, SettingInvalid
+from gateway.settings.settings import Settings
 from gateway.sharing import shared_switches
 from gateway.state.switch_file import SwitchFile
 from gateway.state.switches import SwitchStore

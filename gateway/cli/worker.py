@@ -25,7 +25,8 @@ from gateway.cli.logs import configure_logging, writing_in_turn
 from gateway.cli.serving import serve_here, why_not
 from gateway.doors.server import CannotServe, GatewayServer
 from gateway.errors import GatewayError
-from gateway.settings import Seat, SettingInvalid, Settings
+from gateway.settings.setting import SettingInvalid
+from gateway.settings.settings import Seat, Settings
 
 _log = logging.getLogger(__name__)
 

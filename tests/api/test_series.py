@@ -15,7 +15,7 @@ from gateway.app import Parts, assemble, build_app, running
 from gateway.errors import ErrorCode
 from gateway.files.schema.keeping import AuditShape
 from gateway.files.schema.serving import ServerShape
-from gateway.settings import load_settings
+from gateway.settings.loading import load_settings
 from tests.support.gateways import write_config
 from tests.support.tokens import token
 

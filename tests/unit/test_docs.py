@@ -43,7 +43,7 @@ from gateway.metrics import Metrics
 from gateway.policy import input_schema, input_walk
 from gateway.policy.compile import MAX_RULES
 from gateway.policy.input_keywords import MAX_STEPS
-from gateway.settings import OTHER_VARIABLES, PREFIX, SETTINGS
+from gateway.settings.setting import OTHER_VARIABLES, PREFIX, SETTINGS
 from gateway.strict_json import TOKEN_LIMITS
 from tests.support.command_line import calls, commands, flags, subcommands, unknown_words
 from tests.support.markdown import Table, blocks, code, headings, links, section, tables

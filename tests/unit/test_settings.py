@@ -10,14 +10,9 @@ import pytest
 from gateway.audit.heads import Pledge
 from gateway.files.schema.keeping import AuditShape, StateShape
 from gateway.files.schema.serving import LimitsShape, ServerShape
-from gateway.settings import (
-    OTHER_VARIABLES,
-    SETTINGS,
-    SettingInvalid,
-    Settings,
-    SyslogSettings,
-    load_settings,
-)
+from gateway.settings.loading import load_settings
+from gateway.settings.setting import OTHER_VARIABLES, SETTINGS, SettingInvalid
+from gateway.settings.settings import Settings, SyslogSettings
 from gateway.state.address import RedisAddress
 from gateway.state.rates import Rate
 
@@ -163,56 +158,56 @@ CASES = (
     Case(path="server.drain", attribute="drain_s", default=25, file=("1m", 60), environment=("2s", 2)),
     Case(
         path="server.tracing.otlp",
-        attribute="tracing_otlp",
+        attribute="tracing.otlp",
         default=None,
         file=("http://127.0.0.1:4318", "http://127.0.0.1:4318"),
         environment=("https://otel.acme.example/v1/traces", "https://otel.acme.example/v1/traces"),
     ),
     Case(
         path="server.tracing.ratio",
-        attribute="tracing_ratio",
+        attribute="tracing.ratio",
         default=1.0,
         file=(0.25, 0.25),
         environment=("0.5", 0.5),
     ),
     Case(
         path="server.tracing.follow_callers",
-        attribute="tracing_follow_callers",
+        attribute="tracing.follow_callers",
         default=False,
         file=(True, True),
         environment=("true", True),
     ),
     Case(
         path="limits.address",
-        attribute="limit_address",
+        attribute="limits.address",
         default=None,
         file=("600/1m", Rate(quota=600, window_s=60)),
         environment=("5/2s", Rate(quota=5, window_s=2)),
     ),
     Case(
         path="limits.subject",
-        attribute="limit_subject",
+        attribute="limits.subject",
         default=Rate(quota=6000, window_s=60),
         file=("600/1h", Rate(quota=600, window_s=3600)),
         environment=("unlimited", None),
     ),
     Case(
         path="limits.rule",
-        attribute="limit_rule",
+        attribute="limits.rule",
         default=Rate(quota=30_000, window_s=60),
         file=("unlimited", None),
         environment=("7/1s", Rate(quota=7, window_s=1)),
     ),
     Case(
         path="limits.waiting",
-        attribute="limit_waiting",
+        attribute="limits.waiting",
         default=500,
         file=(10, 10),
         environment=("20", 20),
     ),
     Case(
         path="limits.connections",
-        attribute="limit_connections",
+        attribute="limits.connections",
         default=None,
         file=(10, 10),
         environment=("20", 20),
@@ -270,7 +265,7 @@ CASES = (
     ),
     Case(
         path="state.switches",
-        attribute="switches",
+        attribute="switches.file",
         default=Path("audit/switches.json"),
         file=("/file", Path("/file")),
         environment=("/variable", Path("/variable")),
@@ -278,7 +273,7 @@ CASES = (
     ),
     Case(
         path="audit.directory",
-        attribute="audit_directory",
+        attribute="audit.directory",
         default=Path("audit"),
         file=("/file", Path("/file")),
         environment=("/variable", Path("/variable")),
@@ -286,42 +281,42 @@ CASES = (
     ),
     Case(
         path="audit.rotate_bytes",
-        attribute="audit_rotate_bytes",
+        attribute="audit.rotate_bytes",
         default=64 * 1024 * 1024,
         file=(65_536, 65_536),
         environment=("131072", 131_072),
     ),
     Case(
         path="audit.signing_key",
-        attribute="audit_signing_key",
+        attribute="audit.signing_key",
         default=None,
         file=("/file.pem", Path("/file.pem")),
         environment=("/variable.pem", Path("/variable.pem")),
     ),
     Case(
         path="audit.head_records",
-        attribute="audit_pledge",
+        attribute="audit.pledge",
         default=Pledge(),
         file=(10, Pledge(records=10)),
         environment=("20", Pledge(records=20)),
     ),
     Case(
         path="audit.head_every",
-        attribute="audit_pledge",
+        attribute="audit.pledge",
         default=Pledge(),
         file=("5m", Pledge(seconds=300)),
         environment=("5s", Pledge(seconds=5)),
     ),
     Case(
         path="audit.syslog.to",
-        attribute="audit_syslog",
+        attribute="audit.syslog",
         default=None,
         file=("tls://syslog.acme.example:6514", syslog(to="tls://syslog.acme.example:6514")),
         environment=("unix:/dev/log", syslog(to="unix:/dev/log")),
     ),
     Case(
         path="audit.syslog.ca_file",
-        attribute="audit_syslog",
+        attribute="audit.syslog",
         default=None,
         file=("/file.pem", syslog(ca_file=Path("/file.pem"))),
         environment=("/variable.pem", syslog(ca_file=Path("/variable.pem"))),
@@ -329,7 +324,7 @@ CASES = (
     ),
     Case(
         path="audit.syslog.max_lag",
-        attribute="audit_syslog",
+        attribute="audit.syslog",
         default=None,
         file=("5m", syslog(max_lag_s=300)),
         environment=("unlimited", syslog(max_lag_s=None)),
@@ -337,7 +332,7 @@ CASES = (
     ),
     Case(
         path="audit.syslog.max_message_bytes",
-        attribute="audit_syslog",
+        attribute="audit.syslog",
         default=None,
         file=(300_000, syslog(max_message_bytes=300_000)),
         environment=("4096", syslog(max_message_bytes=4_096)),
@@ -445,8 +440,8 @@ def test_addresses_are_limited_by_default_where_they_are_those_of_callers(
 ) -> None:
     settings = load({f"server.{name}": value for name, value in server.items()})
 
-    assert settings.limit_address == (Rate(quota=6000, window_s=60) if seen else None)
-    assert settings.limit_connections == (1000 if seen else None)
+    assert settings.limits.address == (Rate(quota=6000, window_s=60) if seen else None)
+    assert settings.limits.connections == (1000 if seen else None)
 
 
 @pytest.mark.requirement("HT-05")
@@ -664,4 +659,4 @@ def test_switches_in_redis_need_a_redis() -> None:
     with pytest.raises(SettingInvalid, match=r"state\.switches is redis, but state\.url names no Redis"):
         load({"state.switches": "redis"})
 
-    assert load({"state.switches": "redis", "state.url": "rediss://redis.example"}).switches_shared
+    assert load({"state.switches": "redis", "state.url": "rediss://redis.example"}).switches.shared

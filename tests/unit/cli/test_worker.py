@@ -10,7 +10,7 @@ from uvicorn import Config
 from gateway.cli.worker import Life, WorkerProcess
 from gateway.files.schema.keeping import AuditShape
 from gateway.files.schema.serving import ServerShape
-from gateway.settings import load_settings
+from gateway.settings.loading import load_settings
 
 
 @pytest.fixture

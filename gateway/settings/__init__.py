@@ -1,0 +1,1 @@
+"""How this process runs: what can be set, where, and what it comes to."""
