@@ -71,10 +71,14 @@ def survivors(modules: Sequence[str]) -> tuple[Mutant, ...]:
 
 
 def _copy(folder: Path, modules: Sequence[str]) -> None:
-    tracked = subprocess.run(
-        ["git", "ls-files", "-z"], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True
+    known = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard", "-z"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
     )
-    for name in filter(None, tracked.stdout.split("\0")):
+    for name in filter(None, known.stdout.split("\0")):
         if (ROOT / name).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, folder / name)

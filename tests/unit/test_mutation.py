@@ -34,4 +34,4 @@ def test_every_explained_change_is_of_a_module_that_is_mutated() -> None:
 
 def test_every_explained_change_has_an_explanation() -> None:
     for part in EXPLAINED.read_text("utf-8").split("\n### ")[1:]:
-        assert re.search(r"```\n\n[A-Z][^`\n]{20,}", part), part
+        assert re.search(r"```\n\n[A-Z][^\n]{20,}", part), part
