@@ -498,7 +498,7 @@ def test_a_rule_of_several_grants_is_compared_once() -> None:
             looked_at.append(f"in {name}")
             return super().__contains__(name)
 
-        def get(self, name: str, default: object = None) -> object:  # type: ignore[override]
+        def get(self, name: str, default: object = None) -> object:
             looked_at.append(name)
             return super().get(name, default)
 

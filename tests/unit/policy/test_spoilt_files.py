@@ -76,7 +76,7 @@ def test_a_file_that_was_cut_anywhere_gives_nobody_more(
 
 
 # A comment sign or a line taken away is somebody's wish; these are not.
-_NOISE: Final = (
+_NOISE: Final[tuple[str, ...]] = (
     *"\0\t\"'`{}[]:,&*!|>%@-?~=<.\\ \n\r\x85\u2028é\U0001f600aA0",
     *("- ", ": ", "<<: ", "...\n", "---\n", "!!x "),
 )
