@@ -1,4 +1,4 @@
-"""Fixtures that every test may use: the real components, and two guards over the whole run."""
+"""Fixtures that every test may use: the real components, and three guards over the whole run."""
 
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -9,7 +9,7 @@ import pytest
 
 from gateway.dev.ministack import running_ministack
 from gateway.dev.vault import VaultServer, running_vault
-from tests.support import components, requirements, sockets
+from tests.support import canary_run, components, requirements, sockets
 from tests.support.envoy import JudgedIssuer, running_envoy
 from tests.support.moto import running_moto
 from tests.support.provider import OidcProvider, running_oidc_provider
@@ -33,6 +33,18 @@ def pytest_configure() -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if config.getoption("--requirements") and (problems := requirements.disagreements(items)):
         raise pytest.UsageError("\n".join(problems))
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    canary_run.take_report(report)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    canary_run.search(session)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    canary_run.say(terminalreporter, config)
 
 
 def _need(*names: str) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from queue import Empty, Queue
 
 from tests.support.caller import Caller
+from tests.support.canaries import RUN
 from tests.support.tokens import jwks, token
 
 ROOT = Path(__file__).parents[2]
@@ -120,6 +121,7 @@ def running_gateway(
             except subprocess.TimeoutExpired:
                 process.kill()
             reader.join(_STOP_S)
+            RUN.add(f"log of a gateway on {config}", "".join(lines))
 
 
 def _read(process: "subprocess.Popen[str]", lines: list[str], urls: "Queue[str]") -> None:

@@ -15,6 +15,7 @@ from gateway.identity.reading import read_token
 from gateway.identity.token import VerifiedToken
 from gateway.identity.verify import verify_token
 from gateway.secret import Secret
+from tests.support.canaries import RUN
 from tests.support.clocks import START_S
 
 PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
@@ -235,7 +236,9 @@ def sign(signing_input: bytes, algorithm: str = "RS256", which: str = "first") -
 def raw_token(header: bytes, payload: bytes, *, algorithm: str = "RS256", which: str = "first") -> str:
     """Return a correctly signed compact token of exactly these bytes, however wrong they are."""
     signing_input = f"{b64(header)}.{b64(payload)}".encode("ascii")
-    return f"{signing_input.decode('ascii')}.{b64(sign(signing_input, algorithm, which))}"
+    signature = b64(sign(signing_input, algorithm, which))
+    RUN.hold(signature)
+    return f"{signing_input.decode('ascii')}.{signature}"
 
 
 def claims_of(
