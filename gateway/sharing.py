@@ -11,6 +11,7 @@ from gateway.clock import Clock
 from gateway.metrics import Metrics
 from gateway.settings.settings import Settings
 from gateway.state.board import Board
+from gateway.state.clock_watch import ClockWatch
 from gateway.state.file_switches import FileSwitches
 from gateway.state.memory import MemoryReservations
 from gateway.state.rates import Rates
@@ -56,7 +57,7 @@ def share(settings: Settings, *, rates: Rates, clock: Clock, metrics: Metrics) -
             switch_store=file,
             boards=(),
             status=lambda: "memory",
-            services=(switches,),
+            services=(ClockWatch(clock), switches),
         )
     redis = SharedRedis(address, clock=clock, metrics=metrics)
     watch = RedisWatch(redis, clock=clock, metrics=metrics)
@@ -71,6 +72,7 @@ def share(settings: Settings, *, rates: Rates, clock: Clock, metrics: Metrics) -
         boards=(RedisBoard(redis),),
         status=watch.status,
         services=(
+            ClockWatch(clock),
             redis,
             watch,
             in_use,

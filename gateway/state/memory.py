@@ -17,7 +17,9 @@ _BUCKET_S: Final = 10
 class _Entry:
     """One key.
 
-    ends_at:    wall seconds at which it is forgotten.
+    ends_at:    wall seconds before which it is not forgotten.
+    lives_to:   monotonic seconds before which it is not either: a wall clock that jumps ahead and back again must not make
+                a used token good.
     taken_over: by its present owner, from an interrupted call that may have done something.
     """
 
@@ -26,6 +28,7 @@ class _Entry:
     since: float
     lease_ends_at: float
     ends_at: float
+    lives_to: float
     taken_over: bool = False
     done: bool = False
     answer: bytes | None = None
@@ -47,10 +50,10 @@ class MemoryReservations:
     async def reserve(self, claim: Claim, *, deadline: float) -> Reservation | Taken:
         """Take the key; see `Reservations`. No await stands between look and take, so one call wins."""
         now = self._clock.wall()
-        self._forget(now)
+        self._forget()
         reservation = Reservation(claim=claim, owner=secrets.token_hex(16))
         entry = self._entries.get(claim.key)
-        if entry is not None and entry.ends_at <= now:
+        if entry is not None and self._is_over(entry):
             self._drop(entry)
             entry = None
         if entry is None:
@@ -116,6 +119,7 @@ class MemoryReservations:
             since=now,
             lease_ends_at=lease_ends_at,
             ends_at=lease_ends_at,
+            lives_to=self._clock.monotonic() + claim.lease_s,
         )
         self._entries[claim.key] = entry
         self._into_bucket(entry)
@@ -123,6 +127,7 @@ class MemoryReservations:
     def _file(self, entry: _Entry, until: float) -> None:
         self._out_of_bucket(entry)
         entry.ends_at = until
+        entry.lives_to = self._clock.monotonic() + until - self._clock.wall()
         self._into_bucket(entry)
 
     def _drop(self, entry: _Entry) -> None:
@@ -140,14 +145,23 @@ class MemoryReservations:
         # An emptied bucket stays until its time has come: there are few, and the heap knows its number.
         self._buckets[_bucket(entry)].discard(entry.claim.key)
 
-    def _forget(self, now: float) -> None:
+    def _forget(self) -> None:
+        now = self._clock.monotonic()
         while self._ends and (self._ends[0] + 1) * _BUCKET_S <= now:
             for key in self._buckets.pop(heapq.heappop(self._ends)):
-                del self._entries[key]
+                entry = self._entries[key]
+                if self._is_over(entry):
+                    del self._entries[key]
+                else:  # the wall clock was set back meanwhile
+                    entry.lives_to = now + entry.ends_at - self._clock.wall()
+                    self._into_bucket(entry)
+
+    def _is_over(self, entry: _Entry) -> bool:
+        return entry.ends_at <= self._clock.wall() and entry.lives_to <= self._clock.monotonic()
 
 
 def _bucket(entry: _Entry) -> int:
-    return int(entry.ends_at // _BUCKET_S)
+    return int(entry.lives_to // _BUCKET_S)
 
 
 def _taken(entry: _Entry, claim: Claim, now: float) -> Taken:

@@ -3,6 +3,7 @@
 import gzip
 import json
 import socket
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +16,7 @@ import pytest
 from tests.faults.conftest import DEPLOY, GOOD, Faulty, running_faulty
 from tests.support.caller import problem, until
 from tests.support.certificates import Authority
-from tests.support.gateways import fresh
+from tests.support.gateways import fresh, replace
 from tests.support.idp import Idps, document
 from tests.support.peer import Reply, answers, drips, stays_silent
 from tests.support.scripted_aws import ScriptedAws
@@ -393,6 +394,89 @@ def test_a_discovery_document_that_names_another_issuer_or_another_host_changes_
     faulty.idps.script(name, keys=jwks(jwk("RS256", "next")))
     refreshed(faulty, name)
     assert faulty.all_answer(faulty.token(name, which="next"), 200)
+
+
+# --- The clock ---
+
+MINUTE_S = 60
+
+
+@pytest.mark.requirement("F-14")
+@pytest.mark.parametrize(
+    ("jump_s", "said"),
+    [
+        pytest.param(10 * MINUTE_S, "token_expired", id="ten minutes ahead"),
+        pytest.param(-10 * MINUTE_S, "token_not_yet_valid", id="ten minutes back"),
+        pytest.param(1_440 * MINUTE_S, "token_expired", id="a day ahead"),
+    ],
+)
+def test_a_wall_clock_that_jumps_judges_tokens_by_it_and_costs_neither_keys_nor_what_is_cached(
+    faulty: Faulty, jump_s: float, said: str
+) -> None:
+    name = faulty.provider()
+    token = faulty.token(name)
+    asked = faulty.idps.asked(name)
+
+    faulty.steering.jump(jump_s)
+    refused = faulty.whoami(token)
+    by_then = faulty.whoami(token_at(faulty, name, jump_s))
+    faulty.steering.jump(0)
+
+    assert (refused.status_code, code(refused)) == (401, said)
+    assert by_then.status_code == 200, "keys are as old as before"
+    assert faulty.idps.asked(name) == asked
+    assert faulty.all_answer(token, 200)
+
+
+def token_at(faulty: Faulty, provider: str, jump_s: float) -> str:
+    """Return a token that is good once the clock has jumped."""
+    now = int(time.time() + jump_s)
+    return faulty.token(provider, iat=now, nbf=now, exp=now + 300)
+
+
+ONCE = """\
+format: oidc-gateway/mapping.v1
+rules:
+  - name: once
+    why: FLT-2, each token once
+    issuer: github
+    claims: { repository: acme/payments, repository_id: "4711", environment: once }
+    grants:
+      - { start: deploy-payments, as: payments-prod }
+    replay: once
+"""
+
+
+@pytest.mark.requirement("F-14")
+def test_a_used_token_stays_used_whichever_way_the_clock_jumps_meanwhile(own_faulty: Faulty) -> None:
+    replace(own_faulty.gateway.config / "mappings" / "payments" / "once.yaml", ONCE.encode())
+
+    def start(token: str) -> httpx2.Response:
+        return own_faulty.gateway.start(token, DEPLOY, key=uuid.uuid4().hex, input=GOOD)
+
+    def used() -> str | None:
+        token = fresh(environment="once")
+        return token if start(token).status_code == 201 else None
+
+    token = until(used)
+    seen = []
+    for jump_s in (4 * MINUTE_S, -20, 1_440 * MINUTE_S, -1_440 * MINUTE_S, 0):
+        own_faulty.steering.jump(jump_s)
+        # Whoever is served now makes the store forget what is over.
+        now = int(time.time() + jump_s)
+        other = start(fresh(environment="once", iat=now, nbf=now, exp=now + 300))
+        answer = start(token)
+        seen.append((other.status_code, answer.status_code, code(answer)))
+        if abs(jump_s) > 5 * MINUTE_S:
+            until(lambda: "the wall clock jumped" in own_faulty.gateway.log())
+    replayed = (409, "token_replayed")
+
+    # Where our clock stands beyond what AWS answered, its credentials do not count.
+    assert {one[1:] for one in seen} <= {replayed, (401, "token_expired"), (401, "token_not_yet_valid")}
+    assert [seen[0][1:], seen[1][1:], seen[-1][1:]] == [replayed] * 3
+
+
+# --- Two of them ---
 
 
 @pytest.mark.requirement("F-15")

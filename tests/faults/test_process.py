@@ -18,7 +18,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from gateway.app import assemble, build_app, running
+from gateway.app import assemble, running
 from gateway.audit.journal import JsonlJournal
 from gateway.audit.reading import read_entries
 from gateway.cli.logs import JsonFormatter
@@ -30,6 +30,7 @@ from gateway.exchange.replay import ReplayGuard
 from gateway.executions.stepfunctions import StepFunctions
 from gateway.files.schema.keeping import AuditShape
 from gateway.files.schema.serving import ServerShape
+from gateway.front import build_app
 from gateway.identity import identify
 from gateway.identity.jwks import FetchedKeys
 from gateway.policy.watch import WatchedPolicy

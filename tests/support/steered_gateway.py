@@ -17,6 +17,7 @@ from typing import Any
 from gateway import clock
 from gateway.identity import holding, jwks
 from gateway.outbound import addresses, pooled
+from gateway.state import clock_watch
 from tests.support.sockets import refuse_the_outside
 
 VARIABLE = "STEERED_BY"
@@ -104,6 +105,7 @@ def _steer(steered: _Steered) -> None:
     setattr(addresses, "_system_addresses", lambda host, port: steered.look_up(host, port, honest))  # noqa: B010
     # Minutes of waiting, in a test of hours.
     setattr(jwks, "_TICK_S", 0.2)  # noqa: B010
+    setattr(clock_watch, "_PERIOD_S", 0.2)  # noqa: B010
     setattr(pooled, "_KEEP_ALIVE_S", 0.5)  # noqa: B010
 
 

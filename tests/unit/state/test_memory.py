@@ -100,3 +100,38 @@ async def test_forgetting_costs_the_same_however_much_is_remembered(clock: Setta
             await reserve(store, claim("one", now=clock.wall(), lease_s=0.05))
 
     assert len(store) < 1000
+
+
+@pytest.mark.requirement("F-14")
+@pytest.mark.parametrize(
+    "jumps", [(86_400, -86_400), (-86_400, 86_400)], ids=["ahead and back", "back and ahead"]
+)
+async def test_a_wall_clock_that_is_set_and_set_right_again_makes_no_used_token_good(
+    clock: SettableClock, jumps: tuple[float, float]
+) -> None:
+    store = MemoryReservations(clock)
+    used = claim("used", now=clock.wall(), life_s=300)
+    await reserve(store, used, began=True)
+
+    for jump_s in jumps:
+        clock.wall_s += jump_s
+        await reserve(store, claim(f"another-{jump_s}", now=clock.wall(), life_s=300), began=True)
+        clock.advance(20)
+
+    assert isinstance(await reserve(store, used), Taken)
+
+
+@pytest.mark.requirement("F-14")
+async def test_a_wall_clock_that_is_set_back_keeps_what_could_be_good_again_and_then_forgets_it(
+    clock: SettableClock,
+) -> None:
+    store = MemoryReservations(clock, max_entries=1)
+    await reserve(store, claim("used", now=clock.wall(), life_s=300), began=True)
+    clock.wall_s -= 3_600
+    clock.advance(400)
+
+    with pytest.raises(Unavailable):
+        await reserve(store, claim("too early", now=clock.wall()))
+
+    clock.advance(3_600)
+    assert isinstance(await reserve(store, claim("in time", now=clock.wall())), Reservation)
