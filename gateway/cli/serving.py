@@ -4,7 +4,7 @@ import gc
 import logging
 from collections.abc import Callable
 
-from gateway.app import assemble, build_app
+from gateway.app import assemble
 from gateway.cli.logs import LogOutput
 from gateway.cli.options import COULD_NOT_RUN
 from gateway.doors.connections import Connections
@@ -12,6 +12,7 @@ from gateway.doors.protocol import ProtocolLimits
 from gateway.doors.reception import log_access
 from gateway.doors.server import CannotServe, GatewayServer, Listen, ShutdownTimes, TlsFiles, run_server
 from gateway.errors import GatewayError
+from gateway.front import build_app
 from gateway.identity.certificates import ends_at
 from gateway.settings.settings import Settings
 

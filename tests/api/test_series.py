@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 from starlette.types import ASGIApp, Message, Scope
 
-from gateway.app import Parts, assemble, build_app, running
+from gateway.app import Parts, assemble, running
 from gateway.errors import ErrorCode
 from gateway.files.schema.keeping import AuditShape
 from gateway.files.schema.serving import ServerShape
+from gateway.front import build_app
 from gateway.settings.loading import load_settings
 from tests.support.gateways import write_config
 from tests.support.tokens import token

@@ -26,7 +26,7 @@ _PRINT_RSS: Final = (
 )
 _STEPS: Final = {
     "the interpreter alone": "",
-    "and the modules of `serve`": "import gateway.app, gateway.cli.serve, uvicorn, uvloop, httptools; ",
+    "and the modules of `serve`": "import gateway.front, gateway.cli.serve, uvicorn, uvloop, httptools; ",
 }
 
 

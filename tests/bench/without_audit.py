@@ -5,7 +5,7 @@ Nothing of the product can do this: there is no setting that turns the record of
 
 import sys
 
-import gateway.app
+import gateway.telling
 from gateway.audit.journal import JsonlJournal
 from gateway.audit.record import Record
 from gateway.cli.main import main
@@ -25,5 +25,5 @@ class NoJournal(JsonlJournal):
 
 
 if __name__ == "__main__":
-    setattr(gateway.app, "JsonlJournal", NoJournal)  # noqa: B010  mypy rightly refuses the plain form
+    setattr(gateway.telling, "JsonlJournal", NoJournal)  # noqa: B010  mypy rightly refuses the plain form
     sys.exit(main())
