@@ -7,14 +7,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from botocore.auth import SigV4Auth
-from botocore.awsrequest import AWSRequest
-from botocore.credentials import ReadOnlyCredentials
-
 from gateway.metrics import Metrics
 from gateway.outbound.aws_answers import AwsFault, date_of, fault_of, request_id_of
 from gateway.outbound.aws_endpoints import Service
 from gateway.outbound.http import Answer, HttpClient, OutboundFailure, Outgoing
+from gateway.outbound.sigv4 import sign_post
 from gateway.outbound.words import said_by_upstream
 from gateway.secret import Secret
 from gateway.tracing import Span, span
@@ -167,12 +164,17 @@ def _private(call: AwsCall) -> tuple[str, ...]:
 
 def signed(call: AwsCall, key: SigningKey) -> dict[str, str]:
     """Return the call's headers with a Signature Version 4 made now, session token included."""
-    request = AWSRequest(method="POST", url=call.url, headers=dict(call.headers), data=call.body)
-    credentials = ReadOnlyCredentials(
-        key.access_key_id, key.secret_access_key.reveal(), key.session_token.reveal()
+    return sign_post(
+        call.url,
+        call.headers,
+        call.body,
+        key_id=key.access_key_id,
+        secret=key.secret_access_key.reveal(),
+        session_token=key.session_token.reveal(),
+        service=call.service,
+        region=call.region,
+        stamp=time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()),
     )
-    SigV4Auth(credentials, call.service, call.region).add_auth(request)
-    return {name: str(value) for name, value in request.headers.items()}
 
 
 def _telling(ended: AwsFault | OutboundFailure, *, lost: bool) -> AwsFault | OutboundFailure:

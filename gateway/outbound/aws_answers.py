@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from typing import Final
 from xml.parsers import expat
 
@@ -82,8 +83,14 @@ def request_id_of(answer: Answer) -> str | None:
 
 def date_of(answer: Answer) -> float | None:
     """Return the answer's `Date` as seconds since the epoch (RFC 9110 section 6.6.1), whole seconds; None without."""
+    return _seconds(answer.headers.get("date", ""))
+
+
+@lru_cache(maxsize=64)
+def _seconds(date: str) -> float | None:
+    # Answers of one second carry the same text, and reading it costs more than the rest of the answer's head.
     try:
-        return parsedate_to_datetime(answer.headers.get("date", "")).timestamp()
+        return parsedate_to_datetime(date).timestamp()
     except (ValueError, OverflowError):
         return None
 
