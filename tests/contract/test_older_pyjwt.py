@@ -79,7 +79,7 @@ def ours(question: dict[str, Any]) -> dict[str, Any]:
     return answer(question)
 
 
-@pytest.mark.requirement("F-61")
+@pytest.mark.requirement("F-61", "DE-03")
 def test_under_the_installed_version_the_verdicts_are_the_ones_we_mean(
     question: dict[str, Any], ours: dict[str, Any]
 ) -> None:
@@ -91,7 +91,7 @@ def test_under_the_installed_version_the_verdicts_are_the_ones_we_mean(
     assert [text for text, said in judged if oracle_accepts(text) != (said == "believed")] == []
 
 
-@pytest.mark.requirement("F-61")
+@pytest.mark.requirement("F-61", "DE-03")
 @pytest.mark.parametrize(
     "older", [pytest.param(one, marks=skip_without(f"pyjwt-{one}")) for one in OLDER_PYJWT]
 )

@@ -153,6 +153,7 @@ def test_beyond_loopback_it_does_not_listen_in_clear_text(config: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs to be root to be refused")
+@pytest.mark.requirement("CO-01")
 def test_root_is_refused_with_a_code_of_its_own(config: Path) -> None:
     refused = run("serve", "--config", config, "--port", "0")
 

@@ -22,6 +22,7 @@ def pins(lock: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("lock", PYTHON_LOCKS, ids=lambda lock: lock.name)
+@pytest.mark.requirement("DE-01")
 def test_every_package_is_pinned_by_version_and_hash(lock: Path) -> None:
     loose = [line for line in pins(lock) if not re.match(r"[\w.-]+==\S+ .*--hash=sha256:[0-9a-f]{64}", line)]
 
@@ -29,6 +30,7 @@ def test_every_package_is_pinned_by_version_and_hash(lock: Path) -> None:
 
 
 @pytest.mark.parametrize("lock", PYTHON_LOCKS, ids=lambda lock: lock.name)
+@pytest.mark.requirement("DE-01")
 def test_a_lock_file_names_no_index(lock: Path) -> None:
     assert not re.findall(r"\S+://\S+|--(?:extra-)?index-url.*|--find-links.*", lock.read_text())
 
