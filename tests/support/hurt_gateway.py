@@ -1,7 +1,8 @@
 """The command `oidc-gateway` with libraries that talk, or that fail with secrets in their words, in every worker too.
 
 Run as `python -m tests.support.hurt_gateway serve …`; the variable `HURT_BY` holds a JSON object:
-loud:       every logger of a library is at DEBUG, whatever level it is given.
+loud:       every logger of a library is at DEBUG, whatever level it is given, and the HTTP client tells there what it sends, as
+            botocore does with whatever it is given and gets.
 unfiltered: and the log lets all of it through, so that what is left is the mask alone.
 raises:     {place: text}: the library raises its own exception with this text there; see `_PLACES`.
 """
@@ -26,6 +27,20 @@ DISK_FAILS = "disk-fails"
 def _loud() -> None:
     logging.Logger.isEnabledFor = lambda self, level: True  # type: ignore[method-assign]
     logging.Logger.getEffectiveLevel = lambda self: logging.DEBUG  # type: ignore[method-assign]
+
+
+def _gossiping() -> None:
+    import aiohttp
+
+    honest = aiohttp.ClientSession._request
+
+    async def request(self: Any, method: str, url: Any, **how: Any) -> Any:
+        logging.getLogger("botocore.endpoint").debug(
+            "%s %s %s %s", method, url, how.get("headers"), how.get("data")
+        )
+        return await honest(self, method, url, **how)
+
+    aiohttp.ClientSession._request = request  # type: ignore[method-assign, assignment]
 
 
 def _unfiltered() -> None:
@@ -118,6 +133,7 @@ _PLACES: dict[str, Callable[[str], None]] = {
 def _hurt(told: dict[str, Any]) -> None:
     if told.get("loud"):
         _loud()
+        _gossiping()
     if told.get("unfiltered"):
         _unfiltered()
     for place, text in told.get("raises", {}).items():
