@@ -89,11 +89,11 @@ def _ask(lock: Path, flags: Sequence[str]) -> int:
     )
     name = lock.relative_to(ROOT)
     if done.returncode and any(word in done.stderr for word in _NO_ANSWER):
-        _say(f"{name}: nobody who knows advisories could be asked; this needs the network, and the public index itself.")
+        _say(
+            f"{name}: nobody who knows advisories could be asked; this needs the network, and the public index itself."
+        )
         return 2
-    _say(
-        f"{name}: {done.stderr.strip().splitlines()[-1] if done.stderr.strip() else 'no answer'}\n"
-    )
+    _say(f"{name}: {done.stderr.strip().splitlines()[-1] if done.stderr.strip() else 'no answer'}\n")
     sys.stdout.write(done.stdout)
     return min(done.returncode, 1)
 
