@@ -200,6 +200,7 @@ def running_faulty(
 
 @pytest.fixture(scope="session")
 def idps() -> Iterator[Idps]:
+    """The providers of gateways that one test alone has; the others have their own, so that what is asked can be counted."""
     with running_idps() as running:
         yield running
 
@@ -211,20 +212,22 @@ def faulty_aws() -> Iterator[ScriptedAws]:
 
 
 @pytest.fixture(scope="session")
-def one_worker(
-    tmp_path_factory: pytest.TempPathFactory, idps: Idps, faulty_aws: ScriptedAws
-) -> Iterator[Faulty]:
+def one_worker(tmp_path_factory: pytest.TempPathFactory, faulty_aws: ScriptedAws) -> Iterator[Faulty]:
     """See `single`."""
-    with running_faulty(tmp_path_factory.mktemp("one"), faulty_aws, idps) as running:
+    with (
+        running_idps() as idps,
+        running_faulty(tmp_path_factory.mktemp("one"), faulty_aws, idps) as running,
+    ):
         yield running
 
 
 @pytest.fixture(scope="session")
-def four_workers(
-    tmp_path_factory: pytest.TempPathFactory, idps: Idps, faulty_aws: ScriptedAws
-) -> Iterator[Faulty]:
+def four_workers(tmp_path_factory: pytest.TempPathFactory, faulty_aws: ScriptedAws) -> Iterator[Faulty]:
     """See `faulty`."""
-    with running_faulty(tmp_path_factory.mktemp("four"), faulty_aws, idps, workers=4) as running:
+    with (
+        running_idps() as idps,
+        running_faulty(tmp_path_factory.mktemp("four"), faulty_aws, idps, workers=4) as running,
+    ):
         yield running
 
 
