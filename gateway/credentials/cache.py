@@ -48,7 +48,7 @@ class CredentialCache:
     A failure is told to everybody who waits and then forgotten.
     """
 
-    def __init__(self, *, clock: Clock, metrics: Metrics, entries: int = 4096, flights: int = 500) -> None:
+    def __init__(self, *, clock: Clock, metrics: Metrics, entries: int = 4096, flights: int = 4096) -> None:
         """Prepare. flights: requests running at one time; one more is refused at once (`overloaded`)."""
         self._clock = clock
         self._metrics = metrics
