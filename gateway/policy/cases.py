@@ -54,22 +54,26 @@ class Judgement:
     other: Report = field(default_factory=Report)
 
 
-def judge_cases(files: Cases, rules: Iterable[Rule], around: Around, *, complete: bool = True) -> Judgement:
+def judge_cases(
+    files: Cases, rules: Iterable[Rule], around: Around, *, complete: bool = True, names_only: bool = False
+) -> Judgement:
     """Judge the tests of a team against its rules as they would hold.
 
-    complete: nothing that was found elsewhere made a grant inert; else a must that fails follows from that, and is no
-              finding of its own.
+    complete:   nothing that was found elsewhere made a grant inert; else a must that fails follows from that, and is no
+                finding of its own.
+    names_only: the rules are wrong themselves, so that nothing follows from what they allow.
     """
     judgement = Judgement()
     policy = _policy(tuple(rules), around)
     for file in files:
-        if file.shape is None or not file.sound:
-            # What cannot be read may have been a must-not.
-            judgement.blocking.add(*file.findings)
-            continue
-        judgement.other.add(*file.findings)
-        for index, case in enumerate(file.shape.tests):
-            _Case(file, case, index, policy, around, judgement, complete).judge()
+        # What cannot be read may have been a must-not.
+        (judgement.other if file.sound else judgement.blocking).add(*file.findings)
+        for index, case in enumerate(file.shape.tests if file.shape else ()):
+            one = _Case(file, case, index, policy, around, judgement, complete)
+            if file.sound and not names_only:
+                one.judge()
+            else:
+                one.look_names_up()
     return judgement
 
 
@@ -86,7 +90,10 @@ class _Case:
     def judge(self) -> None:
         faults: list[str] = []
         now = self._now()
-        if now is not None and self._is_known(("issuer",), "issuer", self.case.issuer):
+        known = self._is_known(("issuer",), "issuer", self.case.issuer)
+        if now is None or not known:
+            self._look_up_powers()
+        else:
             claims = Claims(issuer=self.case.issuer, members=self.case.claims)
             for number, shape in enumerate(self.case.may):
                 if self._names_are_known(("may", number), shape):
@@ -97,6 +104,17 @@ class _Case:
         self.judgement.results.append(
             CaseResult(file=self.file.file, name=self.case.name, faults=tuple(faults))
         )
+
+    def look_names_up(self) -> None:
+        """Say which names nothing bears; nothing is decided."""
+        self._now()
+        self._is_known(("issuer",), "issuer", self.case.issuer)
+        self._look_up_powers()
+
+    def _look_up_powers(self) -> None:
+        for member, shapes in (("may", self.case.may), ("may_not", self.case.may_not)):
+            for number, shape in enumerate(shapes):
+                self._names_are_known((member, number), shape)
 
     def _must(self, at: tuple[str | int, ...], claims: Claims, wish: Wish, now: float) -> Iterator[str]:
         answer = decide(claims, wish, self.policy, now=now)

@@ -8,7 +8,8 @@ import pytest
 
 from gateway.files.folder import load_sources
 from gateway.files.source import Finding, FindingCode
-from gateway.policy.compile import Compiled, compile_policy
+from gateway.policy.compile import compile_policy
+from gateway.policy.compiled import Compiled
 from tests.support.config_folder import GOOD, OPS, PAYMENTS, TARGETS, TODAY, write_folder
 
 MUST = """\
@@ -238,3 +239,27 @@ def test_a_must_that_fails_because_of_a_misspelt_name_is_not_said_a_second_time(
 
     assert [one.code for one in result.findings] == [FindingCode.REFERENCE_UNKNOWN]
     assert result.cases[0].faults
+
+
+@pytest.mark.requirement("MP-01", "MP-13")
+@pytest.mark.parametrize(
+    "rules",
+    [pytest.param(PAYMENTS, id="good-rules"), pytest.param(f"{PAYMENTS}    odd: 1\n", id="bad-rules")],
+)
+def test_every_mistake_of_a_file_of_tests_is_named_at_once(tmp_path: Path, rules: str) -> None:
+    spoilt = (
+        MUST.replace("issuer: github", "issuer: githb")
+        .replace("start: deploy", "start: deplyo")
+        .replace("obtain: prod", "obtain: prdo")
+        .replace("    may:", "    may_nott: []\n    may:")
+    )
+
+    result = compiled(tmp_path, {FILE: spoilt, "mappings/payments/deploy.yaml": rules})
+
+    named = [(one.code, one.place.line) for one in result.findings if one.place.file == FILE]
+    assert sorted(named) == [
+        (FindingCode.FIELD_UNKNOWN, 6),
+        (FindingCode.REFERENCE_UNKNOWN, 4),
+        (FindingCode.REFERENCE_UNKNOWN, 8),
+        (FindingCode.REFERENCE_UNKNOWN, 9),
+    ]
