@@ -1,6 +1,5 @@
 """/livez, /readyz and /metrics: is it alive, should it get requests, what has it done."""
 
-import asyncio
 from collections.abc import Callable
 
 from starlette.requests import Request
@@ -8,6 +7,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from gateway.doors.draining import Draining
+from gateway.doors.exposing import Exposition
 from gateway.identity.keys import KeySetState
 from gateway.metrics import Metrics
 from gateway.policy.snapshot import PolicyState
@@ -31,6 +31,8 @@ def health_routes(
     shared state is served all the same, and the others would fare no better elsewhere.
     """
 
+    exposition = Exposition(metrics)
+
     async def livez(_: Request) -> Response:
         return JSONResponse({"status": "alive"})
 
@@ -39,7 +41,7 @@ def health_routes(
         return JSONResponse(document | {"state": state()}, status)
 
     async def show_metrics(_: Request) -> Response:
-        text = await asyncio.to_thread(metrics.exposition) if metrics.shared else metrics.exposition()
+        text = await exposition.text()
         return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
     return [Route("/livez", livez), Route("/readyz", readyz), Route("/metrics", show_metrics)]
