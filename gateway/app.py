@@ -21,7 +21,7 @@ from gateway.exchange.switching import SwitchGate
 from gateway.identity.identify import CachingIdentify, VerifyingIdentify
 from gateway.identity.jwks import FetchedKeys
 from gateway.metrics import Metrics, Shared
-from gateway.policy.compile import Serving
+from gateway.policy.compile_central import Serving
 from gateway.policy.folder import FolderLoad
 from gateway.policy.snapshot import Policy
 from gateway.policy.watch import WatchedPolicy

@@ -20,7 +20,8 @@ from gateway.admin.remarks import remarks_on
 from gateway.cli.options import COULD_NOT_RUN, default_config
 from gateway.files.editor import editor_schemas
 from gateway.files.folder import load_sources
-from gateway.policy.compile import Compiled, compile_policy
+from gateway.policy.compile import compile_policy
+from gateway.policy.compiled import Compiled
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

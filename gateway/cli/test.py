@@ -12,7 +12,8 @@ from gateway.files.folder import load_sources
 from gateway.files.listing import is_test
 from gateway.files.source import Finding, FindingCode
 from gateway.policy.cases import CaseResult
-from gateway.policy.compile import Compiled, compile_policy
+from gateway.policy.compile import compile_policy
+from gateway.policy.compiled import Compiled
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

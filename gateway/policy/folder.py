@@ -10,7 +10,9 @@ from pathlib import Path
 from gateway.clock import Clock
 from gateway.files.folder import Sources, collector_paused, load_sources
 from gateway.files.source import Finding, FindingCode
-from gateway.policy.compile import Compiled, Serving, compile_policy, overlaps_of
+from gateway.policy.compile import compile_policy, overlaps_of
+from gateway.policy.compile_central import Serving
+from gateway.policy.compiled import Compiled
 from gateway.policy.snapshot import Policy
 
 

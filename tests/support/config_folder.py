@@ -5,7 +5,8 @@ from datetime import date
 from pathlib import Path
 
 from gateway.files.folder import Sources, load_sources
-from gateway.policy.compile import Compiled, compile_policy
+from gateway.policy.compile import compile_policy
+from gateway.policy.compiled import Compiled
 
 TODAY = date(2026, 11, 22)
 

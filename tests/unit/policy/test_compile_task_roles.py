@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from gateway.arn import parse_role
-from gateway.policy.compile import Compiled
+from gateway.policy.compiled import Compiled
 from gateway.policy.rule import TaskRole, Vault
 from tests.support.config_folder import GATEWAY, TARGETS, codes, compiled
 

@@ -7,10 +7,11 @@ import pytest
 import yaml
 
 from gateway.files.folder import load_sources
-from gateway.policy import compile as compiling
-from gateway.policy.compile import Compiled, compile_policy
+from gateway.policy import compile_teams as compiling
+from gateway.policy.compile import compile_policy
 from gateway.policy.compile_grants import Around
 from gateway.policy.compile_rules import Mappings, TeamRules, compile_team
+from gateway.policy.compiled import Compiled
 from tests.support.config_folder import (
     GATEWAY,
     GOOD,

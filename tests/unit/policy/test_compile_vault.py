@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from gateway.arn import parse_role
-from gateway.policy.compile import Compiled
+from gateway.policy.compiled import Compiled
 from gateway.policy.rule import Vault, VaultAws, VaultRole
 from tests.support.certificates import Authority
 from tests.support.config_folder import GATEWAY, OPS, PAYMENTS, TARGETS, codes, compiled, said

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.policy.compile import Compiled
+from gateway.policy.compiled import Compiled
 from tests.support.config_folder import GATEWAY, OPS, PAYMENTS, TARGETS, codes, compiled
 
 FILE = "mappings/payments/deploy.yaml"

@@ -8,7 +8,7 @@ from typing import Final
 import pytest
 
 from gateway.identity.token import Claims
-from gateway.policy.compile import Compiled
+from gateway.policy.compiled import Compiled
 from gateway.policy.decide import grants_of
 from tests.support.config_folder import GATEWAY, GOOD, OPS, PAYMENTS, TARGETS, compiled
 

@@ -1,0 +1,148 @@
+"""Each team's files → its rules, or its last good ones while something in its files is wrong."""
+
+import hashlib
+import logging
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from gateway.files.folder import Sources, internal_fault
+from gateway.files.schema.cases import CasesShape
+from gateway.files.shapes import Shaped
+from gateway.files.source import Finding
+from gateway.policy.cases import CaseResult, Cases, judge_cases
+from gateway.policy.compile_central import is_of_a_team
+from gateway.policy.compile_grants import Around
+from gateway.policy.compile_rules import Mappings, TeamRules, compile_team, team_of
+from gateway.policy.report import Report
+
+_log = logging.getLogger("gateway.policy.compile")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Team:
+    """What a team has in force.
+
+    files:  the last good ones when the team is held.
+    tests:  digest of its tests where they hold, of those that held last where they do not.
+    blocks: what others changed makes its last good rules allow what its tests forbid.
+    """
+
+    name: str
+    held: bool
+    files: Mappings
+    compiled: TeamRules
+    cases: tuple[CaseResult, ...] = ()
+    tests: str | None = None
+    blocks: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Before:
+    """What a team had in force. tests: digest of the tests that held then."""
+
+    files: Mappings = ()
+    tests: str | None = None
+
+
+def judge_teams(
+    sources: Sources, around: Around | None, kept: Mapping[str, Before], report: Report
+) -> tuple[Team, ...]:
+    """Judge the files of every team; pure. around: None where nobody can say what they may name."""
+    by_team: dict[str, list[int]] = defaultdict(list)
+    tests: dict[str, list[Shaped[CasesShape]]] = defaultdict(list)
+    without_teams = around is None or around.teams is None
+    for index, file in enumerate(sources.mappings):
+        by_team["" if without_teams else team_of(file.file)].append(index)
+    for test in sources.tests:
+        team = "" if without_teams else team_of(test.file)
+        tests[team].append(test)
+        by_team.setdefault(team, [])
+    misplaced: dict[str, list[Finding]] = defaultdict(list)
+    for finding in sources.findings:
+        if is_of_a_team(finding.place):
+            misplaced["" if without_teams else team_of(finding.place.file)].append(finding)
+            by_team.setdefault("" if without_teams else team_of(finding.place.file), [])
+    judged = []
+    for name, indices in sorted(by_team.items()):
+        files = tuple(sources.mappings[index] for index in indices)
+        report.add(*misplaced[name])
+        broken = any(finding.severity == "error" for finding in misplaced[name])
+        written = _Written(files=files, tests=tuple(tests[name]), broken=broken)
+        judged.append(_judge_team(name, written, around, kept.get(name, Before()), report))
+    return tuple(judged)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Written:
+    """A team's files as they are. broken: something is wrong with their folders or names."""
+
+    files: Mappings
+    tests: Cases
+    broken: bool
+
+    @property
+    def tests_digest(self) -> str:
+        listing = "\n".join(f"{one.file} {one.document.digest}" for one in self.tests)
+        return hashlib.sha256(listing.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _judge_team(name: str, written: _Written, around: Around | None, last: Before, report: Report) -> Team:
+    files = written.files
+    if around is None:
+        for file in files:
+            report.add(*file.findings)
+        for test in written.tests:
+            report.add(*test.findings)
+        return Team(name=name, held=True, files=last.files, compiled=TeamRules(), tests=last.tests)
+    compiled = _compile_or_leave(name, files, around)
+    report.add(*compiled.own.findings, *compiled.outer.findings)
+    good = not compiled.own.errors and not written.broken
+    cases: tuple[CaseResult, ...] = ()
+    forbidden = False
+    if written.tests:
+        judgement = judge_cases(
+            written.tests,
+            compiled.rules,
+            around,
+            complete=not compiled.outer.errors,
+            names_only=compiled.own.errors > 0,
+        )
+        report.add(*judgement.blocking.findings, *judgement.other.findings)
+        cases, forbidden = tuple(judgement.results), judgement.blocking.errors > 0
+    kept = Team(
+        name=name, held=False, files=files, compiled=compiled, cases=cases, tests=written.tests_digest
+    )
+    if good and not forbidden and not (compiled.unknown and last.files):
+        return kept
+    # Its last good rules, against today's issuers and targets: what those take away is gone at once.
+    before = _compile_or_leave(name, last.files, around)
+    # What is unknown to the last good rules too was taken away by its owner; what is not, the team has misspelt.
+    held = not good or forbidden or not compiled.unknown <= before.unknown
+    if not held:
+        return kept
+    return replace(
+        kept,
+        held=True,
+        files=last.files,
+        compiled=before,
+        tests=last.tests,
+        blocks=_forbidden_by_others(written, last, before, around),
+    )
+
+
+def _forbidden_by_others(written: _Written, last: Before, before: TeamRules, around: Around) -> bool:
+    """Say whether rules that passed these very tests fail them now: then gateway.yaml or the targets made them wider."""
+    if not written.tests or last.tests != written.tests_digest:
+        return False
+    return judge_cases(written.tests, before.rules, around).blocking.errors > 0
+
+
+def _compile_or_leave(name: str, files: Mappings, around: Around) -> TeamRules:
+    try:
+        return compile_team(name, files, around)
+    except Exception:  # noqa: BLE001 - a bug of ours must not keep other teams' changes from becoming active
+        _log.exception("a team's rules could not be compiled", extra={"team": name})
+        left = TeamRules()
+        left.own.add(internal_fault(files[0].file if files else "mappings"))
+        return left
