@@ -3,7 +3,6 @@
 A piece of the composition root of its own.
 """
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from importlib.metadata import version
@@ -13,7 +12,7 @@ from starlette.routing import Route, Router
 from starlette.types import ASGIApp
 
 from gateway.app import Parts, running
-from gateway.audit.reading import find_stories
+from gateway.audit.looking import look_for
 from gateway.audit.record import Record
 from gateway.doors.admin import AdminDoor, Running, admin_router
 from gateway.doors.admin_access import Gatekeeper
@@ -171,10 +170,7 @@ def _running(parts: Parts) -> Running:
     settings = parts.settings
 
     async def stories(text: str) -> list[list[Record]]:
-        found = [
-            await asyncio.to_thread(find_stories, folder, text) for folder in _audit_directories(settings)
-        ]
-        return [[entry.record for entry in story] for several in found for story in several]
+        return await look_for(_audit_directories(settings), text)
 
     def facts() -> dict[str, object]:
         return {
@@ -194,6 +190,7 @@ def _running(parts: Parts) -> Running:
         workers=parts.agreement.statuses,
         facts=facts,
         stories=stories,
+        turning=parts.switch_notices.is_recorded,
     )
 
 

@@ -99,19 +99,19 @@ class JsonlJournal:
     async def intend(self, record: Record, *, deadline: float | None = None) -> None:
         """Return when the record is durable; raises Unavailable (`audit_unavailable`)."""
         if self._copy is not None and self._copy.behind():
-            self._writer.count_failure("intent")
+            self._writer.count_failure(record.kind)
             raise copy_behind()
         began = self._clock.monotonic()
         patience = self._patience_s if deadline is None else min(self._patience_s, deadline - began)
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        item = self._offer(record, waiter)
+        item = self._offer(record, waiter, intends=True)
         if item is None:
             raise unavailable()
         try:
             async with asyncio.timeout(patience):
                 await waiter
         except TimeoutError:
-            self._writer.count_failure("intent")
+            self._writer.count_failure(record.kind)
             raise unavailable() from None
         finally:
             item.given_up = True
@@ -141,15 +141,17 @@ class JsonlJournal:
         """Return how it stands now."""
         return self._writer.health()
 
-    def _offer(self, record: Record, waiter: "asyncio.Future[None] | None") -> Item | None:
+    def _offer(
+        self, record: Record, waiter: "asyncio.Future[None] | None", *, intends: bool = False
+    ) -> Item | None:
         try:
             body = encode(record)
         except (ValueError, TypeError, RecursionError, OverflowError):
             # Without the exception, whose text may hold a claim's value.
             _log.error("audit record cannot be written as JSON", extra={"request_id": record.request_id})
-            self._writer.lose(record.kind)
+            (self._writer.count_failure if intends else self._writer.lose)(record.kind)
             return None
-        item = Item(kind=record.kind, body=body, request_id=record.request_id, waiter=waiter)
+        item = Item(kind=record.kind, body=body, request_id=record.request_id, waiter=waiter, intends=intends)
         return item if self._writer.offer(item) else None
 
     def _unusable(self, fault: OSError) -> ConfigurationInvalid:

@@ -4,15 +4,25 @@
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from heapq import merge
 from pathlib import Path
+from typing import Final
 
 from gateway.audit.ledger import JournalFile, journal_directories, journal_files
 from gateway.audit.recall import DocumentInvalid, to_record
 from gateway.audit.record import Record
 from gateway.audit.verify import declared_void
+
+#: Whoever has given up is noticed after so many lines.
+_LINES: Final = 1_024
+#: Of more requests than this every line is looked into.
+_MOST_NEEDLES: Final = 16
+
+
+def _for_ever() -> None:
+    """Let a look go on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,18 +78,20 @@ def read_entries(directory: Path) -> Iterator[Entry]:
 
     Lines that are no records, or broken, are skipped: finding those is what verification is for.
     """
-    yield from _entries(directory, "")
+    yield from _entries(directory, ())
 
 
 def find(directory: Path, query: Query) -> Iterator[Entry]:
     """Yield the records that fit, in the order they were written; raises OSError."""
-    return (entry for entry in _entries(directory, _needle(query)) if query.fits(entry.record))
+    return (entry for entry in _entries(directory, (_needle(query),)) if query.fits(entry.record))
 
 
-def find_stories(directory: Path, text: str) -> list[list[Entry]]:
+def find_stories(directory: Path, text: str, *, go_on: Callable[[], None] = _for_ever) -> list[list[Entry]]:
     """Return all records of every request that a request or trace id, execution or session ARN or token digest leads to.
 
     One list per request, in the order the requests began; raises OSError.
+
+    go_on: called again and again; raises what ends a look that takes too long or that nobody waits for any more.
     """
     queries = (
         Query(request=text),
@@ -89,39 +101,55 @@ def find_stories(directory: Path, text: str) -> list[list[Entry]]:
         Query(trace=text),
     )
     wanted: dict[str, list[Entry]] = {}
-    for entry in _entries(directory, _short(text)):
+    for entry in _entries(directory, (_short(text),), go_on):
         if any(query.fits(entry.record) for query in queries):
             wanted.setdefault(entry.record.request_id, [])
-    for entry in read_entries(directory) if wanted else ():
+    needles = tuple(_short(request) for request in wanted) if len(wanted) <= _MOST_NEEDLES else ()
+    for entry in _entries(directory, needles, go_on) if wanted else ():
         if entry.record.request_id in wanted:
             wanted[entry.record.request_id].append(entry)
     return list(wanted.values())
 
 
-def _entries(directory: Path, needle: str) -> Iterator[Entry]:
-    """Yield the records of all workers' journals; those of each stand in the order they were written."""
-    journals = [_entries_below(directory, below, needle) for below in journal_directories(directory)]
+def _entries(
+    directory: Path, needles: tuple[str, ...], go_on: Callable[[], None] = _for_ever
+) -> Iterator[Entry]:
+    """Yield the records of all workers' journals; those of each stand in the order they were written.
+
+    needles: a line without any of these is passed over; with none of them every line is read.
+    """
+    looked_for = tuple(needle.encode("ascii") for needle in needles) or (b"",)
+    journals = [
+        _entries_below(directory, below, looked_for, go_on) for below in journal_directories(directory)
+    ]
     return journals[0] if len(journals) == 1 else merge(*journals, key=lambda entry: entry.record.at)
 
 
-def _entries_below(top: Path, directory: Path, needle: str) -> Iterator[Entry]:
+def _entries_below(
+    top: Path, directory: Path, needles: tuple[bytes, ...], go_on: Callable[[], None]
+) -> Iterator[Entry]:
+    go_on()
     files = journal_files(directory)
     void = declared_void(files)
     for file in files:
         aside = void.get(file.name)
         name = file.path.relative_to(top).as_posix()
-        yield from _entries_of(file, name, needle.encode("ascii"), aside.start if aside else None)
+        yield from _entries_of(file, name, needles, aside.start if aside else None, go_on)
 
 
-def _entries_of(file: JournalFile, name: str, needle: bytes, end: int | None) -> Iterator[Entry]:
+def _entries_of(
+    file: JournalFile, name: str, needles: tuple[bytes, ...], end: int | None, go_on: Callable[[], None]
+) -> Iterator[Entry]:
     offset = 0
     for number, line in enumerate(file.lines(), start=1):
+        if number % _LINES == 1:
+            go_on()
         # Behind a declared end stand records that were never acknowledged and that the next file may repeat.
         if offset == end:
             return
         offset += len(line)
         # A look into the bytes costs a thousandth of reading the JSON.
-        record = _record(line) if needle in line else None
+        record = _record(line) if any(needle in line for needle in needles) else None
         if record is not None:
             text = line.decode("ascii", "backslashreplace").rstrip("\n")
             yield Entry(file=name, line=number, text=text, record=record)

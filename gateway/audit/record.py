@@ -102,7 +102,11 @@ class Journal(Protocol):
 
 
 class Notebook(Protocol):
-    """Keeps records of what administrators did."""
+    """Keeps records of what administrators do."""
+
+    async def intend(self, record: Record, *, deadline: float | None = None) -> None:
+        """Take a record of kind `admin` before the act; durable on return, see `Journal.intend`."""
+        ...
 
     def note(self, record: Record) -> None:
         """Take a record of kind `admin`; does not wait for the disk and never raises."""

@@ -37,7 +37,8 @@ class Item:
     """A record on its way.
 
     waiter:   answered when an intent is durable, when an outcome is written.
-    given_up: its caller waits no longer, so an intent must not be written any more.
+    intends:  it comes before an effect, a caller's or an administrator's: it is durable or refused.
+    given_up: its caller waits no longer, so what it intends must not be written any more.
     place:    where it was written.
     """
 
@@ -45,6 +46,7 @@ class Item:
     body: str
     request_id: str = ""
     waiter: asyncio.Future[None] | None = field(default=None, repr=False)
+    intends: bool = False
     given_up: bool = False
     place: Place | None = None
 
@@ -115,7 +117,10 @@ class Writer:
                 self._queued_bytes += len(item.body)
                 self._changed.notify()
                 return True
-        self.lose(item.kind)
+        if item.intends:
+            self.count_failure(item.kind)  # its call is refused, so nothing is lost
+        else:
+            self.lose(item.kind)
         return False
 
     def health(self) -> AuditHealth:
@@ -125,8 +130,6 @@ class Writer:
     def lose(self, kind: str) -> None:
         """Count a record that will never be written."""
         self.count_failure(kind)
-        if kind == "intent":
-            return  # its call is refused, so nothing is lost
         with self._changed:
             first = not self._lost
             self._lost[kind] += 1
@@ -175,7 +178,7 @@ class Writer:
         self._kept += fresh
         for last_attempt in (False, True):
             try:
-                self._write(sync=not fresh or any(item.kind == "intent" for item in self._kept))
+                self._write(sync=not fresh or any(item.intends for item in self._kept))
             except OSError as fault:
                 # What is not acknowledged goes once more, into a new file.
                 self._kept, self._written = [*self._written, *self._kept], []
@@ -188,7 +191,7 @@ class Writer:
     def _write(self, *, sync: bool) -> None:
         ledger = self._ledger
         self._renew_file()
-        self._kept = [item for item in self._kept if not (item.kind == "intent" and item.given_up)]
+        self._kept = [item for item in self._kept if not (item.intends and item.given_up)]
         if self._kept:
             places = ledger.append([item.body for item in self._kept])
             for item, place in zip(self._kept, places, strict=True):
@@ -262,13 +265,13 @@ class Writer:
 
     def _fail(self, items: list[Item]) -> None:
         """Refuse intents at once; keep outcomes and refusals for later, as many as fit."""
-        refused = [item for item in items if item.kind == "intent"]
+        refused = [item for item in items if item.intends]
         for item in refused:
             if not item.given_up:
-                self.count_failure("intent")
+                self.count_failure(item.kind)
         self._answer((item.waiter for item in refused), failed=True)
         self._answer(item.waiter for item in items if item.kind == "outcome")
-        self._kept += [item for item in items if item.kind != "intent"]
+        self._kept += [item for item in items if not item.intends]
         self._lose_kept(len(self._kept) - MAX_WAITING)
 
     def _lose_kept(self, count: int) -> None:

@@ -4,7 +4,6 @@ import argparse
 import asyncio
 import json
 import os
-import pwd
 import sys
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterable
@@ -14,6 +13,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Final
 
+from gateway.admin.account import account_of
 from gateway.admin.switch_steps import left_over
 from gateway.audit.safe_text import one_line
 from gateway.cli.options import COULD_NOT_RUN, default_config
@@ -203,12 +203,9 @@ def _switch(args: argparse.Namespace) -> Switch:
 
 def _user() -> str:
     """Return who runs this command, as far as the system knows."""
-    try:
-        name = pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:
-        name = f"user {os.getuid()}"
+    account = account_of(os.getuid())
     behind = os.environ.get("SUDO_USER")
-    return f"{behind} as {name}" if behind and behind != name else name
+    return f"{behind} as {account}" if behind and not account.startswith(f"{behind} ") else account
 
 
 def _read_files(folder: Path) -> _Files:

@@ -1,7 +1,8 @@
 """The admin listener's requests: state, rules, explanations, reload and switches. Each leaves a record of who asked."""
 
-import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Protocol
@@ -31,9 +32,11 @@ from gateway.doors.admin_documents import (
     worker_document,
 )
 from gateway.doors.admin_inbound import asked_of, malformed, no_body, page_of, switched, wish_of
+from gateway.doors.admin_places import MOST_LOOKS, MOST_READS, Places
 from gateway.doors.documents import json_response
 from gateway.doors.inbound import json_members, no_query
-from gateway.errors import ErrorCode, RequestRejected
+from gateway.doors.leaving import while_present
+from gateway.errors import ErrorCode, GatewayError, RequestRejected, Unavailable
 from gateway.files.source import Finding
 from gateway.identity.keys import Keys
 from gateway.policy.admin_rights import Right
@@ -42,8 +45,12 @@ from gateway.state.board import Status
 from gateway.state.switch_document import SwitchesInvalid, judge_switch
 from gateway.state.switches import Switch, Switches, SwitchKind, SwitchStore
 
+_log = logging.getLogger("gateway.admin")
+
 # The name is in the query: a subject has a blank, and no path here holds an escape.
 _SWITCH = "/admin/v1/switches/{kind}"
+#: How long switching off waits for its record: in an emergency a sick disk must not keep anybody from it.
+_RECORD_S = 1.0
 
 
 class ReloadablePolicy(PolicySource, Protocol):
@@ -65,7 +72,9 @@ class Running:
     worker:  our own name on the board; None where there is one process.
     workers: everybody's status.
     facts:   limits and the health of the audit record, read on every request.
-    stories: the records of every request that a request id, session, execution or token digest leads to.
+    stories: the records of every request that a request id, session, execution or token digest leads to; ends when it
+             is cancelled, and raises Unavailable (`overloaded`) when there are too many to look through.
+    turning: told of a switch that is about to be turned and recorded here.
     """
 
     policies: ReloadablePolicy
@@ -78,7 +87,8 @@ class Running:
     started_at: float
     workers: Callable[[], Awaitable[tuple[Status, ...]]]
     facts: Callable[[], Mapping[str, object]]
-    stories: Callable[[str], Awaitable[list[list[Record]]]]
+    stories: Callable[[str], Coroutine[object, object, list[list[Record]]]]
+    turning: Callable[[Switch], None]
 
 
 class AdminDoor:
@@ -87,8 +97,7 @@ class AdminDoor:
     def __init__(self, running: Running, gatekeeper: Gatekeeper) -> None:
         self._running = running
         self._gatekeeper = gatekeeper
-        # Looking through the records takes a thread; a second look waits for the first.
-        self._looking = asyncio.Semaphore(1)
+        self._looks = Places(MOST_LOOKS, "looks through the records")
 
     async def state(self, request: Request) -> Response:
         """`GET /admin/v1/state`."""
@@ -176,9 +185,10 @@ class AdminDoor:
         what = request.path_params["what"]
         who = await self._admit(request, "read", "explain", what)
         no_query(request)
-        async with self._looking:
-            stories = await self._running.stories(what)
-        self._note(request, "explain", who, what)
+        with self._looks.one():
+            # Before the look: who leaves meanwhile has asked all the same.
+            self._note(request, "explain", who, what)
+            stories = await while_present(request, self._running.stories(what))
         if not stories:
             raise _not_there(
                 "No record speaks of it.",
@@ -193,6 +203,7 @@ class AdminDoor:
         await no_body(request)
         policies = self._running.policies
         before = policies.current()
+        await self._intend(request, "reload", who, "files", change="? the files are read again")
         findings = await policies.reload()
         after, state = policies.current(), policies.state()
         changes = reload_changes(before, after, state, findings)
@@ -229,8 +240,10 @@ class AdminDoor:
         who = await self._admit(request, "write", "switch", f"{kind} {name}")
         switch = await self._switch(request, kind, name, who)
         _must_exist(kind, name, self._running.policies.current())
-        changed = await self._running.store.turn_off(switch)
-        board = await self._running.store.read()
+        await self._intend_off(request, switch)
+        async with self._turning(request, switch):
+            changed = await self._running.store.turn_off(switch)
+            board = await self._running.store.read()
         change = f"+ off {kind} {name}" if changed else f"= {kind} {name} was off already"
         self._note(request, "switch", who, f"{kind} {name}", why=switch.why, changes=(change,))
         return json_response(_turned(kind, name, board.off.get((kind, name))) | {"changed": changed})
@@ -240,7 +253,11 @@ class AdminDoor:
         kind, name = switched(request)
         who = await self._admit(request, "write", "switch", f"{kind} {name}")
         switch = await self._switch(request, kind, name, who)
-        was = await self._running.store.turn_on(switch)
+        await self._intend(
+            request, "switch", who, f"{kind} {name}", change=f"? on {kind} {name}", why=switch.why
+        )
+        async with self._turning(request, switch):
+            was = await self._running.store.turn_on(switch)
         change = f"- off {kind} {name}" if was else f"= {kind} {name} was not off"
         self._note(request, "switch", who, f"{kind} {name}", why=switch.why, changes=(change,))
         document = _turned(kind, name, None) | {"changed": was is not None}
@@ -256,6 +273,56 @@ class AdminDoor:
         except SwitchesInvalid as fault:
             raise malformed(str(fault)) from None
         return switch
+
+    async def _intend_off(self, request: Request, switch: Switch) -> None:
+        about = f"{switch.kind} {switch.name}"
+        try:
+            await self._intend(
+                request,
+                "switch",
+                switch.by,
+                about,
+                change=f"? off {about}",
+                why=switch.why,
+                within_s=_RECORD_S,
+            )
+        except Unavailable as fault:
+            # It only takes away, and nothing can be granted while nothing can be recorded.
+            _log.error("switching off without a durable record", extra={"code": str(fault.code)})
+
+    @asynccontextmanager
+    async def _turning(self, request: Request, switch: Switch) -> AsyncIterator[None]:
+        """Record how turning it failed; how it went well is recorded by whoever knows it."""
+        self._running.turning(switch)
+        try:
+            yield
+        except GatewayError as fault:
+            about = f"{switch.kind} {switch.name}"
+            self._note(request, "switch", switch.by, about, why=switch.why, code=fault.code)
+            raise
+
+    async def _intend(
+        self,
+        request: Request,
+        act: AdminAct,
+        who: str,
+        about: str,
+        *,
+        change: str,
+        why: str | None = None,
+        within_s: float | None = None,
+    ) -> None:
+        """Have it recorded before it is done; raises Unavailable (`audit_unavailable`)."""
+        await self._running.log.intend(
+            act,
+            actor=who,
+            object=about,
+            why=why,
+            changes=(change,),
+            request_id=request.scope["state"]["request_id"],
+            source=request.client.host if request.client else None,
+            within_s=within_s,
+        )
 
     async def _admit(self, request: Request, right: Right, act: AdminAct, about: str) -> str:
         try:
@@ -289,16 +356,17 @@ class AdminDoor:
 
 def admin_router(door: AdminDoor) -> Router:
     """Return the routes of the admin listener; they are on no other."""
+    looking = Places(MOST_READS, "requests that look").bounded
     return Router(
         [
-            Route("/admin/v1/state", door.state, methods=["GET"]),
-            Route("/admin/v1/policy/rules", door.rules, methods=["GET"]),
-            Route("/admin/v1/policy/rules/{id}", door.rule, methods=["GET"]),
-            Route("/admin/v1/explain", door.explain_token, methods=["POST"]),
-            Route("/admin/v1/explain/{what:path}", door.explain_request, methods=["GET"]),
+            Route("/admin/v1/state", looking(door.state), methods=["GET"]),
+            Route("/admin/v1/policy/rules", looking(door.rules), methods=["GET"]),
+            Route("/admin/v1/policy/rules/{id}", looking(door.rule), methods=["GET"]),
+            Route("/admin/v1/explain", looking(door.explain_token), methods=["POST"]),
+            Route("/admin/v1/explain/{what:path}", looking(door.explain_request), methods=["GET"]),
             Route("/admin/v1/reload", door.reload, methods=["POST"]),
-            Route("/admin/v1/switches", door.switches, methods=["GET"]),
-            Route(_SWITCH, door.show_switch, methods=["GET"]),
+            Route("/admin/v1/switches", looking(door.switches), methods=["GET"]),
+            Route(_SWITCH, looking(door.show_switch), methods=["GET"]),
             Route(_SWITCH, door.switch_off, methods=["PUT"]),
             Route(_SWITCH, door.switch_on, methods=["DELETE"]),
         ],

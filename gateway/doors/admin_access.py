@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from starlette.requests import Request
 
+from gateway.admin.account import account_of
 from gateway.clock import Clock
 from gateway.doors.inbound import EXCHANGE_S, one_token
 from gateway.errors import AccessDenied, ErrorCode, FailedClaim
@@ -95,7 +96,7 @@ class Gatekeeper:
 def _by_transport(peer: Peer, rights: AdminRights, right: Right) -> str:
     """Return whom the transport knows, nobody (an empty text) where the token alone says; raises NotAdmitted."""
     if peer.uid is not None:
-        return f"uid {peer.uid}"
+        return account_of(peer.uid)
     who = _printable(peer.names[0]) if peer.names else "somebody on this machine"
     if rights.clients is not None:
         if not rights.allows_client(peer.names, right):

@@ -12,7 +12,7 @@ import ssl
 import stat
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.utils import formatdate
 from pathlib import Path
 from types import TracebackType
@@ -35,6 +35,9 @@ _MOST_CONNECTIONS: Final = 64
 #: Requests of administrators served at once.
 ADMIN_REQUESTS: Final = 16
 _FINISH_S: Final = 5.0
+#: Until the first byte of a connection: who asks sends it at once, and any process of this machine can connect to a port.
+_FIRST_BYTE_S: Final = 1.0
+_HANDSHAKE_S: Final = 3.0
 _UNIX: Final = "unix:"
 #: Of `struct ucred`: pid, uid, gid (unix(7), SO_PEERCRED).
 _CREDENTIALS: Final = struct.Struct("3i")
@@ -73,7 +76,8 @@ class AdminListener:
         count_refused: Callable[[str], None],
     ) -> None:
         self._listen = listen
-        self._limits = limits
+        self._limits = replace(limits, first_byte_s=_FIRST_BYTE_S)
+        self._idle: dict[AdminProtocol, None] = {}
         self._count_refused = count_refused
         self._config = Config(
             app,
@@ -110,7 +114,7 @@ class AdminListener:
                 sock=sock,
                 ssl=tls,
                 backlog=_BACKLOG,
-                ssl_handshake_timeout=self._limits.first_byte_s if tls else None,
+                ssl_handshake_timeout=_HANDSHAKE_S if tls else None,
                 ssl_shutdown_timeout=self._limits.linger_s if tls else None,
             )
             address = f"{'https' if tls else 'http'}://{host}:{sock.getsockname()[1]}"
@@ -147,7 +151,16 @@ class AdminListener:
             limits=self._limits,
             count_refused=self._count_refused,
             connections=self._places,
+            make_way=self._make_way,
+            idle=self._idle,
         )
+
+    def _make_way(self) -> None:
+        """Close the oldest connection without a request, where the places are taken: else who only connects has them."""
+        if self._places.open >= _MOST_CONNECTIONS:
+            for oldest in self._idle:
+                oldest.give_way()
+                return
 
     async def _tell_the_time(self) -> None:
         while True:
@@ -156,18 +169,60 @@ class AdminListener:
 
 
 class AdminProtocol(GuardedProtocol):
-    """The public listener's protocol, with the same limits, which knows who is at the other end."""
+    """The public listener's protocol, with the same limits, which knows who is at the other end.
+
+    make_way: called before a connection takes its place. idle: those on which no request is under way, the oldest first.
+    """
+
+    def __init__(
+        self,
+        *arguments: Any,
+        make_way: Callable[[], None],
+        idle: "dict[AdminProtocol, None]",
+        **options: Any,
+    ) -> None:
+        super().__init__(*arguments, **options)
+        self._make_way = make_way
+        self._idle = idle
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take the connection, unless it comes over a unix socket from another user: that one is closed unread."""
         peer = peer_of(transport)
         self.app_state = {**self.app_state, "peer": peer}
+        self._make_way()
         super().connection_made(transport)
+        self._idle[self] = None
         # The socket's mode keeps others out as well; but a directory, a copy or an inherited descriptor may let one in.
         if peer.uid is not None and peer.uid != os.geteuid():
             self._count_refused("other_user")
             self._dropping = True
             self.transport.abort()
+
+    def on_headers_complete(self) -> None:
+        """Note that a request is under way: what it asks for decides how long the connection stays."""
+        self._idle.pop(self, None)
+        super().on_headers_complete()
+
+    def on_response_complete(self) -> None:
+        """Note that none is any more."""
+        super().on_response_complete()
+        if self._place is not None:
+            self._idle[self] = None
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget it."""
+        self._idle.pop(self, None)
+        super().connection_lost(exc)
+
+    def give_way(self) -> None:
+        """Close, and leave the place at once: the loop says only later that the connection is lost."""
+        self._idle.pop(self, None)
+        if self._place is not None:
+            self._places.leave(self._place)
+            self._place = None
+        self._count_refused("made_way")
+        self._dropping = True
+        self.transport.abort()
 
 
 def peer_of(transport: asyncio.BaseTransport) -> Peer:

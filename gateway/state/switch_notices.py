@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections import deque
 from types import TracebackType
 from typing import Final, Self
 
@@ -18,6 +19,8 @@ _MOST_RECORDS: Final = 100
 _BY_HAND: Final = "unknown; the store was changed by hand"
 _GATEWAY: Final = "oidc-gateway"
 
+_Turn = tuple[str, str, str, str, int]
+
 
 class SwitchNotices:
     """Compares the switches each second with those of the second before, while it is entered."""
@@ -29,6 +32,7 @@ class SwitchNotices:
         self._before = board_of()
         self._was_readable = True
         self._task: asyncio.Task[None] | None = None
+        self._recorded: deque[_Turn] = deque(maxlen=_MOST_RECORDS)
 
     async def __aenter__(self) -> Self:
         """Record what is off at the start, in one record, and begin."""
@@ -55,6 +59,10 @@ class SwitchNotices:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
             self.turn()
+
+    def is_recorded(self, switch: Switch) -> None:
+        """Be told that somebody is turning this and records it: no second record says that it was noticed here."""
+        self._recorded.append(_turn(switch))
 
     def turn(self) -> None:
         """Compare once."""
@@ -85,13 +93,16 @@ class SwitchNotices:
             ("-", after.on.get(key, _by_hand(one))) for key, one in before.off.items() if key not in after.off
         ]
         for sign, switch in turned[:_MOST_RECORDS]:
-            self._audit.note(
-                "switch",
-                actor=switch.by,
-                object=f"{switch.kind} {switch.name}",
-                why=switch.why,
-                changes=(f"{sign} {_deed(switch)}",),
-            )
+            if _turn(switch) in self._recorded:
+                self._recorded.remove(_turn(switch))
+            else:
+                self._audit.note(
+                    "switch",
+                    actor=switch.by,
+                    object=f"{switch.kind} {switch.name}",
+                    why=switch.why,
+                    changes=(f"{sign} {_deed(switch)}",),
+                )
             _log.warning(
                 "switched off" if sign == "+" else "switched on",
                 extra={"switch": switch.kind, "name_of_it": switch.name, "by": switch.by},
@@ -99,6 +110,11 @@ class SwitchNotices:
         if rest := turned[_MOST_RECORDS:]:
             changes = tuple(f"{sign} {_deed(switch)}" for sign, switch in rest)
             self._audit.note("switch", actor=_BY_HAND, object="all", changes=changes)
+
+
+def _turn(switch: Switch) -> _Turn:
+    # The store keeps milliseconds.
+    return switch.kind, switch.name, switch.by, switch.why, int(switch.at)
 
 
 def _deed(switch: Switch) -> str:

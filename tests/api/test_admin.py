@@ -18,6 +18,8 @@ import httpx2
 import pytest
 from starlette.routing import Route
 
+from gateway.admin.account import account_of
+from gateway.audit.reading import read_entries
 from gateway.cli import admin_client
 from gateway.cli.main import main
 from gateway.doors.admin import AdminDoor, admin_router
@@ -330,8 +332,9 @@ def test_a_reload_says_what_changed_and_is_recorded_with_who_asked(
         assert told["accepted"] is True
         rules = {one["id"] for one in admin.get("/policy/rules").json()["rules"]}
         assert "payments.production" in rules
-        record = admin.gateway.records(answer)[0]
-        assert (record.kind, record.act, record.actor) == ("admin", "reload", f"uid {os.geteuid()}")
+        intent, record = admin.gateway.records(answer)
+        assert intent.changes == ("? the files are read again",)
+        assert (record.kind, record.act, record.actor) == ("admin", "reload", account_of(os.geteuid()))
         assert list(record.changes) == told["changes"]
 
 
@@ -386,12 +389,16 @@ def test_a_switch_is_turned_by_whoever_was_authenticated_and_holds_for_callers(
     until(lambda: admin.gateway.get("/v1/whoami", fresh()).status_code == 200)
 
     assert (off.json()["off"], off.json()["changed"], again.json()["changed"]) == (True, True, False)
-    assert shown["switch"]["by"] == f"uid {os.geteuid()}"
+    assert shown["switch"]["by"] == account_of(os.geteuid())
     assert shown["switch"]["why"] == "SEC-1"
     assert (on.json()["off"], on.json()["was"]["why"]) == (False, "SEC-1")
-    record = admin.gateway.records(off)[0]
-    assert (record.act, record.actor, record.why) == ("switch", f"uid {os.geteuid()}", "SEC-1")
+    intent, record = admin.gateway.records(off)
+    for one in (intent, record):
+        assert (one.act, one.actor, one.why) == ("switch", account_of(os.geteuid()), "SEC-1")
+    assert intent.changes == (f"? off subject github {subject}",)
     assert record.changes == (f"+ off subject github {subject}",)
+    noticed = [one.record for one in read_entries(admin.gateway.audit) if one.record.why == "SEC-1"]
+    assert noticed == [intent, record], "who turned it here has recorded it, and nobody notices it once more"
 
 
 @pytest.mark.parametrize(
@@ -435,7 +442,7 @@ def test_looking_is_recorded_with_who_looked(admin: Admin, path: str, act: str, 
 
     record = admin.gateway.records(answer)[0]
     assert (record.kind, record.act, record.object) == ("admin", act, about)
-    assert record.actor == f"uid {os.geteuid()}"
+    assert record.actor == account_of(os.geteuid())
 
 
 def test_requests_of_administrators_are_marked_in_the_log(admin: Admin) -> None:

@@ -1,6 +1,9 @@
 """Who may ask the admin listener: certificates and tokens, rights apart from each other, and rights that are taken away."""
 
+import contextlib
 import os
+import shutil
+import socket
 import ssl
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -8,6 +11,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from gateway.admin.account import account_of
 from gateway.cli.main import main
 from tests.support.admins import (
     AUDIENCE,
@@ -236,7 +240,7 @@ def test_where_tokens_are_asked_for_the_socket_alone_is_not_enough(tmp_path: Pat
         answers = [admin.ask(*READS), admin.ask(*READS, token=admin_token("reader"))]
 
         assert [answer.status_code for answer in answers] == [401, 200]
-        assert admin.gateway.records(answers[1])[0].actor == f"uid {os.geteuid()}, okta-agents reader"
+        assert admin.gateway.records(answers[1])[0].actor == f"{account_of(os.geteuid())}, okta-agents reader"
 
 
 # Certificates.
@@ -328,3 +332,42 @@ def test_the_command_takes_a_token_from_a_file_or_a_variable(
 
     assert codes == [1, 0, 1, 0]
     assert "token_missing" in capsys.readouterr().err
+
+
+@pytest.mark.requirement("AD-08")
+def test_connections_that_say_nothing_make_way_for_who_asks(tokened: Admin) -> None:
+    port = int(listening_at(tokened.gateway).rpartition(":")[2])
+    with contextlib.ExitStack() as silent:
+        for _ in range(200):
+            silent.enter_context(socket.create_connection(("127.0.0.1", port), timeout=10))
+        with httpx2.Client(base_url=listening_at(tokened.gateway), trust_env=False, timeout=20) as client:
+            answers = [
+                client.get("/admin/v1/state", headers={"Authorization": f"Bearer {admin_token('reader')}"})
+                for _ in range(3)
+            ]
+
+    assert [answer.status_code for answer in answers] == [200, 200, 200]
+    assert tokened.gateway.metric('oidc_gateway_http_connections_refused_total{reason="made_way"}') > 0
+
+
+@pytest.mark.requirement("AD-08")
+def test_a_reader_who_asks_and_leaves_keeps_nobody_from_switching_off(tokened: Admin) -> None:
+    port = int(listening_at(tokened.gateway).rpartition(":")[2])
+    question = (
+        "GET /admin/v1/explain/zzz HTTP/1.1\r\nHost: localhost\r\n"
+        f"Authorization: Bearer {admin_token('reader')}\r\n\r\n"
+    ).encode()
+    source = next(tokened.gateway.audit.glob("audit-*.jsonl"))
+    for number in range(200):
+        shutil.copy(source, source.with_name(f"audit-9{number:05}.jsonl"))
+
+    codes = []
+    for _ in range(5):
+        for _ in range(20):
+            with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+                connection.sendall(question)
+        answer = tokened.ask(*SWITCHES, body={"why": "SEC-1"}, token=admin_token("writer"))
+        codes.append(answer.status_code)
+    tokened.ask(*UNSWITCHES, body={"why": "over"}, token=admin_token("writer"))
+
+    assert codes == [200] * 5

@@ -61,6 +61,7 @@ EDGES = frozenset(
         "gateway.audit.heading",
         "gateway.audit.journal",
         "gateway.audit.ledger",
+        "gateway.audit.looking",
         "gateway.audit.reading",
         "gateway.audit.recovery",
         "gateway.audit.shipped",

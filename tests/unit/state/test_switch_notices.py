@@ -27,6 +27,9 @@ class Watched:
     def note(self, record: Record) -> None:
         self.records.append(record)
 
+    async def intend(self, record: Record, *, deadline: float | None = None) -> None:
+        self.records.append(record)
+
     def told(self) -> list[tuple[str | None, str | None, str | None, tuple[str, ...]]]:
         return [(one.actor, one.object, one.why, one.changes) for one in self.records]
 
@@ -66,6 +69,20 @@ async def test_a_switch_that_was_taken_out_by_hand_is_recorded_as_that(watched: 
     watched.notices.turn()
 
     assert watched.told()[1][0] == "unknown; the store was changed by hand"
+
+
+@pytest.mark.requirement("AU-07")
+async def test_what_is_turned_and_recorded_here_is_not_recorded_once_more(watched: Watched) -> None:
+    watched.notices.is_recorded(replace(RULE, at=RULE.at + 0.0004))
+    watched.board.switch_off(RULE)
+
+    watched.notices.turn()
+    first = watched.told()
+    watched.board.switch_off()
+    watched.notices.turn()
+
+    assert first == []
+    assert len(watched.told()) == 1
 
 
 @pytest.mark.requirement("AU-07")
