@@ -19,6 +19,8 @@ EVENT: Final = "head"
 _DOMAIN: Final = "oidc-gateway audit head v1"
 _NEEDLE: Final = f'"kind":"journal","event":"{EVENT}"'.encode("ascii")
 _NOTED: Final = re.compile(r"([0-9]{1,18}):([0-9a-f]{64})")
+# Passed over, it would protect nothing, and nobody would know.
+_NOTED_BADLY: Final = re.compile(r"[0-9]+:[0-9a-fA-F]{8,}…?")
 _SHAPES: Final = {
     "chain": r"[0-9a-f]{16}",
     "boot": r"[0-9a-f]{16}",
@@ -120,22 +122,27 @@ def read_head(document: Mapping[str, object]) -> SignedHead:
 
 
 def read_exported(text: str) -> Head | SignedHead | None:
-    """Return what one line of an export holds, None for a line without a head; raises HeadInvalid.
+    """Return what one line of an export holds, None for a line without a head; raises HeadInvalid for a broken one.
 
-    A line is `SEQ:HASH`, a head, or a line of the journal, of the log or of syslog that carries one.
+    A line is `SEQ:HASH`, a head, or a line of the journal, of the log or of syslog that carries one; and between those
+    stands whatever else a process writes.
     """
     noted = _NOTED.fullmatch(text.strip())
     if noted is not None:
         return Head(seq=int(noted[1]), hash=noted[2])
     start = text.find("{")
     if start < 0:
-        if text.strip():
-            raise HeadInvalid("It is neither SEQ:HASH nor JSON.")
+        if _NOTED_BADLY.fullmatch(text.strip()):
+            raise HeadInvalid("It is not all of SEQ:HASH.")
         return None
     try:
         document = json.loads(text[start:])
     except ValueError as fault:
-        raise HeadInvalid("It is not JSON on one line.") from fault
+        if '"signature"' in text:
+            raise HeadInvalid("It is not JSON on one line.") from fault
+        return None
+    if not isinstance(document, dict):
+        return None
     inner = document.get("head")
     if isinstance(inner, dict):
         return read_head(inner)

@@ -32,6 +32,16 @@ class HeadsUnusable(Exception):
     """What --head names cannot be used. The message says why."""
 
 
+class KeyThere(Exception):
+    """A key is never replaced: what it signed could no longer be told from what somebody else did."""
+
+    def __init__(self, file: str) -> None:
+        super().__init__(
+            f"{file} exists already, and a key is never replaced: name another file. To change the key, point "
+            "audit.signing_key to the new one, restart, and give `audit verify` both public keys."
+        )
+
+
 def add_verify(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add `verify` to the parser of `audit`."""
     parser = commands.add_parser(
@@ -140,12 +150,16 @@ def _exported(text: str) -> list[Exported]:
     path = Path(text)
     if ":" in text and not path.exists():
         raise HeadsUnusable(f"{text!r} is neither SEQ:HASH as `audit verify` prints it nor a file.")
+    if path.is_dir():
+        raise HeadsUnusable(f"{text} is a folder. Name the file in which heads were kept.")
     with path.open(encoding="utf-8", errors="replace") as file:
-        return _read_heads(file, path.name)
+        return _read_heads(file, path.name if path.is_file() else text)
 
 
 def _read_heads(lines: Iterable[str], source: str) -> list[Exported]:
+    """Return the heads among the lines; a log has others too, and a line of it that means nothing is passed over."""
     found: list[Exported] = []
+    number = 0
     for number, line in enumerate(lines, start=1):
         try:
             head = read_exported(line)
@@ -154,7 +168,11 @@ def _read_heads(lines: Iterable[str], source: str) -> list[Exported]:
         if head is not None:
             found.append(Exported(head=head, source=source, line=number))
     if not found:
-        raise HeadsUnusable(f"{source}: There is no head in it.")
+        why = f"There is no head in its {_counted(number, 'line')}." if number else "It is empty."
+        raise HeadsUnusable(
+            f"{source}: {why} "
+            "`oidc-gateway audit heads` prints heads, and so does the log of a gateway with audit.signing_key."
+        )
     return found
 
 
@@ -202,6 +220,8 @@ def _heads(args: argparse.Namespace) -> int:
 def _keygen(args: argparse.Namespace) -> int:
     try:
         public, key = generate(args.file)
+    except FileExistsError as fault:
+        return could_not_run(KeyThere(str(fault.filename)))
     except OSError as fault:
         return could_not_run(fault)
     print(f"Private key: {args.file} (for audit.signing_key)")

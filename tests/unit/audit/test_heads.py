@@ -272,8 +272,15 @@ def test_a_head_is_read_from_wherever_it_was_kept(ours: Pair, wrap: object) -> N
     assert read_exported(wrap(head.line())) == head
 
 
-@pytest.mark.parametrize("text", ["nonsense", '{"head":{"seq":1}}', '{"signature":"x"}', "{"], ids=repr)
-def test_what_is_no_head_is_named_as_such(text: str) -> None:
+@pytest.mark.parametrize("text", ["nonsense", "", "{", "[1]", "16:20:23 Listening", '{"head":1}'], ids=repr)
+def test_a_line_that_is_about_something_else_holds_no_head(text: str) -> None:
+    assert read_exported(text) is None
+
+
+@pytest.mark.parametrize(
+    "text", ["3:0123456789ab", '{"head":{"seq":1}}', '{"signature":"x"}', '{"signature":'], ids=repr
+)
+def test_what_is_no_whole_head_is_named_as_such(text: str) -> None:
     with pytest.raises(HeadInvalid):
         read_exported(text)
 

@@ -55,7 +55,9 @@ def test_keygen_says_what_each_file_is_for_and_replaces_none(
         f"Private key: {path} (for audit.signing_key)",
         f"Public key:  {path}.pub (for `audit verify --key`)",
     ]
-    assert complaint.err == f"oidc-gateway audit: {path}: File exists\n"
+    assert complaint.err.startswith(
+        f"oidc-gateway audit: {path} exists already, and a key is never replaced: name another file. "
+    )
 
 
 @pytest.mark.requirement("AU-03")
@@ -141,11 +143,17 @@ async def test_a_journal_that_was_replaced_as_a_whole_is_found_by_its_kept_heads
 @pytest.mark.parametrize(
     ("content", "complaint"),
     [
-        ("nonsense\n", "heads.jsonl:1: This is no head. It is neither SEQ:HASH nor JSON."),
-        ("{}\n", "heads.jsonl: There is no head in it."),
+        (
+            "nonsense\n",
+            "heads.jsonl: There is no head in its 1 line. `oidc-gateway audit heads` prints heads",
+        ),
+        ("{}\n[1]\n", "heads.jsonl: There is no head in its 2 lines. "),
+        ("", "heads.jsonl: It is empty. "),
+        ("3:0123456789abcdef\n", "heads.jsonl:1: This is no head. It is not all of SEQ:HASH."),
+        ('{"head":{"signature":"00"\n', "heads.jsonl:1: This is no head. It is not JSON on one line."),
         (None, "heads.jsonl: No such file or directory"),
     ],
-    ids=["nonsense", "none", "absent"],
+    ids=["nonsense", "none", "empty", "cut-note", "cut-head", "absent"],
 )
 async def test_a_file_of_heads_that_cannot_be_used_is_named(
     tmp_path: Path, content: str | None, complaint: str, capsys: pytest.CaptureFixture[str]
@@ -169,3 +177,31 @@ async def test_a_private_key_given_as_public_is_named(
 
     assert code == 2
     assert f"{key} holds no Ed25519 public key in PEM." in capsys.readouterr().err
+
+
+@pytest.mark.requirement("AU-03")
+async def test_heads_are_found_in_whatever_a_process_wrote_to_both_of_its_outputs(
+    tmp_path: Path, key: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await write(tmp_path / "audit", key)
+    kept = tmp_path / "gateway.log"
+    heads(tmp_path / "audit", capsys, kept)
+    lines = ("Listening on http://127.0.0.1:8080", "{not JSON", '{"message":"draining"}', '"text"')
+    kept.write_text("\n".join([*lines[:2], kept.read_text().rstrip("\n"), *lines[2:], ""]))
+
+    code = verify(tmp_path / "audit", key, "--head", str(kept))
+
+    assert code == 0
+
+
+async def test_a_device_and_a_folder_in_the_place_of_heads_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await write(tmp_path / "audit", None)
+
+    codes = [verify(tmp_path / "audit", None, "--head", name) for name in ("/dev/null", str(tmp_path))]
+
+    assert codes == [2, 2]
+    first, second = capsys.readouterr().err.splitlines()
+    assert first.startswith("oidc-gateway audit: /dev/null: It is empty. ")
+    assert second == f"oidc-gateway audit: {tmp_path} is a folder. Name the file in which heads were kept."
