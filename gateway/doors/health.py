@@ -30,7 +30,6 @@ def health_routes(
     state: of what is shared: `memory`, `ok`, or why Redis is not used. It never makes a gateway unready: what needs no
     shared state is served all the same, and the others would fare no better elsewhere.
     """
-
     exposition = Exposition(metrics)
 
     async def livez(_: Request) -> Response:
