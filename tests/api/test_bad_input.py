@@ -631,7 +631,7 @@ def test_after_a_fault_the_same_request_succeeds(scripted: Scripted) -> None:
 # --- The disk ---
 
 
-@pytest.mark.requirement("AU-01")
+@pytest.mark.requirement("AU-01", "F-36")
 def test_with_a_full_disk_nothing_is_granted_and_afterwards_everything_is_well(
     own_gateway: Gateway, scripted_aws: ScriptedAws
 ) -> None:

@@ -100,7 +100,7 @@ class Camera:
         self.pictures.append((picture, list(self.acknowledged)))
 
 
-@pytest.mark.requirement("AU-05")
+@pytest.mark.requirement("AU-05", "F-35")
 @pytest.mark.parametrize("torn", [0, 1, 700], ids=["whole", "last byte", "half a record"])
 async def test_whenever_the_power_goes_everything_acknowledged_is_there_and_nothing_half_written_counts(
     directory: Path, metrics: Metrics, tmp_path: Path, torn: int
@@ -136,7 +136,7 @@ def tear(picture: Path, count: int, acknowledged: list[str]) -> None:
     os.truncate(files[-1].path, max(0, files[-1].path.stat().st_size - count))
 
 
-@pytest.mark.requirement("AU-05")
+@pytest.mark.requirement("AU-05", "F-37")
 @pytest.mark.parametrize("act", ["mv", "rm"])
 async def test_a_file_taken_away_under_load_costs_no_acknowledged_record_but_those_in_it(
     directory: Path, metrics: Metrics, tmp_path: Path, act: str
