@@ -1,15 +1,16 @@
 """One YAML file as plain values with places, and everything in it that YAML parsers might read differently."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Final
 
 import yaml
 
+from gateway.files.bounds import CENTRAL, Bounds
 from gateway.files.source import SECRET_FIX, Excerpts, Finding, FindingCode, Place, Severity, Source
 from gateway.files.text import RAW_UNSAFE, describe, empty_fix, find_secrets, positions, split_lines
-from gateway.files.tree import NestedTooDeeply, Tree, TreeBuilder
+from gateway.files.tree import Hopeless, NestedTooDeeply, Tree, TreeBuilder
 
 # A file of ten thousand mistakes is one mistake; its reader needs the first few hundred places.
 MAX_FINDINGS: Final = 500
@@ -25,6 +26,7 @@ class Document:
     findings: bounded in number. A value with a finding keeps its place and its text in `data`.
     holes:    paths of what has the wrong shape or is missing, and is judged no further.
     aliases:  of members with misspelt names: their paths as they are meant → the name in the file.
+    nodes:    keys and values that were read.
     """
 
     file: str
@@ -35,6 +37,11 @@ class Document:
     _excerpts: Excerpts = field(repr=False)
     holes: frozenset[tuple[str | int, ...]] = frozenset()
     aliases: Mapping[tuple[str | int, ...], str] = field(default_factory=dict)
+    nodes: int = 0
+
+    def given_up(self) -> "Document":
+        """Return what is left of a document in which nothing can be judged: its findings, and nothing large."""
+        return replace(self, data=None, _tree=None, _excerpts=Excerpts(""))
 
     def is_hole(self, path: Path) -> bool:
         """Say whether a value, or one that it is part of, was already found wrong."""
@@ -80,9 +87,11 @@ class Document:
         )
 
 
-def read_document(source: Source) -> Document:
-    """Read a source as YAML; every finding at once, as far as the text can be understood."""
-    excerpts = Excerpts(source.text)
+def read_document(source: Source, bounds: Bounds = CENTRAL) -> Document:
+    """Read a source as YAML; every finding at once, as far as the text can be understood.
+
+    Of what is over a bound, or has more than MAX_FINDINGS findings, nothing is kept but those.
+    """
     if not source.readable:
         return Document(
             file=source.file,
@@ -90,13 +99,14 @@ def read_document(source: Source) -> Document:
             data=None,
             findings=source.findings,
             _tree=None,
-            _excerpts=excerpts,
+            _excerpts=Excerpts(""),
         )
+    excerpts = Excerpts(source.text)
     found = _Findings(source.file, excerpts)
     text = _judge_text(source.text, found)
     tabs = text.count("\t")
-    builder = TreeBuilder(found.add)
-    _parse(text.replace("\t", " ") if tabs else text, builder, found, tabs=tabs > 0)
+    builder = TreeBuilder(found.add_while_reading, bounds)
+    hopeless = _parse(text.replace("\t", " ") if tabs else text, builder, found, tabs=tabs > 0)
     if builder.root is None and not found.listed:
         found.add(
             FindingCode.FILE_EMPTY,
@@ -105,14 +115,16 @@ def read_document(source: Source) -> Document:
             f"{source.file} holds no value.",
             empty_fix(source.file),
         )
-    return Document(
+    document = Document(
         file=source.file,
         digest=source.digest,
         data=builder.data,
         findings=(*source.findings, *found.listed),
         _tree=builder.root,
         _excerpts=excerpts,
+        nodes=builder.nodes,
     )
+    return document.given_up() if hopeless else document
 
 
 class _Findings:
@@ -143,9 +155,16 @@ class _Findings:
             )
         )
 
+    def add_while_reading(
+        self, code: FindingCode, line: int, column: int, message: str, fix: str, severity: Severity = "error"
+    ) -> None:
+        self.add(code, line, column, message, fix, severity)
+        if len(self.listed) > MAX_FINDINGS:
+            raise Hopeless(0, "There are too many findings.", "Mend the first ones.")
+
 
 def _judge_text(text: str, found: _Findings) -> str:
-    secrets = find_secrets(text)
+    secrets = find_secrets(text)[: MAX_FINDINGS + 1]
     for (kind, _), (line, column) in zip(secrets, positions(text, [at for _, at in secrets]), strict=True):
         found.add(FindingCode.SECRET_IN_FILE, line, column, f"This looks like {kind}.", SECRET_FIX)
     if "\t" in text:
@@ -175,10 +194,15 @@ def _judge_tabs(text: str, found: _Findings) -> None:
             )
 
 
-def _parse(text: str, builder: TreeBuilder, found: _Findings, *, tabs: bool) -> None:
+def _parse(text: str, builder: TreeBuilder, found: _Findings, *, tabs: bool) -> bool:
+    """Let the builder take the text; say whether what it took is worth nothing."""
     before = len(found.listed)
     try:
         builder.read(yaml.CSafeLoader(text))
+    except Hopeless as error:
+        builder.close()
+        found.add(FindingCode.LIMIT_EXCEEDED, error.line, error.column, error.message, error.fix)
+        return True
     except NestedTooDeeply as error:
         builder.close()
         message = "Values are nested so deeply that the rest of the file is not read."
@@ -188,11 +212,12 @@ def _parse(text: str, builder: TreeBuilder, found: _Findings, *, tabs: bool) -> 
         if tabs:
             # The tabs are the cause; what follows from guessing their width would mislead.
             del found.listed[before:]
-            return
+            return False
         mark = error.problem_mark or error.context_mark
         line, column = (mark.line + 1, mark.column + 1) if mark is not None else (1, 1)
         message, fix = _explain(error, line)
         found.add(FindingCode.FILE_SYNTAX, line, column, message, fix)
+    return False
 
 
 _EXPLAINED: Final = (

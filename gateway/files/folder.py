@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, TypeVar
 
+from gateway.files.allowance import Allowances, Owner, listings, owner_of
+from gateway.files.bounds import RULES, TESTS, Bounds
 from gateway.files.document import MAX_FINDINGS, Document, read_document
 from gateway.files.folders import Folders
 from gateway.files.listing import Listing, is_test, name_fault, shown_name
@@ -131,7 +133,11 @@ def collector_paused() -> Iterator[None]:
 
 
 class _Loading:
-    """One attempt. known: what was parsed before, by file and digest; more is added."""
+    """One attempt.
+
+    known: what was parsed before, by file and digest, or, where it depends on the team's other files, by file and the
+           digest of all of those; more is added.
+    """
 
     def __init__(self, folder: Path, *, lenient: bool, known: dict[tuple[str, str], object]) -> None:
         self._folder = folder
@@ -145,6 +151,8 @@ class _Loading:
         self._mappings: tuple[Source, ...] = ()
         self._tests: tuple[Source, ...] = ()
         self._attachments: dict[str, Source] = {}
+        self._allowances = Allowances()
+        self._listings: Mapping[Owner, str] = {}
 
     def read(self) -> None:
         """Read all bytes, and parse no more than says which files there are."""
@@ -158,8 +166,9 @@ class _Loading:
         if not targets:
             self._missing("targets.yaml", "Without it there is nothing that a rule could grant.")
         mappings = listing.yaml_files("mappings")
-        self._mappings = tuple(self._read(file) for file in mappings if not is_test(file))
-        self._tests = tuple(self._read(file) for file in mappings if is_test(file))
+        self._mappings = tuple(self._read_of_team(file) for file in mappings if not is_test(file))
+        self._tests = tuple(self._read_of_team(file) for file in mappings if is_test(file))
+        self._listings = listings((one.file, one.digest) for one in (*self._mappings, *self._tests))
         self._gateway = None if central is None else self._shaped(central, GatewayShape)
         self._targets = tuple(self._shaped(source, TargetsShape) for source in targets)
         named = [*_named_by_gateway(self._gateway)]
@@ -187,8 +196,8 @@ class _Loading:
             folder=self._folder,
             gateway=self._gateway,
             targets=self._targets,
-            mappings=tuple(self._shaped_of_team(source, MappingShape) for source in self._mappings),
-            tests=tuple(self._shaped_of_team(source, CasesShape) for source in self._tests),
+            mappings=tuple(self._shaped_of_team(source, MappingShape, RULES) for source in self._mappings),
+            tests=tuple(self._shaped_of_team(source, CasesShape, TESTS) for source in self._tests),
             attachments=self._attachments,
             findings=tuple(self._findings),
         )
@@ -208,18 +217,49 @@ class _Loading:
         self._findings.extend(self._folders.judge_link(path, file))
         return read_source(self._folder, file, lenient=self._lenient, path=path)
 
+    def _read_of_team(self, file: str) -> Source:
+        if self._allowances.is_spent(file):
+            # Not even opened: ten thousand files of the largest size are 80 GB.
+            return Source(file=file, digest="", text="", findings=(self._allowances.finding(file),))
+        source = self._read(file)
+        self._allowances.open(file, source.size)
+        return source
+
     def _shaped(self, source: Source, shape: type[AnyShape]) -> Shaped[AnyShape]:
-        known = self._known.get((source.file, source.digest))
+        known = self._recall(source, source.digest, shape)
+        return self._judged(read_document(source), shape) if known is None else known
+
+    def _recall(self, source: Source, digest: str, shape: type[AnyShape]) -> Shaped[AnyShape] | None:
+        known = self._known.get((source.file, digest))
         if isinstance(known, Shaped) and isinstance(known.shape, shape | None) and not source.findings:
             return known
-        shaped = shape_document(read_document(source), shape)
+        return None
+
+    def _judged(self, document: Document, shape: type[AnyShape]) -> Shaped[AnyShape]:
+        shaped = shape_document(document, shape)
         if _is_of_its_bytes(shaped):
-            self._known[source.file, source.digest] = shaped
+            self._known[document.file, document.digest] = shaped
         return shaped
 
-    def _shaped_of_team(self, source: Source, shape: type[AnyShape]) -> Shaped[AnyShape]:
+    def _shaped_within(self, source: Source, shape: type[AnyShape], bounds: Bounds) -> Shaped[AnyShape]:
+        """Return a file of a team in its shape, as far as the team's files together are within their bounds."""
+        for digest in (self._listings[owner_of(source.file)], source.digest):
+            known = self._recall(source, digest, shape)
+            if known is not None:
+                self._allowances.use(source.file, known.document.nodes)
+                return known
+        left = self._allowances.nodes(source.file)
+        if left or not source.readable:
+            document = read_document(source, bounds.within(left))
+            self._allowances.use(source.file, document.nodes)
+            if document.nodes <= left or left >= bounds.nodes:
+                return self._judged(document, shape)
+        finding = self._allowances.finding(source.file)
+        return shape_document(read_document(replace(source, text="", findings=(finding,))), shape)
+
+    def _shaped_of_team(self, source: Source, shape: type[AnyShape], bounds: Bounds) -> Shaped[AnyShape]:
         try:
-            return self._shaped(source, shape)
+            return self._shaped_within(source, shape, bounds)
         except Exception:  # noqa: BLE001 - a bug of ours, found by one team's file, must not hold up the others
             _log.exception("mapping file could not be parsed", extra={"file": source.file})
             finding = internal_fault(source.file)
@@ -270,12 +310,27 @@ def _known(previous: Sources | None) -> dict[tuple[str, str], object]:
         return {}
     central = (previous.gateway,) if previous.gateway else ()
     shaped = (*central, *previous.targets, *previous.mappings, *previous.tests)
-    return {(one.file, one.document.digest): one for one in shaped if _is_of_its_bytes(one)}
+    known: dict[tuple[str, str], object] = {
+        (one.file, one.document.digest): one for one in shaped if _is_of_its_bytes(one)
+    }
+    by_file: dict[str, Shaped[MappingShape] | Shaped[CasesShape]] = {
+        **{one.file: one for one in previous.mappings},
+        **{one.file: one for one in previous.tests},
+    }
+    digests = listings((file, one.document.digest) for file, one in by_file.items())
+    too_large = {file: one for file, one in by_file.items() if _is_too_large(one.document)}
+    return known | {(file, digests[owner_of(file)]): one for file, one in too_large.items()}
+
+
+def _is_too_large(document: Document) -> bool:
+    """Say whether a file of known bytes was refused for what stands beside it."""
+    found = any(one.code is FindingCode.FILE_TOO_LARGE for one in document.findings)
+    return bool(document.digest) and found
 
 
 def _is_of_its_bytes(shaped: Shaped[AnyShape]) -> bool:
     """Say whether the same bytes would read the same: a large broken file must not slow down every other change."""
-    of_others = {FindingCode.FILE_PERMISSIONS, FindingCode.INTERNAL_FAULT}
+    of_others = {FindingCode.FILE_PERMISSIONS, FindingCode.INTERNAL_FAULT, FindingCode.FILE_TOO_LARGE}
     return bool(shaped.document.digest) and not any(one.code in of_others for one in shaped.findings)
 
 

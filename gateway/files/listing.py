@@ -107,6 +107,12 @@ def is_test(file: str) -> bool:
     return file.endswith(".test.yaml")
 
 
+def team_of(file: str) -> str:
+    """Return the team that a file below `mappings/` belongs to by its path."""
+    first = file.removeprefix("mappings/").split("/")[0]
+    return first.removesuffix(".yaml").removesuffix(".test")
+
+
 def name_fault(file: str) -> tuple[FindingCode, str] | None:
     """Say what keeps a name from being read, logged and hashed as what it looks like; None: nothing."""
     try:

@@ -1,18 +1,19 @@
 """A document against its shape: every mistake in our words, with its place and a fix; what is good is judged on."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final, Generic, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from gateway.files.bounds import MAX_MISTAKES
 from gateway.files.document import Document
 from gateway.files.explain import as_name, explain, meant_field
 from gateway.files.mending import Mending
-from gateway.files.schema.cases import CASES_FORMAT, CasesShape
+from gateway.files.schema.cases import CASES_FORMAT, CaseShape, CasesShape
 from gateway.files.schema.gateway import GATEWAY_FORMAT, GatewayShape
-from gateway.files.schema.mapping import MAPPING_FORMAT, MappingShape
+from gateway.files.schema.mapping import MAPPING_FORMAT, MappingShape, RuleShape
 from gateway.files.schema.targets import TARGETS_FORMAT, TargetsShape
 from gateway.files.source import Finding, FindingCode, show
 
@@ -24,8 +25,12 @@ _FORMATS: Final = {
     MappingShape: MAPPING_FORMAT,
     CasesShape: CASES_FORMAT,
 }
+# The long lists; their items are judged one by one.
+_ITEMS: Final[Mapping[type[BaseModel], tuple[str, type[BaseModel]]]] = {
+    MappingShape: ("rules", RuleShape),
+    CasesShape: ("tests", CaseShape),
+}
 _ROUNDS: Final = 8
-_MOST_MISTAKES: Final = 2_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +83,11 @@ def shape_document(document: Document, shape: type[Shape]) -> Shaped[Shape]:
     data, found = _check_format(document, _FORMATS[shape])
     if data is None:
         return Shaped(document=document, shape=None, indices=(), findings=(*document.findings, *found))
+    if (items := _ITEMS.get(shape)) is not None:
+        judged = _judge_items(data, *items)
+        if judged is None:
+            return _hopeless(document, found)
+        data = judged
     mending = Mending(data)
     made: Shape | None = None
     for _ in range(_ROUNDS):
@@ -85,9 +95,8 @@ def shape_document(document: Document, shape: type[Shape]) -> Shaped[Shape]:
             made = shape.model_validate(mending.data)
             break
         except ValidationError as error:
-            if error.error_count() > _MOST_MISTAKES:
-                found.append(_too_many(document, error.error_count()))
-                break
+            if error.error_count() > MAX_MISTAKES:
+                return _hopeless(document, found)
             mistakes = error.errors(include_url=False)
             # Asked one by one before anything is mended: the paths are those of the data as it was judged.
             found.extend(
@@ -124,13 +133,37 @@ def _independent(document: Document, mistakes: Iterable[ErrorDetails]) -> Iterab
     return (mistake for mistake in mistakes if mistake["type"] != "missing" or mistake["loc"] not in meant)
 
 
-def _too_many(document: Document, amount: int) -> Finding:
-    return document.finding(
+def _judge_items(data: dict[str, object], section: str, shape: type[BaseModel]) -> dict[str, object] | None:
+    """Put good items of a list in their shape, which is then not judged again; None: there are too many mistakes.
+
+    One by one, because the library makes an object for each mistake in what it is given, however many there are, and
+    nothing else of the process runs meanwhile.
+    """
+    items, mistakes = data.get(section), 0
+    if not isinstance(items, list):
+        return data
+    judged: list[object] = []
+    for item in items:
+        try:
+            judged.append(shape.model_validate(item))
+        except ValidationError as error:
+            judged.append(item)
+            mistakes += error.error_count()
+            if mistakes > MAX_MISTAKES:
+                return None
+    return data | {section: judged}
+
+
+def _hopeless(document: Document, found: list[Finding]) -> Shaped[Shape]:
+    """Say that there are too many mistakes; they are not counted to the end, and nothing large is kept."""
+    reason = document.finding(
         FindingCode.LIMIT_EXCEEDED,
         (),
-        f"There are {amount:,} mistakes in this file.",
+        f"There are more than {MAX_MISTAKES:,} mistakes in this file.",
         "Look whether it is what it should be: a file of this format.",
     )
+    findings = (*document.findings, *_unreported(document, found), reason)
+    return Shaped(document=document.given_up(), shape=None, indices=(), findings=findings)
 
 
 def _check_format(document: Document, wanted: str) -> tuple[dict[str, object] | None, list[Finding]]:

@@ -2,15 +2,18 @@
 
 import hashlib
 import os
+import re
 import stat
-from dataclasses import dataclass
+from array import array
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Final, Literal
 
-from gateway.files.text import empty_fix, find_secret, secret_lines, split_lines
+from gateway.files.text import empty_fix, find_secret, secret_lines
 
 MAX_BYTES: Final = 8 * 1024 * 1024
+MAX_EXCERPT: Final = 4_096
 OTHERS_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
 SECRET_FIX: Final = (
     "Remove it, revoke it, and rewrite the history that holds it. The gateway needs no secrets in files."
@@ -114,12 +117,14 @@ class Source:
     file:   relative to the configuration folder.
     digest: SHA-256 of the bytes, 64 hex digits; empty when they could not be read.
     text:   empty when there are findings of severity error.
+    size:   bytes that were read; of a file that is too large one more than it may have.
     """
 
     file: str
     digest: str
     text: str
     findings: tuple[Finding, ...]
+    size: int = 0
 
     @property
     def readable(self) -> bool:
@@ -128,21 +133,26 @@ class Source:
 
 
 class Excerpts:
-    """The lines of a text, as findings may show them: never one that holds a secret."""
+    """The lines of a text, as findings may show them: never one that holds a secret, nor one that nobody could read."""
 
     def __init__(self, text: str) -> None:
         self._text = text
-        self._lines: list[str] | None = None
+        # Where each begins: texts of their own would take more than the file, as long as its document is kept.
+        self._begins: array[int] | None = None
         self._secret: frozenset[int] = frozenset()
 
     def line(self, number: int) -> str:
         """Return a line, counted from 1; empty when there is none or it must not be shown."""
-        if self._lines is None:
-            self._lines = split_lines(self._text)
+        if self._begins is None:
+            self._begins = array("I", [0])
+            self._begins.extend(match.end() for match in re.finditer("\n", self._text))
             self._secret = secret_lines(self._text)
-        if number in self._secret or not 0 < number <= len(self._lines):
+        if number in self._secret or not 0 < number <= len(self._begins):
             return ""
-        return self._lines[number - 1]
+        end = self._begins[number] - 1 if number < len(self._begins) else len(self._text)
+        line = self._text[self._begins[number - 1] : end].removesuffix("\r")
+        # A finding outlives its file: eight mebibytes without a line end must not live on in it.
+        return line if len(line) <= MAX_EXCERPT else ""
 
 
 def show(value: object) -> str:
@@ -220,7 +230,10 @@ def is_trusted_owner(uid: int) -> bool:
 
 def _judged(file: str, data: bytes, found: tuple[Finding, ...]) -> Source:
     if len(data) > MAX_BYTES:
-        return _refused(file, FindingCode.FILE_TOO_LARGE, f"has more than {MAX_BYTES:,} bytes", "Split it.")
+        refused = _refused(
+            file, FindingCode.FILE_TOO_LARGE, f"has more than {MAX_BYTES:,} bytes", "Split it."
+        )
+        return replace(refused, size=len(data))
     digest = hashlib.sha256(data).hexdigest()
     if not data:
         empty = _finding(
@@ -233,8 +246,9 @@ def _judged(file: str, data: bytes, found: tuple[Finding, ...]) -> Source:
     try:
         text = _decoded(data)
     except UnicodeDecodeError as error:
-        return Source(file=file, digest=digest, text="", findings=(*found, _encoding(file, data, error)))
-    return Source(file=file, digest=digest, text=text, findings=found)
+        encoding = _encoding(file, data, error)
+        return Source(file=file, digest=digest, text="", findings=(*found, encoding), size=len(data))
+    return Source(file=file, digest=digest, text=text, findings=found, size=len(data))
 
 
 def _decoded(data: bytes) -> str:

@@ -5,6 +5,7 @@ from typing import Final, Protocol
 
 from yaml import events
 
+from gateway.files.bounds import CENTRAL, MAX_MISTAKES, Bounds
 from gateway.files.source import FindingCode, Severity, show
 from gateway.files.text import mixed_scripts, unsafe_text
 from gateway.files.yaml_types import Surprise, read_plain
@@ -60,11 +61,25 @@ class Tree:
 
 
 class _Frame:
-    """A collection that is being read. key: the mapping's key whose value comes next."""
+    """A collection that is being read.
 
-    __slots__ = ("items", "key", "members", "skip", "tree")
+    key:        the mapping's key whose value comes next.
+    most:       how many items or members it may have.
+    compulsory: members that each of its items has; None when nothing is known of them.
+    """
 
-    def __init__(self, data: list[object] | dict[str, object], tree: Tree) -> None:
+    __slots__ = ("compulsory", "items", "key", "members", "most", "skip", "tree")
+
+    def __init__(
+        self,
+        data: list[object] | dict[str, object],
+        tree: Tree,
+        *,
+        most: int,
+        compulsory: frozenset[str] | None = None,
+    ) -> None:
+        self.most = most
+        self.compulsory = compulsory
         self.items = data if isinstance(data, list) else None
         self.members = data if isinstance(data, dict) else None
         self.tree = tree
@@ -77,10 +92,14 @@ class _Frame:
 
     def add(self, value: object, place: int | Tree) -> None:
         if self.items is not None:
+            if len(self.items) >= self.most:
+                raise _too_long("list", "items", self.most, place)
             self.tree.values[len(self.items)] = place
             self.items.append(value)
         elif self.members is not None and self.key is not None:
             if not self.skip:
+                if len(self.members) >= self.most:
+                    raise _too_long("mapping", "members", self.most, place)
                 self.tree.values[self.key] = place
                 self.members[self.key] = value
             self.key, self.skip = None, False
@@ -106,6 +125,25 @@ class NestedTooDeeply(Exception):
         self.column = place % _COLUMNS + 1
 
 
+class Hopeless(Exception):
+    """Neither the rest of the text is worth reading, nor is what was read worth keeping.
+
+    message, fix: as in a finding; line and column count from 1.
+    """
+
+    def __init__(self, place: int, message: str, fix: str) -> None:
+        super().__init__(message)
+        self.line = place // _COLUMNS + 1
+        self.column = place % _COLUMNS + 1
+        self.message = f"{message} The rest of the file is not read."
+        self.fix = fix
+
+
+def _too_long(kind: str, parts: str, most: int, place: "int | Tree") -> Hopeless:
+    at = place.place if isinstance(place, Tree) else place
+    return Hopeless(at, f"This {kind} has more than {most:,} {parts}.", "Shorten or split it.")
+
+
 class Parser(Protocol):
     """PyYAML's C parser."""
 
@@ -115,9 +153,16 @@ class Parser(Protocol):
 
 
 class TreeBuilder:
-    """Builds the data of one document."""
+    """Builds the data of one document.
 
-    def __init__(self, report: Report) -> None:
+    nodes: keys and values that were read.
+    """
+
+    def __init__(self, report: Report, bounds: Bounds = CENTRAL) -> None:
+        self.nodes = 0
+        self._bounds = bounds
+        self._left = bounds.nodes
+        self._faulty = 0
         self.data: object = None
         self.root: Tree | None = None
         self._report_at = report
@@ -131,14 +176,24 @@ class TreeBuilder:
     def read(self, parser: Parser) -> None:
         """Take all events; the parser's own errors pass through, and what was read before them stays.
 
-        Raises NestedTooDeeply.
+        Raises NestedTooDeeply and Hopeless.
         """
-        scalar, end = events.ScalarEvent, events.CollectionEndEvent
+        try:
+            self._read(parser)
+        finally:
+            self.nodes = self._bounds.nodes - self._left
+
+    def _read(self, parser: Parser) -> None:
+        scalar, node, end = events.ScalarEvent, events.NodeEvent, events.CollectionEndEvent
         stack, known = self._stack, self._known_text
         event = parser.get_event()
         while event is not None and not isinstance(event, events.StreamEndEvent):
             mark = event.start_mark
             place = 0 if mark is None else mark.line * _COLUMNS + mark.column
+            if isinstance(event, node):
+                self._left -= 1
+                if self._left < 0:
+                    raise self._too_many(place)
             if isinstance(event, scalar):
                 text = event.value
                 # Nine scalars of ten were seen before, as keys or values, and need no second look.
@@ -148,10 +203,23 @@ class TreeBuilder:
                     self._decorated(place, event.anchor, event.tag)
                     self._scalar(text, place, plain=event.implicit[0] and not event.style)
             elif isinstance(event, end):
-                stack.pop()
+                self._end(place)
             else:
                 self._structure(event, place)
             event = parser.get_event()
+
+    def _too_many(self, place: int) -> Hopeless:
+        most = self._bounds.nodes
+        return Hopeless(place, f"This file has more than {most:,} keys and values.", "Split it.")
+
+    def _end(self, place: int) -> None:
+        ended = self._stack.pop()
+        above = self._stack[-1].compulsory if self._stack else None
+        if above is not None and (ended.members is None or not above <= ended.members.keys()):
+            self._faulty += 1
+            if self._faulty > MAX_MISTAKES:
+                message = f"More than {MAX_MISTAKES:,} items lack a member that each must have."
+                raise Hopeless(place, message, f"Each has {', '.join(sorted(above))}.")
 
     def _structure(self, event: events.Event, place: int) -> None:
         if isinstance(event, events.CollectionStartEvent):
@@ -203,13 +271,24 @@ class TreeBuilder:
                 f"Values are nested more than {MAX_DEPTH} deep.",
                 "Flatten them; the formats need six levels.",
             )
+        named = self._stack[0].key if len(self._stack) == 1 else None
         if self._stack and self._stack[-1].expects_key():
             self._feature(place, "A list or mapping cannot be a key.", "Write the key as text.")
             # Neither key nor value: read on, and drop both.
             self._stack[-1].key, self._stack[-1].skip = "", True
         else:
             self._value(data, tree)
-        self._stack.append(_Frame(data, tree))
+        self._stack.append(self._frame(data, tree, named))
+
+    def _frame(self, data: list[object] | dict[str, object], tree: Tree, named: str | None) -> _Frame:
+        """Return where the parts of a collection go. named: the key of the file's own mapping that it is the value of."""
+        bounds = self._bounds
+        if isinstance(data, dict):
+            return _Frame(data, tree, most=bounds.members)
+        items = bounds.items.get(named) if named is not None else None
+        if items is None:
+            return _Frame(data, tree, most=bounds.entries)
+        return _Frame(data, tree, most=items.most, compulsory=items.compulsory)
 
     def _scalar(self, text: str, place: int, *, plain: bool) -> None:
         if text not in self._safe:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 
 from gateway.files.folder import Sources
+from gateway.files.listing import team_of
 from gateway.files.schema.gateway import GatewayShape
 from gateway.files.shapes import Shaped
 from gateway.files.source import Finding, Place
@@ -13,7 +14,6 @@ from gateway.policy.compile_admin import compile_admin
 from gateway.policy.compile_aws import compile_endpoints
 from gateway.policy.compile_grants import Around
 from gateway.policy.compile_issuers import compile_issuers
-from gateway.policy.compile_rules import team_of
 from gateway.policy.compile_targets import compile_targets
 from gateway.policy.compile_task_roles import compile_task_roles
 from gateway.policy.compile_vaults import compile_vaults

@@ -43,12 +43,6 @@ class TeamRules:
     unknown: set[tuple[str, str]] = field(default_factory=set)
 
 
-def team_of(file: str) -> str:
-    """Return the team that a file below `mappings/` belongs to by its path."""
-    first = file.removeprefix("mappings/").split("/")[0]
-    return first.removesuffix(".yaml").removesuffix(".test")
-
-
 def compile_team(team: str, files: Mappings, against: Around) -> TeamRules:
     """Judge all files of a team; a rule with an error of its own is left out."""
     compiled = TeamRules()

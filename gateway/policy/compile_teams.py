@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from gateway.files.folder import Sources, internal_fault
+from gateway.files.listing import team_of
 from gateway.files.schema.cases import CasesShape
 from gateway.files.shapes import Shaped
 from gateway.files.source import Finding
 from gateway.policy.cases import CaseResult, Cases, judge_cases
 from gateway.policy.compile_central import is_of_a_team
 from gateway.policy.compile_grants import Around
-from gateway.policy.compile_rules import Mappings, TeamRules, compile_team, team_of
+from gateway.policy.compile_rules import Mappings, TeamRules, compile_team
 from gateway.policy.report import Report
 
 _log = logging.getLogger("gateway.policy.compile")
