@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from gateway.audit.document import moment
 from gateway.audit.heads import Pledge, SignedHead, Signer, body
-from gateway.audit.ledger import Mark
+from gateway.audit.place import Mark
 from gateway.clock import Clock
 from gateway.metrics import Metrics
 

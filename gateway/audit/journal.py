@@ -14,7 +14,8 @@ from typing import Final, Protocol, Self
 from gateway.audit.document import encode
 from gateway.audit.heading import HeadKeeper
 from gateway.audit.heads import Pledge, Signer
-from gateway.audit.ledger import DirectoryInUse, Ledger, Mark
+from gateway.audit.ledger import DirectoryInUse, Ledger
+from gateway.audit.place import Mark
 from gateway.audit.record import AuditHealth, Record
 from gateway.audit.recovery import Interrupted, begin
 from gateway.audit.writer import Item, Writer, copy_behind, unavailable

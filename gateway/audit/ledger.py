@@ -8,18 +8,17 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final, Literal
+from typing import Literal
 
-from gateway.audit.chain import START, Head, LineBroken, seal, unseal
+from gateway.audit.chain import START, LineBroken, seal, unseal
 from gateway.audit.document import VERSION, dump, moment
+from gateway.audit.files import highest_number, journal_files
+from gateway.audit.place import Mark, Place
 from gateway.clock import Clock
 
 Event = Literal["started", "rotated", "moved", "deleted", "changed", "recovered"]
-_NAME: Final = re.compile(r"audit-([0-9]{6,9})\.jsonl")
-_WORKER: Final = re.compile(r"w([1-9][0-9]{0,3})")
 
 
 class DirectoryInUse(OSError):
@@ -28,59 +27,6 @@ class DirectoryInUse(OSError):
 
 class FileVanished(OSError):
     """The file was deleted while it was written to, and with it what was not yet acknowledged."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JournalFile:
-    """One file of a journal, as verification and look-up read it."""
-
-    path: Path
-
-    @property
-    def name(self) -> str:
-        """Return its name without the directory."""
-        return self.path.name
-
-    def lines(self) -> Iterator[bytes]:
-        """Yield its lines with their ends; the last may lack one."""
-        with self.path.open("rb") as file:
-            yield from file
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
-    """Where a record stands. start: offset of its line."""
-
-    file: str
-    start: int
-    seq: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mark:
-    """How far a journal is durable: this file up to this size, ending with this record."""
-
-    chain: str
-    boot: str
-    file: str
-    size: int
-    head: Head
-
-
-def journal_files(directory: Path) -> list[JournalFile]:
-    """Return the files of a journal in the order they were written; raises OSError."""
-    found = [(_number(path.name), path) for path in directory.iterdir()]
-    return [JournalFile(path=path) for number, path in sorted(found) if number]
-
-
-def journal_directories(directory: Path) -> list[Path]:
-    """Return the directories that hold a journal each: this one, then `w1`, `w2` … of its workers; raises OSError."""
-    paths = list(directory.iterdir())
-    workers = [
-        (int(found[1]), path) for path in paths if (found := _WORKER.fullmatch(path.name)) and path.is_dir()
-    ]
-    own = [directory] if not workers or any(_number(path.name) for path in paths) else []
-    return own + [path for _, path in sorted(workers)]
 
 
 class Ledger:
@@ -152,7 +98,7 @@ class Ledger:
         self._close_file()
         self._reason = event
         self._hold_directory()
-        previous, number = self._name, max(self._number, _highest(self._directory)) + 1
+        previous, number = self._name, max(self._number, highest_number(self._directory)) + 1
         name = f"audit-{number:06}.jsonl"
         self._chain = self._chain or os.urandom(8).hex()
         opening = {
@@ -315,19 +261,10 @@ class Ledger:
             self._file = None
 
 
-def _number(name: str) -> int:
-    found = _NAME.fullmatch(name)
-    return int(found[1]) if found else 0
-
-
 def _chain(opening: bytes) -> str | None:
     """Return the chain's id that the first line of a file names; files of older releases name none."""
     chain = json.loads(opening).get("chain")
     return chain if isinstance(chain, str) and re.fullmatch("[0-9a-f]{16}", chain) else None
-
-
-def _highest(directory: Path) -> int:
-    return max((_number(path.name) for path in directory.iterdir()), default=0)
 
 
 def _same(path: Path, descriptor: int) -> bool:

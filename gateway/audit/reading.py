@@ -10,10 +10,10 @@ from heapq import merge
 from pathlib import Path
 from typing import Final
 
-from gateway.audit.ledger import JournalFile, journal_directories, journal_files
+from gateway.audit.files import JournalFile, journal_directories, journal_files
 from gateway.audit.recall import DocumentInvalid, to_record
 from gateway.audit.record import Record
-from gateway.audit.verify import declared_void
+from gateway.audit.set_aside import declared_void
 
 #: Whoever has given up is noticed after so many lines.
 _LINES: Final = 1_024

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Final
 
 from gateway.audit.document import VERSION, dump, encode
-from gateway.audit.ledger import Ledger, journal_files
+from gateway.audit.files import journal_files
+from gateway.audit.ledger import Ledger
 from gateway.audit.record import Record
 from gateway.audit.unfinished import Unfinished, can_be_found, interrupted, read_record, read_unfinished
 

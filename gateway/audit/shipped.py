@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
-from gateway.audit.ledger import Mark
+from gateway.audit.place import Mark
 from gateway.audit.tail import Cursor
 
 _log = logging.getLogger("gateway.audit.shipping")

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Protocol, Self
 
-from gateway.audit.ledger import Mark
+from gateway.audit.place import Mark
 from gateway.audit.shipped import Shipped
 from gateway.audit.syslog_text import to_message
 from gateway.audit.tail import Cursor, Line, Tail

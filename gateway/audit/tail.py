@@ -11,8 +11,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from gateway.audit.ledger import JournalFile, Mark, journal_files
-from gateway.audit.verify import declared_void
+from gateway.audit.files import JournalFile, journal_files
+from gateway.audit.place import Mark
+from gateway.audit.set_aside import declared_void
 
 _log = logging.getLogger("gateway.audit.shipping")
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from gateway.audit.chain import LineBroken, unseal
-from gateway.audit.ledger import JournalFile, Place
+from gateway.audit.files import JournalFile
+from gateway.audit.place import Place
 from gateway.audit.recall import DocumentInvalid, to_record
 from gateway.audit.record import Record
 

@@ -10,96 +10,14 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
-from typing import Final, Protocol
+from typing import Final
 
 from gateway.audit.chain import START, Head, LineBroken, Link, is_torn, unseal
 from gateway.audit.heads import is_head
+from gateway.audit.set_aside import ChainFile, SetAside, declared_void
+from gateway.audit.verdict import Bare, ChainCode, ChainFinding, Verdict
 
 _WRITTEN: Final = re.compile(rb'"written_at":"([0-9T:.Z-]{1,40})"')
-
-
-class ChainCode(StrEnum):
-    """What is wrong with the chain; stable."""
-
-    EDITED = "edited"
-    MISSING = "missing"
-    DISPLACED = "displaced"
-    UNLINKED = "unlinked"
-    CUT = "cut"
-    SET_ASIDE_CHANGED = "set_aside_changed"
-    HEAD_DIFFERENT = "head_different"
-    HEAD_INVALID = "head_invalid"
-    SIGNATURE_WRONG = "signature_wrong"
-    KEY_UNKNOWN = "key_unknown"
-    CHAIN_FOREIGN = "chain_foreign"
-    FORKED = "forked"
-    UNSIGNED = "unsigned"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChainFinding:
-    """One thing wrong, as a sentence. line counts from 1; 0 stands for the whole file."""
-
-    code: ChainCode
-    file: str
-    line: int
-    message: str
-
-    def __str__(self) -> str:
-        place = f"{self.file}:{self.line}" if self.line else self.file
-        return f"{place}: {self.message}"
-
-
-@dataclass(slots=True, kw_only=True)
-class Bare:
-    """The records behind one of them, without the journal's own heads. first, last: when they were written."""
-
-    records: int = 0
-    first: str | None = None
-    last: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
-    """What was found.
-
-    notes: what looks odd and is explained, such as the torn line of a crash, as sentences.
-    bare:  the records behind the one that was named as vouched for.
-    """
-
-    findings: tuple[ChainFinding, ...]
-    notes: tuple[str, ...]
-    files: int
-    records: int
-    head: Head
-    bare: Bare = field(default_factory=Bare)
-
-
-class ChainFile(Protocol):
-    """One file of a journal."""
-
-    @property
-    def name(self) -> str:
-        """Return its name without a directory."""
-        ...
-
-    def lines(self) -> Iterator[bytes]:
-        """Yield its lines with their ends; the last may lack one."""
-        ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SetAside:
-    """The end of a file that the journal itself declared void, because writing it failed or a crash tore it.
-
-    start: offset of its first byte; digest: SHA-256 of its bytes.
-    """
-
-    file: str
-    start: int
-    bytes: int
-    digest: str
 
 
 def verify(
@@ -125,28 +43,6 @@ def verify(
     for file in files:
         walk.through(file, void.get(file.name))
     return walk.verdict(len(files))
-
-
-def declared_void(files: Sequence[ChainFile]) -> dict[str, SetAside]:
-    """Return what the first lines of files declare void in the files before them, by file name."""
-    return {aside.file: aside for file in files for aside in _declared(file)}
-
-
-def _declared(file: ChainFile) -> tuple[SetAside, ...]:
-    """Return what the first line of a file declares void in the files before it."""
-    try:
-        opening = json.loads(unseal(next(file.lines(), b"")).text)
-        return tuple(
-            SetAside(
-                file=str(item["file"]),
-                start=int(item["start"]),
-                bytes=int(item["bytes"]),
-                digest=str(item["digest"]),
-            )
-            for item in opening.get("set_aside", ())
-        )
-    except (LineBroken, ValueError, KeyError, TypeError):
-        return ()
 
 
 @dataclass(slots=True, kw_only=True)

@@ -12,7 +12,9 @@ from typing import Final
 
 from gateway.audit.chain import Head, LineBroken, unseal
 from gateway.audit.heads import Check, HeadInvalid, Pledge, SignedHead, heads_in
-from gateway.audit.verify import ChainCode, ChainFile, ChainFinding, Verdict, verify
+from gateway.audit.set_aside import ChainFile
+from gateway.audit.verdict import ChainCode, ChainFinding, Verdict
+from gateway.audit.verify import verify
 
 # A head follows what it covers, so a busy second and a slow disk lie between the promise and the head.
 _GRACE_RECORDS: Final = 8_192

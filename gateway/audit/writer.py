@@ -15,7 +15,8 @@ from typing import Final, Literal
 
 from gateway.audit.document import VERSION, dump
 from gateway.audit.heading import HeadKeeper
-from gateway.audit.ledger import FileVanished, Ledger, Mark, Place
+from gateway.audit.ledger import FileVanished, Ledger
+from gateway.audit.place import Mark, Place
 from gateway.audit.record import AuditHealth, RecordKind
 from gateway.audit.unfinished import Unfinished
 from gateway.errors import ErrorCode, Unavailable

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Final
 
 from gateway.audit.chain import Head
+from gateway.audit.files import JournalFile, journal_directories, journal_files
 from gateway.audit.heads import HeadInvalid, SignedHead, heads_in, read_exported
-from gateway.audit.ledger import JournalFile, journal_directories, journal_files
 from gateway.audit.signing import HeadKeys, generate
-from gateway.audit.verify import Verdict
+from gateway.audit.verdict import Verdict
 from gateway.audit.vouching import Exported, chain_ids, verify_signed
 from gateway.cli.audit_folder import DirectoryUnknown, add_directory_options, audit_directory, could_not_run
 from gateway.errors import GatewayError

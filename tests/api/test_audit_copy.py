@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from gateway.audit.files import journal_files
 from gateway.audit.heads import heads_in
-from gateway.audit.ledger import journal_files
 from gateway.audit.signing import HeadKeys, generate
 from gateway.audit.vouching import Exported, verify_signed
 from tests.support.caller import problem, until

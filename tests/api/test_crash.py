@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from gateway.audit.ledger import journal_files
+from gateway.audit.files import journal_files
 from gateway.audit.reading import Query, find, read_entries
 from gateway.audit.record import Record
 from gateway.audit.verify import verify

@@ -18,7 +18,7 @@ from threading import Event, Semaphore
 import httpx2
 import pytest
 
-from gateway.audit.ledger import journal_directories
+from gateway.audit.files import journal_directories
 from gateway.audit.reading import Query, find
 from tests.support.caller import until
 from tests.support.gateways import ROOT, Gateway, fresh, replace, running_gateway, write_config

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from gateway.audit.files import journal_files
 from gateway.audit.journal import JsonlJournal
-from gateway.audit.ledger import journal_files
 from gateway.audit.shipping import Shipper
 from gateway.audit.verify import verify
 from gateway.clock import SystemClock

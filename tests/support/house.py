@@ -58,6 +58,7 @@ EDGES = frozenset(
         "gateway.credentials.vault",
         "gateway.executions.states_calls",
         "gateway.executions.stepfunctions",
+        "gateway.audit.files",
         "gateway.audit.heading",
         "gateway.audit.journal",
         "gateway.audit.ledger",

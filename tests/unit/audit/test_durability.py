@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from gateway.audit.files import journal_directories, journal_files
 from gateway.audit.journal import JsonlJournal
-from gateway.audit.ledger import journal_directories, journal_files
 from gateway.audit.reading import read_entries
 from gateway.audit.verify import verify
 from gateway.clock import SystemClock

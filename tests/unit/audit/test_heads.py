@@ -9,11 +9,11 @@ import pytest
 
 from gateway.audit.chain import START, Head, seal
 from gateway.audit.document import dump, encode, moment
+from gateway.audit.files import journal_files
 from gateway.audit.heads import HeadInvalid, Pledge, SignedHead, body, heads_in, read_exported
 from gateway.audit.journal import JsonlJournal
-from gateway.audit.ledger import journal_files
 from gateway.audit.signing import HeadKeys, HeadSigner, generate
-from gateway.audit.verify import ChainCode, Verdict
+from gateway.audit.verdict import ChainCode, Verdict
 from gateway.audit.vouching import Exported, verify_signed
 from gateway.clock import SystemClock
 from gateway.errors import ConfigurationInvalid

@@ -14,11 +14,12 @@ from pathlib import Path
 
 import pytest
 
+from gateway.audit.files import journal_files
 from gateway.audit.journal import JsonlJournal
-from gateway.audit.ledger import journal_files
 from gateway.audit.reading import read_entries
 from gateway.audit.record import Record
-from gateway.audit.verify import ChainCode, Verdict, verify
+from gateway.audit.verdict import ChainCode, Verdict
+from gateway.audit.verify import verify
 from gateway.audit.writer import MAX_WAITING
 from gateway.clock import SystemClock
 from gateway.errors import ConfigurationInvalid, ErrorCode, Unavailable

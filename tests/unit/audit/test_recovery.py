@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from gateway.audit.files import journal_files
 from gateway.audit.journal import JsonlJournal
-from gateway.audit.ledger import journal_files
 from gateway.audit.reading import find_stories, read_entries
 from gateway.audit.record import Record
 from gateway.audit.verify import verify

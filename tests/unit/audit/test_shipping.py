@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from gateway.audit.files import journal_files
 from gateway.audit.journal import JsonlJournal
-from gateway.audit.ledger import journal_files
 from gateway.audit.shipped import CURSOR_FILE, replace_durably
 from gateway.audit.shipping import Shipper, Wire
 from gateway.audit.verify import verify

@@ -5,7 +5,8 @@ import pytest
 
 from gateway.audit.chain import START, Head, seal, unseal
 from gateway.audit.document import dump, moment
-from gateway.audit.verify import ChainCode, Verdict, verify
+from gateway.audit.verdict import ChainCode, Verdict
+from gateway.audit.verify import verify
 from tests.support.records import BOOT, INTENT, NOW, OUTCOME, REFUSAL, MemoryFile, chained
 
 LINES, HEAD = chained([replace(INTENT, request_id=f"req-{n}") for n in range(1, 7)])

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from gateway.audit.files import journal_files
 from gateway.audit.journal import JsonlJournal
-from gateway.audit.ledger import journal_files
 from gateway.audit.signing import HeadSigner
 from gateway.cli.main import main
 from gateway.clock import SystemClock
