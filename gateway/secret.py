@@ -1,4 +1,4 @@
-"""A text that must not be seen: tokens, keys, session tokens."""
+"""A text that must not be seen: tokens, keys, session tokens; and whether a file keeps one."""
 
 import hashlib
 import hmac
@@ -49,3 +49,11 @@ class Secret:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("A Secret is not serialised.")
+
+
+def is_open_to_others(mode: int, owner: int, *, us: int) -> bool:
+    """Say of a file that holds a secret whether somebody else may read or replace it. us: our own user id.
+
+    The group may read: that is how Kubernetes hands secrets to a user that is not root.
+    """
+    return bool(mode & 0o037) or owner not in {0, us}

@@ -5,7 +5,6 @@
 
 import hashlib
 import os
-import stat
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, Self
@@ -23,6 +22,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from gateway.audit.heads import SignedHead
 from gateway.errors import ConfigurationInvalid, ErrorCode
+from gateway.secret import is_open_to_others
 
 _MAKE: Final = "Make one with: oidc-gateway audit keygen FILE"
 _LARGEST: Final = 65_536
@@ -50,8 +50,7 @@ class HeadSigner:
             raise _unusable(
                 f"The audit signing key {path} cannot be read: {fault.strerror}.", _MAKE
             ) from None
-        # The group may read: that is how Kubernetes hands secrets to a user that is not root.
-        if stat.S_IMODE(status.st_mode) & 0o037 or status.st_uid not in {0, os.geteuid()}:
+        if is_open_to_others(status.st_mode, status.st_uid, us=os.geteuid()):
             raise _unusable(f"The audit signing key {path} is open to others.", f"Run: chmod 0600 {path}")
         try:
             private = load_pem_private_key(pem, password=None)

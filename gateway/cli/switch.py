@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import json
+import logging
 import os
 import sys
 import time
@@ -64,8 +65,8 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         "init",
         help="write a file in which nothing is off",
         description="Writes a file in which nothing is off; one that exists is never touched. A gateway whose settings "
-        "name a file that does not exist refuses everything.",
-        epilog="Exit codes: 0 written, or it was there, 2 could not run.",
+        "name a file that does not exist refuses everything, and so does one whose file has vanished.",
+        epilog="Exit codes: 0 written, or a good one was there, 2 could not run, or what is there cannot be read.",
     )
     acts: tuple[tuple[argparse.ArgumentParser, _Act], ...] = ((listed, _list), (made, _init))
     for command, act in acts:
@@ -75,6 +76,8 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
 def run(args: argparse.Namespace) -> int:
     """Run a command and return its exit code."""
+    # What the store logs for a gateway, this command says itself.
+    logging.getLogger("gateway").addHandler(logging.NullHandler())
     try:
         return asyncio.run(_run(args))
     except NameUnknown as fault:
@@ -174,7 +177,8 @@ async def _list(args: argparse.Namespace, _: _Files, opened: Opened) -> int:
     for one in board.off.values():
         print(f"{_called(one)}: off{_turned(one)}")
     if not board.off:
-        print("Nothing is off.")
+        fresh = opened.file is not None and await asyncio.to_thread(opened.file.load) is None
+        print(f"Nothing is off{f', and nothing ever was: there was no {opened.what} yet' if fresh else ''}.")
     return 0
 
 
@@ -184,7 +188,9 @@ async def _init(_: argparse.Namespace, __: _Files, opened: Opened) -> int:
     elif await opened.file.create():
         print(f"Wrote {opened.what}: nothing is off.")
     else:
-        print(f"{opened.what} exists and stays as it is.")
+        # A gateway that cannot read it refuses everything, so this would be no good news.
+        board = await opened.store.read()
+        print(f"{opened.what} exists and stays as it is: {len(board.off) or 'nothing'} off.")
     return 0
 
 

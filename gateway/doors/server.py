@@ -8,7 +8,6 @@ import resource
 import signal
 import socket
 import ssl
-import stat
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,6 +22,8 @@ from gateway.doors.connections import Connections
 from gateway.doors.draining import Draining
 from gateway.doors.protocol import GuardedProtocol, ProtocolLimits
 from gateway.doors.short_way import ShortWay
+from gateway.errors import ErrorCode
+from gateway.secret import is_open_to_others
 from gateway.settings.loopback import is_loopback
 
 _log = logging.getLogger(__name__)
@@ -34,12 +35,18 @@ _BACKLOG = 2048
 
 
 class CannotServe(Exception):
-    """The server cannot start. message: what is wrong and what to do, for a terminal. exit_code: of the process."""
+    """The server cannot start.
 
-    def __init__(self, message: str, *, exit_code: int = COULD_NOT_RUN) -> None:
+    message: what is wrong and what to do, for a terminal. exit_code: of the process. code: a machine's word, if there is one.
+    """
+
+    def __init__(
+        self, message: str, *, exit_code: int = COULD_NOT_RUN, code: ErrorCode | None = None
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.exit_code = exit_code
+        self.code = code
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,8 +193,7 @@ def tls_context(files: TlsFiles) -> ssl.SSLContext:
         status = files.key.stat()
     except OSError as fault:
         raise CannotServe(f"The TLS key {files.key} cannot be read: {fault.strerror}.") from None
-    # The group may read: that is how Kubernetes hands secrets to a user that is not root.
-    if stat.S_IMODE(status.st_mode) & 0o037 or status.st_uid not in {0, os.geteuid()}:
+    if is_open_to_others(status.st_mode, status.st_uid, us=os.geteuid()):
         raise CannotServe(f"The TLS key {files.key} is open to others. Run: chmod 0600 {files.key}")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2

@@ -103,7 +103,7 @@ def _settings(judged: _Judged, written: Written, *, config: Path, dev: bool) -> 
         drain_s=duration_s(server.drain),
         limits=_limits(judged.limits, server),
         tracing=_tracing(server.tracing or TracingShape()),
-        state=_state(judged.state, config, written, dev=dev),
+        state=_state(judged.state, config, written),
         switches=_switches(judged.state, judged.audit),
         audit=_audit(judged.audit, config),
     )
@@ -192,7 +192,7 @@ def _networks(texts: Iterable[str], written: Written) -> tuple[str, ...]:
     return tuple(texts)
 
 
-def _state(state: StateShape, config: Path, written: Written, *, dev: bool) -> RedisAddress | None:
+def _state(state: StateShape, config: Path, written: Written) -> RedisAddress | None:
     url = written.name_of("state.url")
     if state.url is None:
         if state.switches == SWITCHES_SHARED:
@@ -203,7 +203,7 @@ def _state(state: StateShape, config: Path, written: Written, *, dev: bool) -> R
     except AddressInvalid as fault:
         # Without its value: somebody may have put a password there.
         raise SettingInvalid(f"{url} {fault}.") from None
-    if address.scheme == "redis" and not (dev or state.without_tls or is_loopback(address.host)):
+    if address.scheme == "redis" and not (state.without_tls or is_loopback(address.host)):
         raise SettingInvalid(
             f"{url} must begin with rediss:// (TLS). Where nobody else can reach the network between, set "
             "state.without_tls: true; whoever writes to that Redis can use tokens again."

@@ -31,7 +31,7 @@ class FileSwitches:
         self._file = file
         self._clock = clock
         self._period_s = period_s
-        self._must_exist = not file.may_be_absent
+        self._was_there = False
         self._board = unreadable()
         self._why: str | None = None
         self._looked_at = float("-inf")
@@ -98,10 +98,13 @@ class FileSwitches:
 
     def _load(self) -> SwitchBoard:
         found = self._file.load()
-        if found is None and self._must_exist:
-            raise SwitchesUnreadable(f"{self._file} does not exist.")
-        self._must_exist = self._must_exist or found is not None
-        return board_of() if found is None else found
+        if found is not None:
+            self._was_there = True
+            self._file.remember()
+            return found
+        if self._was_there or self._file.has_vanished():
+            raise SwitchesUnreadable(self._file.missing())
+        return board_of()
 
     def _refuse(self, why: str) -> None:
         if why != self._why:

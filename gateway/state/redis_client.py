@@ -6,6 +6,7 @@
 import asyncio
 import contextlib
 import logging
+import os
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from types import TracebackType
@@ -23,6 +24,7 @@ from gateway.clock import Clock
 from gateway.errors import ConfigurationInvalid, ErrorCode
 from gateway.metrics import Metrics
 from gateway.outbound.tls import client_context
+from gateway.secret import is_open_to_others
 from gateway.state.address import RedisAddress
 from gateway.state.redis_faults import DOWN, RedisFailed, RedisFault, fault_of
 from gateway.state.redis_scripts import Script
@@ -175,7 +177,7 @@ class _PasswordFile(CredentialProvider):
         self._path = path
 
     def get_credentials(self) -> tuple[str] | tuple[str, str]:
-        password = _read(self._path, "state.password_file").strip()
+        password = _read(self._path, "state.password_file", secret=True).strip()
         return (self._username, password) if self._username else (password,)
 
     async def get_credentials_async(self) -> tuple[str] | tuple[str, str]:
@@ -227,6 +229,8 @@ def _context(address: RedisAddress) -> ssl.SSLContext:
     try:
         ca_pem = None if address.ca_file is None else _read(address.ca_file, "state.ca_file")
         context = client_context(ca_pem)
+        if address.key is not None:
+            _read(address.key, "state.key", secret=True)
         if address.certificate is not None:
             context.load_cert_chain(address.certificate, address.key)
     except (ssl.SSLError, OSError) as fault:
@@ -235,9 +239,16 @@ def _context(address: RedisAddress) -> ssl.SSLContext:
     return context
 
 
-def _read(path: str, setting: str) -> str:
+def _read(path: str, setting: str, *, secret: bool = False) -> str:
     try:
         with open(path, encoding="utf-8") as file:  # noqa: PTH123 - paths stay texts in this part
+            status = os.fstat(file.fileno())
+            if secret and is_open_to_others(status.st_mode, status.st_uid, us=os.geteuid()):
+                raise ConfigurationInvalid(
+                    ErrorCode.REPLAY_STORE_UNAVAILABLE,
+                    f"The file of {setting}, {path}, is open to others.",
+                    hint=f"Run: chmod 0600 {path}",
+                )
             return file.read(1_048_576)
     except (OSError, UnicodeDecodeError) as fault:
         reason = getattr(fault, "strerror", None) or "it is not UTF-8"

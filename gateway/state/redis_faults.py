@@ -50,7 +50,7 @@ _ADVICE: Final[dict[Reason, str]] = {
     "evicting": "set maxmemory-policy noeviction: evicting would forget used tokens",
     "full": "raise maxmemory, or wait until entries expire; the README says what a million tokens need",
     "clock": "set both clocks right (NTP): beyond 60 s a used token could be forgotten while it is still valid",
-    "data_lost": "tokens used before may be used again until they expire; turn on appendonly, see the README",
+    "data_lost": "tokens used before may be used again until they expire; turn on appendonly and keep FLUSHALL from everybody, see the README",
     "other": "the text above is Redis's own",
 }
 

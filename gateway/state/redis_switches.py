@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 from gateway.clock import Clock
 from gateway.errors import Unavailable
 from gateway.state.redis_client import SharedRedis
-from gateway.state.redis_faults import RedisFailed
+from gateway.state.redis_faults import RedisFailed, RedisFault
 from gateway.state.redis_scripts import REPLACE
 from gateway.state.refusals import switches_unavailable
 from gateway.state.switch_document import (
@@ -132,8 +132,7 @@ class RedisSwitches:
         try:
             return await self._redis.script("switches", REPLACE, self._key, known, wanted) == 1
         except RedisFailed as failed:
-            self._say(failed.fault.what)
-            raise switches_unavailable() from None
+            raise self._unavailable("turned", failed.fault) from None
 
     async def _fetch(self) -> tuple[bytes, SwitchBoard]:
         try:
@@ -141,17 +140,26 @@ class RedisSwitches:
             # Nobody ever switched anything off; an empty text on the other hand is no document.
             board = board_of() if document is None else decode(document)
         except RedisFailed as failed:
-            self._say(failed.fault.what)
-            raise switches_unavailable() from None
+            raise self._unavailable("read", failed.fault) from None
         except SwitchesInvalid as fault:
-            self._say(f"the key {self._key} holds no switches: {fault}")
-            raise switches_unavailable() from None
+            what = f"the key {self._key} holds no switches: {str(fault).removesuffix('.')}"
+            self._say(what)
+            # A gateway that read them before gives them back to a Redis that has lost them.
+            hint = f"Delete it (DEL {self._key}): a gateway that runs writes what it read last, without one nothing is off."
+            raise switches_unavailable(f"In Redis {what}.", hint) from None
         self._trouble = None
         return document or b"", board
 
     async def _get(self, client: Redis) -> bytes | None:
         found = await client.get(self._key)
         return found.encode() if isinstance(found, str) else found
+
+    def _unavailable(self, verb: str, fault: RedisFault) -> Unavailable:
+        self._say(fault.what)
+        return switches_unavailable(
+            f"The switches in {self._redis.address} cannot be {verb}: {fault.what.removesuffix('.')}.",
+            f"{fault.advice[0].upper()}{fault.advice[1:]}.",
+        )
 
     def _say(self, what: str) -> None:
         if what != self._trouble:

@@ -142,24 +142,27 @@ class RedisWatch:
         return None
 
     async def _compare(self, survey: Survey) -> None:
-        """Notice a Redis that lost what it was told: it has another run id, and not the marker it had."""
-        restarted = self._survey is not None and self._survey.run_id != survey.run_id
-        if not (restarted or self._marker is None) or self._judge(survey) is not None:
+        """Notice a Redis that lost what it was told: the marker it had is gone, by a restart or by FLUSHALL."""
+        if self._judge(survey) is not None:
             return
         marker = await self._redis.run("probe", self._mark, even_if_down=True)
-        lost = restarted and self._marker is not None and marker != self._marker
-        if lost:
+        restarted = self._survey is not None and self._survey.run_id != survey.run_id
+        if self._marker is not None and marker != self._marker:
             self._metrics.state_failures.labels("data_lost").inc()
-            fault = RedisFault(reason="data_lost", what="Redis was started again and has lost its data")
+            how = "was started again and" if restarted else "runs on, but"
+            fault = RedisFault(reason="data_lost", what=f"Redis {how} has lost its data")
             _log.error("shared state: %s; %s", fault.what, fault.advice, extra={"reason": fault.reason})
         elif restarted:
             _log.warning("shared state: Redis was started again, or another took its place, with its data")
         self._survey, self._marker = survey, marker
 
     async def _mark(self, client: Redis) -> str:
+        """Return the marker; where there is none write one, which every other replica finds and misses its own."""
         key = self._redis.key("marker")
-        await client.set(key, secrets.token_hex(16), nx=True)
         found = await client.get(key)
+        if found is None:
+            await client.set(key, secrets.token_hex(16), nx=True)
+            found = await client.get(key)
         return found.decode("ascii", "replace") if isinstance(found, bytes) else str(found)
 
     def _note(self, found: RedisFault | None) -> None:

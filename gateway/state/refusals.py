@@ -42,8 +42,9 @@ def store_unavailable() -> Unavailable:
     )
 
 
-def switches_unavailable(why: str = "The switches cannot be read or turned at the moment.") -> Unavailable:
+def switches_unavailable(
+    why: str = "The switches cannot be read or turned at the moment.",
+    hint: str = "Try again in a few seconds.",
+) -> Unavailable:
     """Return the refusal while switches can be neither read nor turned."""
-    return Unavailable(
-        ErrorCode.SWITCHES_UNAVAILABLE, why, hint="Try again in a few seconds.", retry_after_s=2
-    )
+    return Unavailable(ErrorCode.SWITCHES_UNAVAILABLE, why, hint=hint, retry_after_s=2)

@@ -39,12 +39,16 @@ class SwitchesUnreadable(Exception):
 class SwitchFile:
     """One file of switches, and whoever turns them. Implements SwitchStore; every write is atomic and durable.
 
-    may_be_absent: nothing is off while the file does not exist; else that is an error, as somebody may have moved it.
+    may_be_absent: nothing is off until the file exists for the first time; else, and from then on, its absence is an
+                   error, as somebody may have moved it. That it existed a mark beside it says, to gateways that start
+                   later and to commands, so that all of them answer alike.
     """
 
     def __init__(self, path: Path, *, may_be_absent: bool) -> None:
         self._path = path
         self.may_be_absent = may_be_absent
+        self._mark = path.with_name(f".{path.name}.was-there")
+        self._marked = False
 
     def __str__(self) -> str:
         return str(self._path)
@@ -68,6 +72,22 @@ class SwitchFile:
             raise SwitchesUnreadable(f"{self._path} is no file of switches: {fault}") from fault
         finally:
             os.close(descriptor)
+
+    def has_vanished(self) -> bool:
+        """Say of a file that does not exist whether that is an error."""
+        return not self.may_be_absent or os.path.lexists(self._mark)
+
+    def remember(self) -> None:
+        """Leave the mark that the file exists; a folder that takes none stops nothing."""
+        if not self.may_be_absent or self._marked:
+            return
+        with contextlib.suppress(OSError):
+            descriptor = os.open(self._mark, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, _MODE)
+            try:
+                _belong(descriptor, self._mark.parent)
+            finally:
+                os.close(descriptor)
+            self._marked = True
 
     async def read(self) -> SwitchBoard:
         """Return what is off, read now; raises Unavailable."""
@@ -107,11 +127,17 @@ class SwitchFile:
             raise _unavailable(str(fault), "Mend the file, or put back a copy of it.") from fault
         if found is not None:
             return found
-        if self.may_be_absent:
+        if not self.has_vanished():
             return board_of()
         raise _unavailable(
-            f"{self._path} does not exist.", "Put it back; `oidc-gateway switch init` writes a new one."
+            self.missing(),
+            "Every gateway refuses everything meanwhile. Put it back; when nothing was off, "
+            "`oidc-gateway switch init` writes a new one.",
         )
+
+    def missing(self) -> str:
+        """Return the sentence about a file that has vanished."""
+        return f"{self._path} does not exist{', and did before' if self.may_be_absent else ''}."
 
     def _change(self, change: Callable[[SwitchBoard], SwitchBoard]) -> tuple[SwitchBoard, SwitchBoard]:
         try:
@@ -176,6 +202,7 @@ class SwitchFile:
                 draft.unlink()
             raise
         _make_durable(real.parent)
+        self.remember()
 
     def _unwritable(self, fault: OSError) -> Unavailable:
         return _unavailable(

@@ -166,6 +166,27 @@ async def test_a_restart_that_lost_the_data_is_said_loudly(
     assert "appendonly" in caplog.text
 
 
+async def test_a_redis_that_was_emptied_is_noticed_by_every_gateway_and_marked_again(
+    prefix: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with private() as server:
+        async with (
+            shared_state(server.url, prefix=prefix) as state,
+            shared_state(server.url, prefix=prefix) as other,
+        ):
+            server.say("FLUSHALL")
+            await until(lambda: failures(state, "data_lost") == 1)
+            await until(lambda: failures(other, "data_lost") == 1)
+            again = server.say("EXISTS", state.redis.key("marker"))
+            await state.watch.probe()
+
+            assert failures(state, "data_lost") == 1
+
+    assert again.strip().endswith("1")
+    assert "Redis runs on, but has lost its data" in caplog.text
+    assert "FLUSHALL" in caplog.text
+
+
 def failures(state: SharedState, reason: str) -> float | None:
     return state.metrics.registry.get_sample_value("oidc_gateway_state_failures_total", {"reason": reason})
 
@@ -257,6 +278,7 @@ async def test_a_user_without_the_right_is_told_which_one_and_never_the_password
 def with_password(server: RedisServer, folder: Path) -> RedisAddress:
     file = folder / "password"
     file.write_text(f"{PASSWORD}\n")
+    file.chmod(0o600)
     return replace(parse_url(server.url), username="gateway", password_file=str(file))
 
 
@@ -415,6 +437,7 @@ def tls_files(authority: Authority, folder: Path, name: str) -> list[str]:
     (folder / "ca.pem").write_text(authority.pem)
     server = folder / "server.pem"
     server.write_bytes(authority.server_pem(name))
+    server.chmod(0o600)
     return [
         *("--tls-cert-file", str(server), "--tls-key-file", str(server)),
         *("--tls-ca-cert-file", str(folder / "ca.pem"), "--tls-auth-clients", "no"),
@@ -461,6 +484,7 @@ def replace_file(address: RedisAddress, text: str | None) -> None:
         file.unlink()
     else:
         file.write_text(text)
+        file.chmod(0o600)
 
 
 async def test_a_call_that_can_wait_no_longer_does_not_count_against_redis(
@@ -479,6 +503,27 @@ async def test_a_password_file_that_is_not_there_is_named_at_start(prefix: str, 
     with pytest.raises(ConfigurationInvalid, match=r"state\.password_file.*missing"):
         async with shared_state(address, prefix=prefix):
             pass
+
+
+@pytest.mark.parametrize("what", ["password_file", "key"])
+async def test_a_secret_that_others_may_read_is_refused_at_start(
+    prefix: str, tmp_path: Path, what: str
+) -> None:
+    file = tmp_path / "secret"
+    file.write_text(PASSWORD)
+    file.chmod(0o644)
+    address = parse_url("rediss://127.0.0.1:1")
+    address = (
+        replace(address, password_file=str(file))
+        if what == "password_file"
+        else replace(address, certificate=str(file), key=str(file))
+    )
+
+    with pytest.raises(ConfigurationInvalid, match=rf"state\.{what}.*is open to others") as refusal:
+        async with shared_state(address, prefix=prefix):
+            pass
+
+    assert refusal.value.hint == f"Run: chmod 0600 {file}"
 
 
 # --- Clocks ---

@@ -114,6 +114,7 @@ async def test_while_redis_is_away_each_replica_goes_by_its_own_counts_and_says_
 async def test_the_rights_that_the_readme_gives_a_user_suffice(tmp_path: Path) -> None:
     (line,) = re.findall(r"(?m)^user gateway on .*$", README.read_text("utf-8"))
     (tmp_path / "password").write_text("a-password")
+    (tmp_path / "password").chmod(0o600)
     users = [line.replace("PASSWORD", "a-password"), "user default off"]
     with running_redis(users=users) as server:
         address = replace(

@@ -645,9 +645,10 @@ def test_a_password_in_the_address_of_redis_is_refused_and_not_repeated(url: str
     assert "hunter2" not in str(refused.value)
 
 
-def test_redis_without_tls_is_for_loopback_and_for_development() -> None:
+def test_redis_without_tls_is_for_loopback_even_in_development() -> None:
     assert load({"state.url": "redis://127.0.0.1"}).state is not None
-    assert load({"state.url": "redis://redis.example"}, dev=True).state is not None
+    with pytest.raises(SettingInvalid, match="must begin with rediss://"):
+        load({"state.url": "redis://redis.example"}, dev=True)
 
 
 def test_half_of_a_certificate_for_redis_is_refused() -> None:

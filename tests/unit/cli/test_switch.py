@@ -141,7 +141,8 @@ def test_the_list_says_since_when_by_whom_and_why(switch: Run, capsys: pytest.Ca
 
     switch("list")
 
-    assert (empty, nothing) == (0, "Nothing is off.\n")
+    assert empty == 0
+    assert nothing.startswith("Nothing is off, and nothing ever was: ")
     said = capsys.readouterr().out
     assert said.startswith("workflow deploy-payments: off since ")
     assert said.endswith("Z by alice: a freeze\n")
@@ -236,3 +237,49 @@ def test_a_reason_that_is_not_one_line_is_refused(
     assert code == 2
     assert "`why`" in capsys.readouterr().err
     assert not (audit / "switches.json").exists()
+
+
+@pytest.mark.requirement("AD-06")
+def test_the_list_of_a_vanished_file_says_what_the_gateways_do(
+    switch: Run, audit: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = switch("list")
+    fresh = capsys.readouterr().out
+    switch("off", "issuer", "github", "--why", "SEC-1")
+    (audit / "switches.json").unlink()
+    capsys.readouterr()
+
+    code = switch("list")
+
+    assert before == 0
+    assert fresh == f"Nothing is off, and nothing ever was: there was no {audit / 'switches.json'} yet.\n"
+    assert code == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "does not exist, and did before. Every gateway refuses everything meanwhile." in said.err
+
+
+def test_a_file_that_cannot_be_read_is_no_beginning(
+    switch: Run, audit: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (audit / "switches.json").write_text("garbage")
+    (audit / "switches.json").chmod(0o600)
+
+    code = switch("init")
+
+    assert code == 2
+    assert "is no file of switches" in capsys.readouterr().err
+    assert (audit / "switches.json").read_text() == "garbage"
+
+
+def test_a_redis_that_is_away_is_told_in_one_line_with_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--switches", "redis", "--state", "redis://127.0.0.1:1/0", "--config", str(CONFIG)]
+
+    code = main(["switch", "list", *words])
+
+    assert code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(
+        "oidc-gateway switch: The switches in redis://127.0.0.1:1/0 cannot be read: Redis cannot be reached: "
+    )
+    assert line.endswith("Check state.url, that Redis runs, and the network between.")

@@ -49,7 +49,15 @@ def mode_of(path: Path) -> int:
 
 
 def leftovers(path: Path) -> list[str]:
-    return [one.name for one in path.parent.iterdir() if one.name not in {path.name, f".{path.name}.lock"}]
+    return [
+        one.name
+        for one in path.parent.iterdir()
+        if one.name not in {path.name, f".{path.name}.lock", f".{path.name}.was-there"}
+    ]
+
+
+def vanish(path: Path) -> None:
+    path.unlink()
 
 
 def become(path: Path, kind: str) -> None:
@@ -247,3 +255,38 @@ async def test_a_beginning_is_written_once_and_nothing_that_exists_is_touched(pa
 async def test_without_a_beginning_a_named_file_cannot_be_turned(path: Path) -> None:
     with pytest.raises(Unavailable, match="does not exist"):
         await store(path, may_be_absent=False).turn_off(RULE)
+
+
+@pytest.mark.requirement("AD-06")
+async def test_a_file_that_vanished_is_missed_by_gateways_that_start_later_and_by_commands(
+    path: Path,
+) -> None:
+    await store(path).turn_off(RULE)
+    vanish(path)
+
+    with pytest.raises(Unavailable, match="does not exist, and did before") as refusal:
+        await store(path).read()
+
+    assert not (await seen(path)).readable
+    assert "switch init" in (refusal.value.hint or "")
+
+
+@pytest.mark.requirement("AD-06")
+async def test_a_file_that_was_put_there_by_hand_is_missed_as_well(path: Path) -> None:
+    write(path, encode(board_of([RULE])))
+    await seen(path)
+    vanish(path)
+
+    board = await seen(path)
+
+    assert not board.readable
+
+
+@pytest.mark.requirement("AD-06")
+async def test_a_new_file_ends_that(path: Path) -> None:
+    await store(path).turn_off(RULE)
+    vanish(path)
+
+    await store(path).create()
+
+    assert (await seen(path)).readable
