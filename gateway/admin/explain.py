@@ -143,7 +143,7 @@ def as_json(explanation: Explanation) -> dict[str, object]:
         "checks": [_check_document(check) for check in told.checks],
         "target": told.target,
         "upstream": told.upstream,
-        "session": told.issued,
+        "session": told.issued or told.session,
         "lease": told.lease,
         "execution": told.execution,
         "existed": told.existed,
@@ -262,6 +262,8 @@ def _aws(told: Record) -> Iterator[tuple[str, str]]:
     if told.issued is not None:
         until = f", until {moment(told.expires_at)}" if told.expires_at is not None else ""
         yield "session", f"{_plain(told.issued)}{until}"
+    elif told.session is not None and told.kind != "refused":
+        yield "session", f"{_plain(told.session)} (its planned name)"
     if told.lease is not None:
         yield "lease", _plain(told.lease)
     planned = told.execution is not None and ":" not in told.execution

@@ -23,9 +23,11 @@ class Record:
     token:      digest of the whole compact token; None when it could not be read.
     token_alias: the replay digest (over issuer and signing input), which signature rewriting does not change.
     issuer:     the trusted issuer's name; None before it is known.
+    principal_digest: `Principal.digest`: exact also where the texts of issuer and subject are cut or masked.
     claims:     the verified claims; empty before the signature is verified.
     rules:      ids of all rules that matched; for a refusal the nearest one, if any.
     object:     the workflow or target the caller asked for.
+    session:    name of the role session, planned until `issued` says that there is one: what CloudTrail shows.
     issued:     identity that acted or was handed out: an assumed-role ARN, or mount, role and accessor digest of Vault.
     lease:      id of the lease under which Vault issued AWS credentials.
     execution:  execution ARN, or the planned name while it is only an intent.
@@ -33,6 +35,7 @@ class Record:
     status:     of the execution, as AWS reported it.
     found_by:   request id of the later call that saw the execution; in a `found` record alone.
     earlier:    request id of the call that used this token, or this idempotency key, before; earlier_at: when it did.
+    repeated:   of a refusal that stands for others too: how many refusals it stands for, itself included.
     upstream:   `service:code:request id` of an AWS refusal.
     trace:      id of the W3C trace the call belongs to; unless we traced it ourselves, the caller's own word.
     actor, why: of an administrator's act: who did it, and the reason given.
@@ -51,11 +54,13 @@ class Record:
     key_id_digest: str | None = None
     issuer: str | None = None
     principal: Principal | None = None
+    principal_digest: str | None = None
     claims: tuple[tuple[str, object], ...] = field(default=(), repr=False)
     rules: tuple[str, ...] = ()
     checks: tuple[ClaimCheck, ...] = field(default=(), repr=False)
     object: str | None = None
     target: str | None = None
+    session: str | None = None
     issued: str | None = None
     lease: str | None = None
     execution: str | None = None
@@ -65,6 +70,7 @@ class Record:
     expires_at: float | None = None
     earlier: str | None = None
     earlier_at: float | None = None
+    repeated: int | None = None
     upstream: str | None = None
     source: str | None = None
     user_agent: str | None = None

@@ -20,7 +20,7 @@ class Story:
 
     notes:   for the log line of the request.
     object:  the workflow or target the caller asked for.
-    planned: the execution's name, known before AWS is asked.
+    planned: the execution's name, known before AWS is asked. session: the role session's, likewise.
     earlier: request id of the call that used this token, or this idempotency key, before; earlier_at: when it came.
     """
 
@@ -36,6 +36,7 @@ class Story:
     token: VerifiedToken | None = None
     decision: Allowed | Denied | None = None
     planned: str | None = None
+    session: str | None = None
     issued: AwsCredentials | VaultToken | None = None
     execution: Execution | None = None
     earlier: str | None = None
@@ -47,6 +48,7 @@ class Story:
         token, decision = self.token, self.decision
         members = _members(token, failure)
         allowed = decision if isinstance(decision, Allowed) else None
+        principal = token.principal if token else _principal(members)
         return Record(
             kind=kind,
             request_id=self.request_id,
@@ -59,12 +61,14 @@ class Story:
             token_bytes=len(self.presented),
             key_id_digest=_digest(token.key_id) if token and token.key_id else None,
             issuer=self._issuer(failure),
-            principal=token.principal if token else _principal(members),
+            principal=principal,
+            principal_digest=principal.digest if principal else None,
             claims=tuple(members.items()),
             rules=_rules(decision),
             checks=decision.checks if decision else (),
             object=self.object,
             target=allowed.target.name if allowed else None,
+            session=self.session if kind != "refused" else None,
             issued=self.issued.identity if self.issued else None,
             lease=self.issued.lease if isinstance(self.issued, AwsCredentials) else None,
             execution=self.execution.arn if self.execution else self.planned,

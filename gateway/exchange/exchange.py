@@ -8,7 +8,7 @@ from gateway.audit.record import Act, Journal
 from gateway.audit.recorder import Recorder
 from gateway.audit.story import Story
 from gateway.clock import Clock
-from gateway.credentials.session import AwsCredentials, CredentialSource, VaultToken, session_for
+from gateway.credentials.session import AwsCredentials, CredentialSource, RoleSession, VaultToken, session_for
 from gateway.errors import ErrorCode, UpstreamFailed
 from gateway.exchange.admission import Admission, Admitted
 from gateway.exchange.call import (
@@ -132,6 +132,7 @@ class Exchange:
                 story, call, Obtain(target=target, form="aws-credentials")
             )
             session = session_for(token, allowed.target, workflow=None, duration_s=duration_s)
+            story.session = session.name
             hold = await self._hold_token(story, call, allowed, "aws-credentials")
         region = story.policy.aws.region
 
@@ -274,9 +275,11 @@ class Exchange:
         hold: Hold | None = None,
     ) -> Shown:
         holding = hold or self._replay.nothing
+        session = session_for(admitted.token, admitted.target, workflow=admitted.workflow)
+        story.session = session.name
 
         async def act() -> Execution:
-            story.execution = holding.answer or await self._under(story, call, admitted, use)
+            story.execution = holding.answer or await self._under(story, call, admitted, session, use)
             return story.execution
 
         execution = await self._recorder.commit(
@@ -294,10 +297,10 @@ class Exchange:
         story: Story,
         call: Call,
         admitted: Admitted,
+        session: RoleSession,
         use: Callable[[AwsCredentials], Awaitable[Execution]],
     ) -> Execution:
         """Use credentials scoped to one workflow; renew them once when AWS calls them expired."""
-        session = session_for(admitted.token, admitted.target, workflow=admitted.workflow)
         region = admitted.workflow.state_machine.region
         held: AwsCredentials | None = None
         for _ in range(2):

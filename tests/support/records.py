@@ -18,6 +18,9 @@ EXECUTION = "arn:aws:states:eu-west-1:111122223333:execution:deploy-payments:ca6
 SESSION = "arn:aws:sts::111122223333:assumed-role/payments-deployer/payments-prod.1f2e3d4c.5a6b7c8d"
 TOKEN = "5a6b7c8d" * 8
 
+PRINCIPAL = Principal(
+    issuer="https://token.actions.githubusercontent.com", subject="repo:acme/payments:environment:prod"
+)
 INTENT = Record(
     kind="intent",
     request_id="req-1",
@@ -28,9 +31,9 @@ INTENT = Record(
     token_alias="9f" * 32,
     token_bytes=1311,
     issuer="github",
-    principal=Principal(
-        issuer="https://token.actions.githubusercontent.com", subject="repo:acme/payments:environment:prod"
-    ),
+    principal=PRINCIPAL,
+    principal_digest=PRINCIPAL.digest,
+    session=SESSION.rpartition("/")[2],
     claims=(("repository", "acme/payments"), ("run_attempt", 2), ("environments", ["prod", "eu"])),
     rules=("payments.prod",),
     checks=(
@@ -58,6 +61,7 @@ REFUSAL = replace(
     request_id="req-2",
     code=ErrorCode.CLAIM_MISMATCH,
     target=None,
+    session=None,
     execution=None,
     checks=(
         *INTENT.checks,
