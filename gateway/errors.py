@@ -168,7 +168,10 @@ class GatewayError(Exception):
     upstream:      AWS's or Vault's answer behind the failure.
     url:           the execution that exists already (`idempotency_conflict`).
     retry_after_s: seconds after which a retry can help, None when none will.
+    repeated:      the same was said to the same caller before, within the last minute: no log line tells of it again.
     """
+
+    repeated = False
 
     def __init__(
         self,
@@ -200,10 +203,7 @@ class RequestRejected(GatewayError):
 
 
 class RateLimited(RequestRejected):
-    """The caller must send less.
-
-    repeated: the same caller was told so within the last minute, so that neither record nor log line follows.
-    """
+    """The caller must send less. Repeated, it leaves neither record nor log line."""
 
     def __init__(
         self, code: ErrorCode, message: str, *, hint: str, retry_after_s: int, repeated: bool = False

@@ -6,9 +6,9 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
-from gateway.audit.record import Journal
+from gateway.audit.record import Journal, Record
 from gateway.audit.story import Story, internal_error
-from gateway.errors import GatewayError, RateLimited
+from gateway.errors import GatewayError
 from gateway.metrics import Metrics
 from gateway.tracing import span
 
@@ -19,8 +19,12 @@ _T = TypeVar("_T")
 class Recorder:
     """Lets nothing happen without its record, and counts every decision."""
 
-    def __init__(self, journal: Journal, metrics: Metrics) -> None:
+    def __init__(
+        self, journal: Journal, metrics: Metrics, *, refuse: Callable[[Record], bool] | None = None
+    ) -> None:
+        """Record in `journal`. refuse: takes refusals in its place, and returns whether one is only counted for now."""
         self._journal = journal
+        self._refuse = refuse or self._tell
         self._metrics = metrics
         self._effects: set[asyncio.Task[object]] = set()
 
@@ -33,8 +37,8 @@ class Recorder:
             failure = _as_failure(story, fault)
             self.count(story, failure)
             # Nothing has happened, so nothing waits for the disk; and whoever sends too much does not fill it.
-            if not (isinstance(failure, RateLimited) and failure.repeated):
-                self._journal.refuse(story.record("refused", failure))
+            if not failure.repeated:
+                failure.repeated = self._refuse(story.record("refused", failure))
             raise failure from None
 
     async def commit(
@@ -92,6 +96,10 @@ class Recorder:
         """Wait until every effect that has begun is concluded and recorded."""
         while self._effects:
             await asyncio.gather(*self._effects, return_exceptions=True)
+
+    def _tell(self, record: Record) -> bool:
+        self._journal.refuse(record)
+        return False
 
     def _forget(self, task: "asyncio.Task[object]") -> None:
         self._effects.discard(task)

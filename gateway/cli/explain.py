@@ -15,7 +15,9 @@ No record of it. Either the record is elsewhere:
   each replica keeps a journal of its own, so ask there too; older files may have been archived;
   or none was written:
   the request was refused before a token was read (no token, malformed, at another address, overloaded, draining),
-  it was a `whoami` that succeeded, or its caller left before anything was decided.
+  it was a `whoami` that succeeded, or its caller left before anything was decided;
+  or it was one of many refusals of one address within a minute, which share a record: `oidc-gateway audit find` shows it
+  with `repeated`.
 The log has a line for every request that was HTTP, under its request id."""
 
 

@@ -61,17 +61,6 @@ def normal_address(text: str) -> str | None:
     return str(address)
 
 
-@lru_cache(maxsize=4096)
-def counted_as(source: str | None) -> str:
-    """Return under which key an address is counted: one subscriber has a whole /64 of IPv6 addresses."""
-    if source is None:
-        return "local"
-    if ":" not in source:
-        return source
-    network = ipaddress.IPv6Network((ipaddress.IPv6Address(source).packed[:8] + bytes(8), 64))
-    return str(network)
-
-
 def _bare(hop: str) -> str:
     """Return the address of a hop without its port, which some load balancers add."""
     if hop.startswith("["):

@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from typing import Final, Literal
 
-from gateway.doors.callers import Callers, counted_as
+from gateway.doors.callers import Callers
+from gateway.state.rates import counted_as
 
 #: Connections beyond the limit on which health and metrics alone are answered, so that who watches still sees.
 RESERVE: Final = 64

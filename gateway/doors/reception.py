@@ -19,7 +19,7 @@ from gateway.doors.draining import Draining
 from gateway.doors.entrance import Entrance, draining, not_found, rate_fields
 from gateway.doors.leaving import CallerLeft
 from gateway.doors.problems import ErrorShape, problem_response, token_error_response
-from gateway.errors import ErrorCode, GatewayError, RateLimited, RequestRejected
+from gateway.errors import ErrorCode, GatewayError, RequestRejected
 from gateway.metrics import Metrics
 from gateway.state.rates import Standing
 from gateway.tracing import Attributes, RequestSpan
@@ -27,7 +27,8 @@ from gateway.tracing import Attributes, RequestSpan
 _access = logging.getLogger("gateway.access")
 _log = logging.getLogger("gateway.http")
 
-#: What the log says of one request. Words of ours and numbers; nothing a caller wrote.
+#: What the log says of one request. Words of ours and numbers; of what a caller wrote only a `Host` that we do not have,
+#: made fit for a line.
 AccessMembers = dict[str, str | int | float | None]
 
 
@@ -163,7 +164,7 @@ class Reception:
                 error, headers = _framework_error(fault, visit.scope)
             case GatewayError():
                 error = fault
-                visit.quiet = isinstance(fault, RateLimited) and fault.repeated
+                visit.quiet = fault.repeated
                 if error.code is ErrorCode.INTERNAL_ERROR:
                     _log_fault(error.__cause__ or error, visit.request_id)
             case asyncio.CancelledError():

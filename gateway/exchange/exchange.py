@@ -21,6 +21,7 @@ from gateway.exchange.call import (
     StartRequest,
 )
 from gateway.exchange.limits import CallLimits, while_waiting
+from gateway.exchange.refusals import Refusals
 from gateway.exchange.replay import Hold, ReplayGuard, Use
 from gateway.exchange.switching import SwitchGate
 from gateway.executions.execution import CredentialsExpired, Event, Execution, Executions, plan_start
@@ -58,7 +59,8 @@ class Exchange:
         self._executions = executions
         self._clock = clock
         self._follower = Follower(executions, clock)
-        self._recorder = Recorder(journal, metrics)
+        self._refusals = Refusals(journal, clock)
+        self._recorder = Recorder(journal, metrics, refuse=self._refusals.take)
 
     async def start(self, call: Call, request: StartRequest) -> Shown:
         """Start a workflow, or find what the same idempotency key started before."""
@@ -204,6 +206,7 @@ class Exchange:
         """Wait until every effect that has begun is concluded and recorded."""
         await self._replay.finish()
         await self._recorder.finish()
+        self._refusals.finish()
 
     def _is_on(self, grant: Grant) -> bool:
         return grant.verb != "start" or grant.workflow is None or self._gate.may_start(grant.workflow)

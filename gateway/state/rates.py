@@ -1,7 +1,9 @@
 """How many requests somebody may send in a time: counts in this process, in tables that cannot grow beyond a bound."""
 
+import ipaddress
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from gateway.clock import Clock
@@ -140,6 +142,17 @@ class Rates:
     def tables(self) -> tuple[RateTable, ...]:
         """Return those that there are."""
         return tuple(one for one in (self.address, self.subject, self.rule) if one is not None)
+
+
+@lru_cache(maxsize=4096)
+def counted_as(source: str | None) -> str:
+    """Return under which key an address is counted: one subscriber has a whole /64 of IPv6 addresses."""
+    if source is None:
+        return "local"
+    if ":" not in source:
+        return source
+    network = ipaddress.IPv6Network((ipaddress.IPv6Address(source).packed[:8] + bytes(8), 64))
+    return str(network)
 
 
 def learn(count: Count, *, window: int, sent: int, total: int) -> None:
