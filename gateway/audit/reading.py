@@ -45,7 +45,7 @@ class Query:
 
     token:     digest of the token or its replay digest, whole or its first 8 hex digits and more: a session's name
                carries eight.
-    session:   assumed-role ARN, or its session name.
+    session:   assumed-role ARN, or its session name; an intent knows only the name.
     execution: execution ARN, or its name; an intent knows only the name.
     rule:      rule id, matched or nearest.
     trace:     id of a trace, 32 hex digits.
@@ -180,7 +180,11 @@ def _is_token(record: Record, digest: str) -> bool:
 
 
 def _is_session(record: Record, session: str) -> bool:
-    return record.issued is not None and session in (record.issued, record.issued.rpartition("/")[2])
+    if record.issued is not None and session in (record.issued, record.issued.rpartition("/")[2]):
+        return True
+    # Of a session that nobody knows to be there, only the name was planned; CloudTrail has the whole ARN.
+    planned = record.session is not None and record.issued is None
+    return planned and session.rpartition("/")[2] == record.session
 
 
 def _is_execution(record: Record, execution: str) -> bool:

@@ -42,7 +42,7 @@ class Interrupted:
         ):
             return ()
         waiting = self._by_name.get(_name(outcome), [])
-        mine = [one for one in waiting if (one.principal, one.object) == (outcome.principal, outcome.object)]
+        mine = [one for one in waiting if _whose(one) == _whose(outcome)]
         if mine:
             others = [one for one in waiting if one not in mine]
             self._by_name[_name(outcome)] = others
@@ -104,6 +104,11 @@ def _write(ledger: Ledger, unfinished: Unfinished, ends: Sequence[Record]) -> No
 
 def _name(record: Record) -> str:
     return (record.execution or "").rpartition(":")[2]
+
+
+def _whose(record: Record) -> tuple[str | None, str | None]:
+    """Return whose execution of what it is; by the digest, because a record's texts may be cut."""
+    return record.principal_digest, record.object
 
 
 def _found(waiting: Record, outcome: Record) -> Record:

@@ -92,7 +92,7 @@ def interrupted(record: Record) -> Record:
 
 def can_be_found(record: Record) -> bool:
     """Say whether the call was about an execution with a name that a later call may look up."""
-    return record.act in ("start", "stop") and record.execution is not None and record.principal is not None
+    return record.act in ("start", "stop") and None not in (record.execution, record.principal_digest)
 
 
 def _take(found: Unfinished, line: bytes, place: Place) -> bool:

@@ -51,8 +51,12 @@ def test_files_are_read_in_the_order_of_their_numbers_and_broken_lines_skipped(d
         pytest.param(
             Query(execution="ca6c-ffd7"), [("intent", "req-1"), ("outcome", "req-1")], id="execution-name"
         ),
-        pytest.param(Query(session=SESSION), [("outcome", "req-1")], id="session"),
-        pytest.param(Query(session=SESSION.rpartition("/")[2]), [("outcome", "req-1")], id="session-name"),
+        pytest.param(Query(session=SESSION), [("intent", "req-1"), ("outcome", "req-1")], id="session"),
+        pytest.param(
+            Query(session=SESSION.rpartition("/")[2]),
+            [("intent", "req-1"), ("outcome", "req-1")],
+            id="session-name",
+        ),
         pytest.param(Query(rule="ops.all"), [("outcome", "req-3")], id="rule"),
         pytest.param(Query(token="00" * 32), [("outcome", "req-3")], id="token"),
         pytest.param(

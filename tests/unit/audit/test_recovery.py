@@ -6,16 +6,18 @@ from pathlib import Path
 
 import pytest
 
+from gateway.audit.document import USUAL
 from gateway.audit.files import journal_files
 from gateway.audit.journal import JsonlJournal
-from gateway.audit.reading import find_stories, read_entries
+from gateway.audit.reading import Query, find, find_stories, read_entries
 from gateway.audit.record import Record
+from gateway.audit.safe_text import cut
 from gateway.audit.verify import verify
 from gateway.clock import SystemClock
 from gateway.errors import ErrorCode
 from gateway.identity.token import Principal
 from gateway.metrics import Metrics
-from tests.support.records import EXECUTION, INTENT, OUTCOME, REFUSAL
+from tests.support.records import EXECUTION, INTENT, OUTCOME, REFUSAL, SESSION
 
 FOUND = replace(OUTCOME, request_id="req-later", status="RUNNING", existed=True)
 
@@ -169,7 +171,7 @@ async def test_a_later_call_of_the_same_caller_that_shows_the_execution_ends_the
 @pytest.mark.parametrize(
     "other",
     [
-        pytest.param({"principal": Principal(issuer="https://other.example", subject="x")}, id="caller"),
+        pytest.param({"principal_digest": "0" * 32}, id="caller"),
         pytest.param({"object": "other-workflow"}, id="workflow"),
         pytest.param({"execution": EXECUTION + "x"}, id="execution"),
         pytest.param({"status": None}, id="not-shown"),
@@ -184,6 +186,42 @@ async def test_nothing_else_ends_the_story(directory: Path, other: dict[str, obj
         await kept.conclude(replace(FOUND, **other))  # type: ignore[arg-type]
 
     assert kinds(directory) == ["intent", "unknown"]
+
+
+@pytest.mark.requirement("AU-04", "AU-06")
+@pytest.mark.parametrize(
+    ("subject", "later", "closed"),
+    [
+        pytest.param("s" * 600, "s" * 600, True, id="longer-than-what-is-written"),
+        pytest.param("s" * 600, cut("s" * 600, USUAL.text), False, id="what-is-written-of-another"),
+        pytest.param("s" * 600, "s" * 599 + "t", False, id="the-same-beginning"),
+    ],
+)
+async def test_whose_call_it_was_is_known_by_all_of_the_subject_and_not_by_what_the_record_shows(
+    directory: Path, subject: str, later: str, closed: bool
+) -> None:
+    first, second = (Principal(issuer="https://idp.example", subject=one) for one in (subject, later))
+    async with journal(directory) as kept:
+        await kept.intend(replace(INTENT, principal=first, principal_digest=first.digest))
+
+    async with journal(directory) as kept:
+        await kept.conclude(replace(FOUND, principal=second, principal_digest=second.digest))
+
+    assert kinds(directory) == ["intent", "unknown", *(["found"] if closed else [])]
+
+
+@pytest.mark.requirement("AU-06")
+async def test_an_interrupted_call_is_found_by_the_session_that_was_planned(directory: Path) -> None:
+    planned = replace(INTENT, act="obtain", execution=None, object="payments-prod")
+    async with journal(directory) as kept:
+        await kept.intend(planned)
+    async with journal(directory):
+        pass
+
+    for text in (SESSION, planned.session):
+        [told] = find_stories(directory, text or "")
+        listed = [entry.record.kind for entry in find(directory, Query(session=text))]
+        assert [entry.record.kind for entry in told] == listed == ["intent", "unknown"]
 
 
 async def test_a_call_without_an_execution_stays_unknown_and_waits_for_nobody(directory: Path) -> None:
