@@ -33,8 +33,9 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
             "a bad one changes nothing and is reported. SIGTERM ends it gracefully."
         ),
         epilog=(
-            "Settings come from flags, then from variables OIDC_GATEWAY_…, then from `server` and `audit` in "
-            "gateway.yaml. Exit codes: 0 ended as told, 2 could not run, 78 refused to run as root."
+            "Settings come from flags, then from variables OIDC_GATEWAY_…, then from `server`, `audit`, `state` and "
+            "`limits` in gateway.yaml; `admin` and `issuers` are there alone. "
+            "Exit codes: 0 ended as told, 2 could not run, 78 refused to run as root."
         ),
     )
     parser.add_argument(
@@ -105,15 +106,19 @@ def run(arguments: argparse.Namespace) -> int:
                 _log.warning("variables of AWS are not used and were removed", extra={"variables": shed})
             return _serve(settings, log)
     except (SettingInvalid, CannotServe, GatewayError) as fault:
-        reason, exit_code = why_not(fault)
-        print(f"oidc-gateway serve: {reason}", file=sys.stderr)
-        return exit_code
+        told = why_not(fault)
+        print(f"oidc-gateway serve: {told.reason}", file=sys.stderr)
+        return told.exit_code
 
 
 def _serve(settings: Settings, log: LogOutput) -> int:
     def announce(url: str) -> None:
         print(f"Listening on {url}", file=sys.stderr, flush=True)
 
-    if settings.workers > 1:
-        return supervise(settings, log, announce=announce)
-    return serve_here(settings, log, announce=announce)
+    try:
+        if settings.workers > 1:
+            return supervise(settings, log, announce=announce)
+        return serve_here(settings, log, announce=announce)
+    except (SettingInvalid, CannotServe, GatewayError) as fault:
+        why_not(fault).log()
+        raise

@@ -3,6 +3,7 @@
 import gc
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from gateway.app import assemble
 from gateway.cli.logs import LogOutput
@@ -11,7 +12,7 @@ from gateway.doors.connections import Connections
 from gateway.doors.protocol import ProtocolLimits
 from gateway.doors.reception import log_access
 from gateway.doors.server import CannotServe, GatewayServer, Listen, ShutdownTimes, TlsFiles, run_server
-from gateway.errors import GatewayError
+from gateway.errors import ErrorCode, GatewayError
 from gateway.front import build_app
 from gateway.identity.certificates import ends_at
 from gateway.settings.settings import Settings
@@ -76,9 +77,9 @@ def serve_here(
         )
     except CannotServe:
         for fault in faults:
-            _log.critical("could not start", exc_info=fault)
             if isinstance(fault, GatewayError | CannotServe):
                 raise fault from None  # it says better what is wrong
+            _log.critical("a bug of the gateway keeps it from starting", exc_info=fault)
         raise
 
 
@@ -101,10 +102,23 @@ def _spare_the_collector() -> None:
     gc.set_threshold(50_000, 20, 100)
 
 
-def why_not(fault: Exception) -> tuple[str, int]:
-    """Return, for a person, why a gateway cannot serve, and the exit code of that."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WhyNot:
+    """Why a gateway cannot serve. reason: for a person. code: for a machine, where there is one."""
+
+    reason: str
+    exit_code: int = COULD_NOT_RUN
+    code: ErrorCode | None = None
+
+    def log(self) -> None:
+        """Say it in the log too: a terminal is not what everybody reads."""
+        _log.critical("could not start", extra={"why": self.reason, "code": self.code})
+
+
+def why_not(fault: Exception) -> WhyNot:
+    """Return why a gateway cannot serve."""
     if isinstance(fault, CannotServe):
-        return fault.message, fault.exit_code
+        return WhyNot(reason=fault.message, exit_code=fault.exit_code, code=fault.code)
     if isinstance(fault, GatewayError):
-        return f"{fault.message} {fault.hint or ''}".strip(), COULD_NOT_RUN
-    return str(fault), COULD_NOT_RUN
+        return WhyNot(reason=f"{fault.message} {fault.hint or ''}".strip(), code=fault.code)
+    return WhyNot(reason=str(fault))

@@ -22,7 +22,7 @@ from uvicorn.supervisors.multiprocess import Multiprocess
 
 from gateway.cli.logs import LogOutput, writing_in_turn
 from gateway.cli.restarts import Restarts
-from gateway.cli.serving import listen_of
+from gateway.cli.serving import WhyNot, listen_of
 from gateway.cli.worker import WorkerProcess
 from gateway.doors.server import CannotServe, base_url, bind, refuse_root, tls_context
 from gateway.metrics import Metrics, Shared, make_room
@@ -177,9 +177,9 @@ class Supervisor(Multiprocess):
         place.process = None
         self._metrics.forget_gauges(seat.name)
         (self._runtime / "board" / f"{seat.name}.json").unlink(missing_ok=True)
-        message, exit_code = process.fault or (_ended(seat.name, process.exitcode), 2)
         if not self._announced:
-            raise CannotServe(message, exit_code=exit_code)
+            why = process.fault or WhyNot(reason=_ended(seat.name, process.exitcode))
+            raise CannotServe(why.reason, exit_code=why.exit_code, code=why.code)
         self._metrics.worker_restarts.labels(seat.name).inc()
         wait_s = place.restarts.wait_s(lived_s=now - process.started_at)
         place.due = now + wait_s
@@ -189,7 +189,7 @@ class Supervisor(Multiprocess):
                 "worker": seat.name,
                 "pid": process.pid,
                 "exit_code": process.exitcode,
-                "why": process.fault[0] if process.fault else None,
+                "why": process.fault.reason if process.fault else None,
                 "wait_s": wait_s,
             },
         )

@@ -22,7 +22,7 @@ from uvicorn.supervisors.multiprocess import Process
 
 from gateway.cli.confinement import confine
 from gateway.cli.logs import configure_logging, writing_in_turn
-from gateway.cli.serving import serve_here, why_not
+from gateway.cli.serving import WhyNot, serve_here, why_not
 from gateway.doors.server import CannotServe, GatewayServer
 from gateway.errors import GatewayError
 from gateway.settings.setting import SettingInvalid
@@ -61,9 +61,9 @@ class Life:
         if not self._serving or self.leaving or self._now() - self._beat < _STUCK_S:
             self._say(self._serving)
 
-    def fail(self, message: str, exit_code: int) -> None:
-        """Tell why this worker cannot start."""
-        self._say((message, exit_code))
+    def fail(self, why: WhyNot) -> None:
+        """Tell why this worker cannot start; who started it logs that once for all of them."""
+        self._say(why)
 
     def _say(self, word: object) -> None:
         with self._sending:
@@ -113,12 +113,12 @@ class WorkerServer(GatewayServer):
 class WorkerProcess(Process):
     """uvicorn's process, which runs our server and says more than that it lives.
 
-    serving: it accepts connections. fault: message and exit code, when it could not start.
+    serving: it accepts connections. fault: why it could not start.
     """
 
     def __init__(self, config: Config, sockets: list[socket], settings: Settings) -> None:
         self.serving = False
-        self.fault: tuple[str, int] | None = None
+        self.fault: WhyNot | None = None
         self.started_at = 0.0
         self._settings = settings
         self._life: Life | None = None
@@ -151,7 +151,7 @@ class WorkerProcess(Process):
         try:
             while self.parent_conn.poll():
                 word = self.parent_conn.recv()
-                if isinstance(word, tuple):
+                if isinstance(word, WhyNot):
                     self.fault = word
                 else:
                     self.serving, self._answered_at, self._asked = word, now, False
@@ -188,5 +188,5 @@ def _work(settings: Settings, sock: socket, life: Life) -> int:
             server = partial(WorkerServer, life=life, seat=seat, sock=sock)
             return serve_here(settings, log, announce=life.serve, server=server)
         except (SettingInvalid, CannotServe, GatewayError) as fault:
-            life.fail(*why_not(fault))
+            life.fail(why_not(fault))
             return STARTUP_FAILURE

@@ -372,6 +372,10 @@ def test_workers_that_cannot_start_end_the_gateway_with_one_reason(tmp_path: Pat
     assert ended.stderr.count("oidc-gateway serve: ") == 1
     assert f"The audit directory {audit / 'w2'} cannot be written" in ended.stderr
     assert "Listening" not in ended.stderr
+    [line] = [one for one in map(json.loads, ended.stdout.splitlines()) if one["level"] == "CRITICAL"]
+    assert ended.stderr == f"oidc-gateway serve: {line['why']}\n"
+    assert (line["message"], line["code"]) == ("could not start", "audit_unavailable")
+    assert "exception" not in line
 
 
 def test_a_port_in_use_is_said_once(tmp_path: Path, aws: ScriptedAws) -> None:

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 from uvicorn import Config
 
+from gateway.cli.serving import WhyNot
 from gateway.cli.worker import Life, WorkerProcess
+from gateway.errors import ErrorCode
 from gateway.files.schema.keeping import AuditShape
 from gateway.files.schema.serving import ServerShape
 from gateway.settings.loading import load_settings
@@ -61,12 +63,13 @@ def test_a_worker_serves_once_it_says_so(process: WorkerProcess) -> None:
 
 
 def test_why_a_worker_cannot_start_is_heard_after_its_end(process: WorkerProcess) -> None:
-    Life(process.child_conn).fail("The port is gone.", 2)
+    why = WhyNot(reason="The port is gone.", code=ErrorCode.AUDIT_UNAVAILABLE)
+    Life(process.child_conn).fail(why)
     process.child_conn.close()
 
     process.listen(now=1)
 
-    assert process.fault == ("The port is gone.", 2)
+    assert process.fault == why
 
 
 @pytest.mark.requirement("F-57")
