@@ -17,6 +17,7 @@ from gateway.identity.jwk import DropReason, VerificationKey
 from gateway.identity.keys import KeyFault, KeySet, KeySetState
 from gateway.identity.retrieval import Fetch, Retrieval
 from gateway.metrics import Metrics
+from gateway.repeating import Repeating
 
 _log = logging.getLogger(__name__)
 
@@ -48,16 +49,23 @@ class FetchedKeys:
         self._holdings: dict[tuple[str, KeyLocation], Holding] = {}
         self._fetching: dict[int, asyncio.Task[None]] = {}  # by id of the holding
         self._running = asyncio.Semaphore(_RUNNING_FETCHES)
-        self._ticker: asyncio.Task[None] | None = None
+        self._ticker = Repeating(
+            self.refresh_due,
+            wait=lambda: asyncio.sleep(_TICK_S),
+            name="issuer-keys-refresh",
+            log=_log,
+            failed="keys could not be refreshed",
+        )
 
     async def __aenter__(self) -> Self:
-        self._ticker = asyncio.create_task(self._tick(), name="issuer-keys-refresh")
+        self._ticker.start()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
     ) -> None:
-        tasks = [*self._fetching.values(), *([self._ticker] if self._ticker else [])]
+        await self._ticker.end()
+        tasks = list(self._fetching.values())
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -123,11 +131,6 @@ class FetchedKeys:
         for holding in self._holdings.values():
             if holding.issuer.name in wanted:
                 self._attempt_if_allowed(holding)
-
-    async def _tick(self) -> None:
-        while True:
-            await asyncio.sleep(_TICK_S)
-            self.refresh_due()
 
     def _holding(self, issuer: TrustedIssuer) -> Holding:
         place = (issuer.issuer, issuer.keys)

@@ -1,11 +1,11 @@
 """Notices when the wall clock is set: what expires by it may then expire early or late, on this machine and on no other."""
 
-import asyncio
 import logging
 from types import TracebackType
 from typing import Final, Self
 
 from gateway.clock import Clock
+from gateway.repeating import Repeating, every
 
 _log = logging.getLogger("gateway.state.clock")
 
@@ -20,18 +20,22 @@ class ClockWatch:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._apart_s = self._difference()
-        self._task: asyncio.Task[None] | None = None
+        self._turning = Repeating(
+            self.turn,
+            wait=every(_PERIOD_S),
+            name="clock-watch",
+            log=_log,
+            failed="the clocks could not be compared",
+        )
 
     async def __aenter__(self) -> Self:
-        self._task = asyncio.create_task(self._run(), name="clock-watch")
+        self._turning.start()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await self._turning.end()
 
     def turn(self) -> None:
         """Compare once. A jump smaller than a minute counts for the next comparison no more."""
@@ -39,11 +43,6 @@ class ClockWatch:
         jump_s = self._apart_s - before
         if abs(jump_s) > _JUMP_S:
             _log.error("the wall clock jumped", extra={"seconds": round(jump_s)})
-
-    async def _run(self) -> None:
-        while True:
-            await asyncio.sleep(_PERIOD_S)
-            self.turn()
 
     def _difference(self) -> float:
         return self._clock.wall() - self._clock.monotonic()

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from gateway.clock import Clock
+from gateway.repeating import Repeating, every
 from gateway.state.switch_document import board_of, unreadable
 from gateway.state.switch_file import SwitchesUnreadable, SwitchFile
 from gateway.state.switches import Switch, SwitchBoard
@@ -30,12 +31,17 @@ class FileSwitches:
     def __init__(self, file: SwitchFile, *, clock: Clock, period_s: float = PERIOD_S) -> None:
         self._file = file
         self._clock = clock
-        self._period_s = period_s
         self._was_there = False
         self._board = unreadable()
         self._why: str | None = None
         self._looked_at = float("-inf")
-        self._task: asyncio.Task[None] | None = None
+        self._looking = Repeating(
+            self.look,
+            wait=every(period_s),
+            name="switches",
+            log=_log,
+            failed="switches could not be looked at",
+        )
         # Its own: calls that hang elsewhere must not keep the switches from being read.
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="switches")
 
@@ -48,16 +54,14 @@ class FileSwitches:
     async def __aenter__(self) -> Self:
         """Look once, and every second from now on. An unreadable file stops nothing but the exchanges."""
         await self.look()
-        self._task = asyncio.create_task(self._watch(), name="switches")
+        self._looking.start()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Look no more."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await self._looking.end()
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     async def read(self) -> SwitchBoard:
@@ -87,14 +91,6 @@ class FileSwitches:
         else:
             self._accept()
         self._board, self._looked_at = board, began
-
-    async def _watch(self) -> None:
-        while True:
-            await asyncio.sleep(self._period_s)
-            try:
-                await self.look()
-            except Exception:  # noqa: BLE001 - a bug of ours must not end the watch; what is held grows too old
-                _log.exception("switches could not be looked at")
 
     def _load(self) -> SwitchBoard:
         found = self._file.load()

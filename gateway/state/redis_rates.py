@@ -4,7 +4,6 @@
 """
 
 import asyncio
-import contextlib
 import hashlib
 import logging
 from collections.abc import Iterable, Sequence
@@ -16,6 +15,7 @@ from redis.asyncio import Redis
 
 from gateway.clock import Clock
 from gateway.metrics import Metrics
+from gateway.repeating import Repeating, every
 from gateway.state.rates import Count, RateTable, learn
 from gateway.state.redis_client import SharedRedis
 from gateway.state.redis_faults import RedisFailed
@@ -42,23 +42,26 @@ class SharedRates:
         self._tables = tuple(tables)
         self._clock = clock
         self._metrics = metrics
-        self._task: asyncio.Task[None] | None = None
+        self._sharing = Repeating(
+            self._share_or_count,
+            wait=every(_EVERY_S),
+            name="redis-rates",
+            log=_log,
+            failed="rates could not be shared",
+        )
 
     async def __aenter__(self) -> Self:
         """Begin to share."""
         for table in self._tables:
             table.share()
-        self._task = asyncio.create_task(self._keep_sharing())
+        self._sharing.start()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Stop sharing."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+        await self._sharing.end()
 
     async def share_once(self) -> None:
         """Exchange what has changed since the last time; never raises for trouble with Redis."""
@@ -69,14 +72,12 @@ class SharedRates:
                 if not await self._exchange(storage, table, changes[start : start + _AT_ONCE]):
                     return
 
-    async def _keep_sharing(self) -> None:
-        while True:
-            await asyncio.sleep(_EVERY_S)
-            try:
-                await self.share_once()
-            except Exception:  # noqa: BLE001  a bug here must not end sharing for good without a word
-                self._metrics.rates_unshared.inc()
-                _log.exception("rates could not be shared")
+    async def _share_or_count(self) -> None:
+        try:
+            await self.share_once()
+        except Exception:
+            self._metrics.rates_unshared.inc()
+            raise
 
     async def _exchange(
         self, storage: RedisStorage, table: RateTable, changes: Sequence[tuple[str, Count]]

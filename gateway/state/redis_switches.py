@@ -3,7 +3,6 @@
 [edge]
 """
 
-import asyncio
 import logging
 from collections.abc import Callable
 from types import TracebackType
@@ -13,6 +12,7 @@ from redis.asyncio import Redis
 
 from gateway.clock import Clock
 from gateway.errors import Unavailable
+from gateway.repeating import Repeating, every
 from gateway.state.redis_client import SharedRedis
 from gateway.state.redis_faults import RedisFailed, RedisFault
 from gateway.state.redis_scripts import REPLACE
@@ -46,9 +46,14 @@ class RedisSwitches:
     def __init__(self, redis: SharedRedis, *, clock: Clock, period_s: float = _PERIOD_S) -> None:
         self._redis = redis
         self._clock = clock
-        self._period_s = period_s
         self._key = redis.key("switches")
-        self._task: asyncio.Task[None] | None = None
+        self._polling = Repeating(
+            self._poll,
+            wait=every(period_s),
+            name="redis-switches",
+            log=_log,
+            failed="switches: a look at Redis failed unexpectedly",
+        )
         self._board = unreadable()
         self._document: bytes | None = None
         self._read_at = float("-inf")
@@ -57,16 +62,14 @@ class RedisSwitches:
     async def __aenter__(self) -> Self:
         """Read once, then in the background; a Redis that is away stops nothing, but everything counts as off."""
         await self._poll()
-        self._task = asyncio.create_task(self._watch(), name="redis-switches")
+        self._polling.start()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Stop."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await self._polling.end()
 
     def current(self) -> SwitchBoard:
         """Return what is off now; see `Switches`."""
@@ -87,14 +90,6 @@ class RedisSwitches:
         """Switch on; see `SwitchStore`."""
         before = await self._change(lambda board: switched_on(board, switch))
         return before.off.get((switch.kind, switch.name))
-
-    async def _watch(self) -> None:
-        while True:
-            await asyncio.sleep(self._period_s)
-            try:
-                await self._poll()
-            except Exception:  # noqa: BLE001 - logged whole; a watch that dies would keep everything off for ever
-                _log.exception("switches: a look at Redis failed unexpectedly")
 
     async def _poll(self) -> None:
         try:

@@ -14,6 +14,7 @@ from redis.asyncio import Redis
 
 from gateway.clock import Clock
 from gateway.metrics import Metrics
+from gateway.repeating import Repeating
 from gateway.state.redis_client import SharedRedis
 from gateway.state.redis_faults import REASONS, RedisFailed, RedisFault
 from gateway.state.redis_scripts import RELEASE, RESERVE
@@ -40,7 +41,13 @@ class RedisWatch:
         self._clock = clock
         self._metrics = metrics
         self._period_s = period_s
-        self._task: asyncio.Task[None] | None = None
+        self._probing = Repeating(
+            self.probe,
+            wait=self._wait,
+            name="redis-watch",
+            log=_log,
+            failed="shared state: a probe failed unexpectedly",
+        )
         self._survey: Survey | None = None
         self._marker: str | None = None
         self._tried_at = float("-inf")
@@ -52,39 +59,31 @@ class RedisWatch:
     async def __aenter__(self) -> Self:
         """Probe once, then in the background; a Redis that is away stops nothing."""
         await self.probe()
-        self._task = asyncio.create_task(self._watch(), name="redis-watch")
+        self._probing.start()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Stop."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await self._probing.end()
 
     def status(self) -> str:
         """Return `ok`, or the reason why reservations are refused; for health."""
         fault = self._redis.down or self.fault
         return "ok" if fault is None else fault.reason
 
-    async def _watch(self) -> None:
-        while True:
-            wait_s = self._period_s if self.fault is None else min(_RETRY_S, self._period_s)
-            self._redis.went_down.clear()
-            try:
-                async with asyncio.timeout(wait_s):
-                    await self._redis.went_down.wait()
-                # Something failed just now: look at once, but never in a tight loop.
-                self._tried_at = float("-inf")
-                await asyncio.sleep(_PAUSE_S if self.fault is None else wait_s)
-            except TimeoutError:
-                pass
-            try:
-                await self.probe()
-            except Exception:  # noqa: BLE001 - logged whole
-                # A probe that dies would leave everything as it is now for ever.
-                _log.exception("shared state: a probe failed unexpectedly")
+    async def _wait(self) -> None:
+        wait_s = self._period_s if self.fault is None else min(_RETRY_S, self._period_s)
+        self._redis.went_down.clear()
+        try:
+            async with asyncio.timeout(wait_s):
+                await self._redis.went_down.wait()
+        except TimeoutError:
+            return
+        # Something failed just now: look at once, but never in a tight loop.
+        self._tried_at = float("-inf")
+        await asyncio.sleep(_PAUSE_S if self.fault is None else wait_s)
 
     async def probe(self) -> None:
         """Look once, and note what was found."""

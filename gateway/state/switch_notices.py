@@ -1,6 +1,5 @@
 """Notices what was switched off or on, wherever the switches are kept, and records who did it."""
 
-import asyncio
 import logging
 from collections import deque
 from types import TracebackType
@@ -8,6 +7,7 @@ from typing import Final, Self
 
 from gateway.audit.administration import AdminLog
 from gateway.metrics import Metrics
+from gateway.repeating import Repeating, every
 from gateway.state.switch_document import board_of
 from gateway.state.switches import KINDS, Switch, SwitchBoard, Switches
 
@@ -31,7 +31,13 @@ class SwitchNotices:
         self._metrics = metrics
         self._before = board_of()
         self._was_readable = True
-        self._task: asyncio.Task[None] | None = None
+        self._turning = Repeating(
+            self.turn,
+            wait=every(_PERIOD_S),
+            name="switch-notices",
+            log=_log,
+            failed="switches could not be compared",
+        )
         self._recorded: deque[_Turn] = deque(maxlen=_MOST_RECORDS)
 
     async def __aenter__(self) -> Self:
@@ -48,17 +54,15 @@ class SwitchNotices:
         if board.readable:
             self._before = board
         self._count(board)
-        self._task = asyncio.create_task(self._run(), name="switch-notices")
+        self._turning.start(at_once=True)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Compare no more, but once."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-            self.turn()
+        await self._turning.end()
+        self.turn()
 
     def is_recorded(self, switch: Switch) -> None:
         """Be told that somebody is turning this and records it: no second record says that it was noticed here."""
@@ -71,11 +75,6 @@ class SwitchNotices:
         if board.readable and board.digest != self._before.digest:
             self._note(self._before, board)
             self._before = board
-
-    async def _run(self) -> None:
-        while True:
-            self.turn()
-            await asyncio.sleep(_PERIOD_S)
 
     def _count(self, board: SwitchBoard) -> None:
         self._metrics.switches_readable.set(1 if board.readable else 0)

@@ -9,6 +9,7 @@ from pathlib import Path
 ORDER = [
     "errors",
     "clock",
+    "repeating",
     "secret",
     "strict_json",
     "arn",
