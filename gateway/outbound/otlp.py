@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from types import TracebackType
 from typing import Final, Literal, Self, Unpack
+from urllib.parse import urlsplit
 
 from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -31,7 +32,8 @@ from opentelemetry.trace import (
     set_span_in_context,
 )
 from opentelemetry.trace import Span as OtelSpan
-from requests import Session
+from requests import RequestException, Response, Session
+from requests.exceptions import ConnectionError, SSLError, Timeout  # noqa: A004 - its names
 
 from gateway import tracing
 from gateway.metrics import Metrics
@@ -46,6 +48,17 @@ _BATCH: Final = 512
 _PAUSE_S: Final = 1.0
 _EXPORT_S: Final = 2.0
 _PATH: Final = "/v1/traces"
+_CREDENTIALS: Final = "It wants credentials: OTEL_EXPORTER_OTLP_HEADERS holds the headers it asks for."
+_HINTS: Final[Mapping[str, str]] = {
+    "timeout": f"It does not answer within {_EXPORT_S:.0f} s: look at its load and at what lies between.",
+    "tls": "Its certificate is not trusted: OTEL_EXPORTER_OTLP_CERTIFICATE names the file of its CA.",
+    "unreachable": "Nothing takes connections there: is it running, and does server.tracing.otlp name its port for OTLP over "
+    "HTTP (usually 4318; 4317 is gRPC)?",
+    "status 401": _CREDENTIALS,
+    "status 403": _CREDENTIALS,
+    "status 404": "It takes no traces at this path: server.tracing.otlp may name one.",
+    "other": "The collector's own log says more.",
+}
 # OpenTelemetry's own words where it has one (semantic conventions, HTTP and AWS SDK).
 _NAMES: Final[Mapping[str, str]] = {
     "method": "http.request.method",
@@ -66,14 +79,57 @@ _KINDS: Final[Mapping[tracing.SpanKind, SpanKind]] = {
 }
 
 
-def otlp_exporter(endpoint: str) -> SpanExporter:
+def otlp_exporter(endpoint: str) -> "CollectorExporter":
     """Return what sends spans to a collector. endpoint: its URL; without a path, OTLP's own is added."""
-    session = Session()
-    session.trust_env = False  # no proxy and no netrc of the environment
-    bare = endpoint.rstrip("/")
-    return OTLPSpanExporter(
-        endpoint=endpoint if bare.count("/") > 2 else bare + _PATH, timeout=_EXPORT_S, session=session
-    )
+    return CollectorExporter(endpoint, _Session())
+
+
+class _Session(Session):
+    """Knows how the last request ended. why: a word of `_HINTS`, or the HTTP status."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trust_env = False  # no proxy and no netrc of the environment
+        self.why = ""
+
+    def request(self, *arguments: object, **options: object) -> Response:
+        """Send, and note how it ended."""
+        try:
+            answer = super().request(*arguments, **options)  # type: ignore[arg-type]  # whatever the exporter asks
+        except RequestException as fault:
+            self.why = _why(fault)
+            raise
+        self.why = f"status {answer.status_code}"
+        return answer
+
+
+class CollectorExporter(OTLPSpanExporter):
+    """Sends spans to a collector. place: its host and port."""
+
+    def __init__(self, endpoint: str, session: _Session) -> None:
+        bare = endpoint.rstrip("/")
+        super().__init__(
+            endpoint=endpoint if bare.count("/") > 2 else bare + _PATH, timeout=_EXPORT_S, session=session
+        )
+        self.place = urlsplit(endpoint).netloc.rpartition("@")[2]
+        self._told = session
+
+    def why_not(self) -> dict[str, str]:
+        """Return what the log says of spans that were not taken: where, why, and what to do."""
+        why = self._told.why or "other"
+        return {"collector": self.place, "why": why, "hint": _HINTS.get(why, _HINTS["other"])}
+
+
+def _why(fault: RequestException) -> str:
+    match fault:
+        case Timeout():
+            return "timeout"
+        case SSLError():
+            return "tls"
+        case ConnectionError():
+            return "unreachable"
+        case _:
+            return "other"
 
 
 class OtlpTracer:
@@ -222,8 +278,11 @@ class Outbox(SpanProcessor):
         """Say once that it fails, and once that it works again; the exporter's own words come every two seconds."""
         if result != self._told:
             self._told = result
-            level = logging.WARNING if result == "failed" else logging.INFO
-            _log.log(level, "spans are not taken" if result == "failed" else "spans are taken again")
+            if result == "exported":
+                _log.info("spans are taken again")
+            else:
+                known = self._exporter.why_not() if isinstance(self._exporter, CollectorExporter) else {}
+                _log.warning("spans are not taken", extra=known)
 
     def _sent(self, batch: list[ReadableSpan]) -> Literal["exported", "failed"]:
         try:

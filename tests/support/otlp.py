@@ -44,14 +44,17 @@ def attributes(span: Span) -> dict[str, object]:
 
 
 @contextmanager
-def running_collector() -> Iterator[Collector]:
-    """Serve one until the block ends."""
+def running_collector(*, refuses: int | None = None) -> Iterator[Collector]:
+    """Serve one until the block ends. refuses: the status with which it answers everything."""
     collector = Collector()
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["content-length"]))
             collector.holds.wait(30)
+            if refuses is not None:
+                self.send_error(refuses)
+                return
             collector.take(self.path, body)
             self.send_response(200)
             self.send_header("content-type", "application/x-protobuf")

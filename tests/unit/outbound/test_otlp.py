@@ -1,6 +1,7 @@
 """What is told of a traced request, to whom, and what it costs when nobody takes it."""
 
 import asyncio
+import socket
 
 import pytest
 from opentelemetry.sdk.trace import ReadableSpan
@@ -192,6 +193,37 @@ async def test_an_exporter_that_breaks_is_counted_and_stops_nothing() -> None:
             pass
 
     assert count(metrics, "failed") == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "why", "hint"),
+    [
+        pytest.param(None, "unreachable", "server.tracing.otlp name its port", id="nobody-listens"),
+        pytest.param("/elsewhere", "status 404", "server.tracing.otlp may name one", id="another-path"),
+    ],
+)
+async def test_the_log_says_once_to_whom_spans_did_not_go_and_why_and_what_to_do(
+    path: str | None, why: str, hint: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(otlp, "_EXPORT_S", 0.2)
+    monkeypatch.setattr(otlp, "CLOSE_S", 20)
+    with socket.create_server(("127.0.0.1", 0)) as taken, running_collector(refuses=404) as collector:
+        port = taken.getsockname()[1]
+        taken.close()
+        url = f"http://somebody:secret@127.0.0.1:{port}" if path is None else collector.url + path
+
+        async with OtlpTracer(
+            otlp_exporter(url), metrics=Metrics(), version="1", ratio=1, follow_callers=False
+        ) as tracer:
+            with tracer.request(CALLER):
+                pass
+
+    [line] = [record for record in caplog.records if record.name == "gateway.traces"]
+    told = vars(line)
+    assert line.getMessage() == "spans are not taken"
+    assert told["collector"] == url.rpartition("@")[2].removeprefix("http://").removesuffix("/elsewhere")
+    assert told["why"] == why
+    assert hint in told["hint"]
 
 
 @pytest.mark.parametrize(
