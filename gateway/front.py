@@ -84,6 +84,7 @@ def _health(parts: Parts) -> list[Route]:
         keys=parts.upstreams.keys.states,
         view=parts.agreement.view,
         state=parts.sharing.status,
+        switches=lambda: parts.sharing.switches.current().readable,
     )
 
 

@@ -53,7 +53,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--to", required=True, metavar="ADDRESS", help="unix:/PATH or https://127.0.0.1:PORT of the listener"
+        "--to",
+        required=True,
+        metavar="ADDRESS",
+        help="of the listener: unix:/PATH, https://127.0.0.1:PORT, or without TLS http://127.0.0.1:PORT",
     )
     parser.add_argument(
         "--token-file",
@@ -151,7 +154,10 @@ def _state(arguments: argparse.Namespace, access: Access) -> int:
     if arguments.json:
         return _as_it_came(state)
     policy, switches = _object(state, "policy"), _object(state, "switches")
-    _say(f"oidc-gateway {state['version']}, since {state['started_at']}")
+    workers = _list(state, "workers")
+    # The process that answers is one worker of several, and may have replaced another.
+    since = f", since {state['started_at']}" if len(workers) == 1 else f", {len(workers)} workers"
+    _say(f"oidc-gateway {state['version']}{since}")
     _say(
         f"policy {policy['digest']} ({policy['state']}), {policy['rules']} rules, since {policy['loaded_at']}"
     )
@@ -165,9 +171,11 @@ def _state(arguments: argparse.Namespace, access: Access) -> int:
         _say("switches cannot be read: everything counts as off")
     for switch in _list(switches, "off"):
         _say(f"off: {switch['kind']} {switch['name']}, by {switch['by']} at {switch['at']}: {switch['why']}")
-    for worker in _list(state, "workers"):
+    for worker in workers:
         same = "" if worker["policy"] == policy["digest"] else f", on another policy: {worker['policy']}"
-        _say(f"worker {worker['worker']}: pid {worker['pid']}, seen {worker['at']}{same}")
+        _say(
+            f"worker {worker['worker']}: pid {worker['pid']}, since {worker['started_at']}, seen {worker['at']}{same}"
+        )
     audit = _object(state, "audit")
     _say(
         f"records in {audit['directory']}: {'FAILING' if audit['failing'] else 'written'}, {audit['waiting']} waiting"

@@ -18,6 +18,8 @@ from gateway.secret import Secret
 _TIMEOUT_S: Final = 30.0
 _MOST_BYTES: Final = 64 * 1024 * 1024
 _UNIX: Final = "unix:"
+#: What a gateway says of addresses that it does not have. We ask for those of the admin listener alone.
+_NO_ADDRESS: Final = "There is nothing at this address."
 #: Of `struct ucred`: pid, uid, gid (unix(7), SO_PEERCRED).
 _CREDENTIALS: Final = struct.Struct("3i")
 
@@ -38,7 +40,7 @@ class Refused(Exception):
 class Access:
     """How to reach a listener.
 
-    to:         `unix:/PATH`, `https://HOST:PORT` or `http://HOST:PORT`.
+    to:         `unix:/PATH`, `https://HOST:PORT`, or `http://` and a loopback address where the listener has no TLS.
     token:      sent as bearer token; None: none is.
     ca:         PEM file of the only CA that may have signed its certificate; None: the system's.
     certificate, key: PEM files of the client's own; the key may stand in the certificate's file.
@@ -66,6 +68,11 @@ def ask(access: Access, method: str, path: str, body: object = None) -> dict[str
         status, data = answer.status, answer.read(_MOST_BYTES)
     except ssl.SSLError as fault:
         raise NotAsked(f"{access.to} was not reached over TLS: {fault.reason or fault}.") from None
+    except (ConnectionRefusedError, FileNotFoundError) as fault:
+        raise NotAsked(
+            f"{access.to} was not reached: {fault.strerror}. Does the gateway run, with `admin.listen` there? "
+            "One whose first worker is being replaced listens again within seconds: try again."
+        ) from None
     except OSError as fault:
         raise NotAsked(f"{access.to} was not reached: {fault.strerror or fault}.") from None
     except http.client.HTTPException:
@@ -82,6 +89,11 @@ def _document(access: Access, status: int, data: bytes) -> dict[str, object]:
         document = None
     if not isinstance(document, dict):
         raise NotAsked(f"What answers at {access.to} is no gateway.")
+    if status == http.client.NOT_FOUND and str(document.get("detail")).startswith(_NO_ADDRESS):
+        raise NotAsked(
+            f"What answers at {access.to} is not the admin listener; the public address answers no administrator. "
+            "`admin.listen` in gateway.yaml says where it is."
+        )
     if status >= http.client.BAD_REQUEST:
         raise Refused(status, document)
     return document
@@ -94,7 +106,12 @@ def _connection(access: Access) -> http.client.HTTPConnection:
     if scheme == "http":
         # A token would be sent in the clear; the listener itself is on loopback only.
         if host not in {"127.0.0.1", "::1"}:
-            raise NotAsked(f"{access.to} is not on this machine; use https.")
+            raise NotAsked(
+                f"{access.to} would send a token in the clear to wherever the name leads; "
+                f"write http://127.0.0.1:{port} or http://[::1]:{port}, as `admin.listen` does."
+                if host == "localhost"
+                else f"{access.to} is not on this machine; use https."
+            )
         return http.client.HTTPConnection(host, port, timeout=_TIMEOUT_S)
     return http.client.HTTPSConnection(host, port, timeout=_TIMEOUT_S, context=_tls(access))
 
@@ -111,7 +128,9 @@ def _parts(address: str) -> tuple[str, str, int]:
 
 
 def _no_address(address: str) -> NotAsked:
-    return NotAsked(f"{address} is no address: write unix:/PATH or https://127.0.0.1:PORT.")
+    return NotAsked(
+        f"{address} is no address: write unix:/PATH, https://127.0.0.1:PORT or, where `admin` has no `tls`, http://127.0.0.1:PORT."
+    )
 
 
 def _tls(access: Access) -> ssl.SSLContext:

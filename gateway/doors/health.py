@@ -22,6 +22,7 @@ def health_routes(
     keys: Callable[[], tuple[KeySetState, ...]],
     view: Callable[[], View | None] = lambda: None,
     state: Callable[[], str] = lambda: "memory",
+    switches: Callable[[], bool] = lambda: True,
 ) -> list[Route]:
     """Return the routes for whoever watches the process. Nothing here asks the network or reads a file.
 
@@ -29,6 +30,7 @@ def health_routes(
     view: whether other workers and replicas run on the same; None where there are none.
     state: of what is shared: `memory`, `ok`, or why Redis is not used. It never makes a gateway unready: what needs no
     shared state is served all the same, and the others would fare no better elsewhere.
+    switches: whether they can be read. While they cannot, every exchange is refused, here and on whoever has the same.
     """
     exposition = Exposition(metrics)
 
@@ -37,7 +39,9 @@ def health_routes(
 
     async def readyz(_: Request) -> Response:
         status, document = readiness(draining, policy(), keys(), view())
-        return JSONResponse(document | {"state": state()}, status)
+        return JSONResponse(
+            document | {"state": state(), "switches": "ok" if switches() else "unreadable"}, status
+        )
 
     async def show_metrics(_: Request) -> Response:
         text = await exposition.text()
@@ -79,7 +83,7 @@ def readiness(
 
 def _agreement(view: View) -> dict[str, object]:
     words: dict[str, object] = {what: "differs" if what in view.disagree else "same" for what in WHATS}
-    return {"workers": len(view.workers), **words}
+    return {"workers": len(view.workers), "missing": view.missing, **words}
 
 
 def _issuer(state: KeySetState) -> dict[str, object]:

@@ -5,7 +5,7 @@ import hashlib
 import logging
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Final, Literal, Self, get_args
 
@@ -36,12 +36,14 @@ class View:
     disagree: what has not been the same everywhere for five seconds.
     behind:   this process lacks, for five seconds, a policy that its siblings took from the same files.
     key_sets: issuers of whose keys others hold another version now, with this process's own.
+    missing:  how many of this gateway's own workers are not among them: not started yet, or dead.
     """
 
     workers: tuple[str, ...] = ()
     disagree: frozenset[What] = frozenset()
     behind: bool = False
     key_sets: Mapping[str, str] = field(default_factory=dict)
+    missing: int = 0
 
 
 class Comparer:
@@ -184,6 +186,8 @@ class Agreement:
 
     async def __aenter__(self) -> Self:
         if self._boards:
+            # Before the first request is served: who asks then must not hear of no workers at all.
+            await self._turn_safely()
             self._task = asyncio.create_task(self._run(), name="agreement")
         return self
 
@@ -196,11 +200,14 @@ class Agreement:
 
     async def _run(self) -> None:
         while True:
-            try:
-                await self.turn()
-            except Exception:  # noqa: BLE001 - a bug of ours here must not end the comparing
-                _log.exception("agreement could not be judged")
             await asyncio.sleep(_PERIOD_S)
+            await self._turn_safely()
+
+    async def _turn_safely(self) -> None:
+        try:
+            await self.turn()
+        except Exception:  # noqa: BLE001 - a bug of ours here must end neither the start nor the comparing
+            _log.exception("agreement could not be judged")
 
     async def turn(self) -> View:
         """Post, read, compare and report once."""
@@ -209,6 +216,7 @@ class Agreement:
         for number, board in enumerate(self._boards):
             found += await self._exchange(number, board, status)
         view = self._comparer.compare(found, now=self._clock.monotonic())
+        view = replace(view, missing=sum(slot not in view.workers for slot in self._slots))
         self._report(view)
         self._view = view
         if view.key_sets:

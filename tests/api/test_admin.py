@@ -32,6 +32,7 @@ from tests.support.scripted_aws import ScriptedAws
 from tests.support.serving import read_all
 
 README = Path(__file__).parents[2] / "README.md"
+WRITE = "write unix:/PATH, https://127.0.0.1:PORT or, where `admin` has no `tls`, http://127.0.0.1:PORT."
 CI_ONCE = """\
 format: oidc-gateway/mapping.v1
 rules:
@@ -576,10 +577,19 @@ def test_the_command_tells_what_happened_and_reloads(
 @pytest.mark.parametrize(
     ("to", "said"),
     [
-        ("unix:/nowhere/admin.sock", "unix:/nowhere/admin.sock was not reached: No such file or directory."),
+        (
+            "unix:/nowhere/admin.sock",
+            ("unix:/nowhere/admin.sock was not reached: No such file or directory. Does the gateway run, with "
+            "`admin.listen` there? One whose first worker is being replaced listens again within seconds: try again."),
+        ),
+        (
+            "http://localhost:9090",
+            ("http://localhost:9090 would send a token in the clear to wherever the name leads; "
+            "write http://127.0.0.1:9090 or http://[::1]:9090, as `admin.listen` does."),
+        ),
         ("http://192.0.2.1:9090", "http://192.0.2.1:9090 is not on this machine; use https."),
-        ("127.0.0.1:9090", "127.0.0.1:9090 is no address: write unix:/PATH or https://127.0.0.1:PORT."),
-        ("https://127.0.0.1", "https://127.0.0.1 is no address: write unix:/PATH or https://127.0.0.1:PORT."),
+        ("127.0.0.1:9090", f"127.0.0.1:9090 is no address: {WRITE}"),
+        ("https://127.0.0.1", f"https://127.0.0.1 is no address: {WRITE}"),
     ],
 )
 def test_the_command_says_why_it_reached_nobody(
@@ -589,6 +599,18 @@ def test_the_command_says_why_it_reached_nobody(
 
     assert code == 2
     assert capsys.readouterr().err == f"oidc-gateway admin: {said}\n"
+
+
+def test_the_command_says_that_the_public_address_is_the_wrong_one(
+    admin: Admin, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = main(["admin", "state", "--to", admin.gateway.url])
+
+    assert code == 2
+    assert capsys.readouterr().err == (
+        f"oidc-gateway admin: What answers at {admin.gateway.url} is not the admin listener; the public address "
+        "answers no administrator. `admin.listen` in gateway.yaml says where it is.\n"
+    )
 
 
 def test_every_request_of_the_listener_is_documented() -> None:

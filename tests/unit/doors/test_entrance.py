@@ -255,3 +255,22 @@ async def test_ten_thousand_addresses_paths_and_methods_add_no_series() -> None:
         await ask(number)
 
     assert series() == before
+
+
+@pytest.mark.requirement("HT-05")
+async def test_the_log_says_once_a_second_which_name_was_asked_for(
+    house: House, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="gateway.access")
+    hosts = ["gateway.example.internal", "second.example", "\u00e9\t" + "x" * 200]
+
+    for seconds, host in zip((0, 0.5, 1), hosts, strict=True):
+        house.clock.advance(seconds)
+        await house.ask("/v1/whoami", headers={"Host": host.encode("latin-1")})  # type: ignore[dict-item]  # as bytes
+
+    told = [vars(record).get("host") for record in caplog.records if record.name == "gateway.access"]
+    assert told == [
+        "gateway.example.internal",
+        None,
+        "\u00e9\\u0009" + "x" * 98 + "\u2026[cut, 202 characters]",
+    ]

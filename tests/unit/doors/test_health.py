@@ -76,6 +76,22 @@ def test_liveness_asks_nobody_and_metrics_are_text() -> None:
     assert client.get("/metrics").text.startswith("# HELP ")
 
 
+@pytest.mark.requirement("AD-06")
+@pytest.mark.parametrize(("readable", "said"), [(True, "ok"), (False, "unreadable")])
+def test_switches_that_cannot_be_read_are_said_and_make_nobody_unready(readable: bool, said: str) -> None:
+    routes = health_routes(
+        metrics=Metrics(),
+        draining=Draining(),
+        policy=lambda: CURRENT,
+        keys=lambda: (GOOD,),
+        switches=lambda: readable,
+    )
+
+    answer = TestClient(Router(routes)).get("/readyz")
+
+    assert (answer.status_code, answer.json()["switches"]) == (200, said)
+
+
 BEHIND = View(workers=("a/w1", "a/w2"), disagree=frozenset({"policy"}), behind=True)
 AHEAD = View(workers=("a/w1", "a/w2"), disagree=frozenset({"policy"}))
 
@@ -94,4 +110,4 @@ def test_a_worker_that_lacks_its_siblings_policy_is_not_ready_and_all_say_that_t
     status, document = readiness(Draining(), STALE, (GOOD,), view)
 
     assert (status, document["status"]) == expected
-    assert document["agreement"] == {"workers": 2, "policy": "differs", "keys": "same", "switches": "same"}
+    assert document["agreement"] == {"workers": 2, "missing": 0, "policy": "differs", "keys": "same", "switches": "same"}

@@ -299,3 +299,14 @@ async def test_a_process_alone_has_nobody_to_agree_with() -> None:
 
     async with agreement:
         assert agreement.view() is None
+
+
+async def test_from_the_start_it_is_known_who_serves_and_how_many_do_not_yet(tmp_path: Path) -> None:
+    clock = SettableClock()
+    worker = Worker("w1", tmp_path, ScriptedIssuers(), clock)
+
+    async with worker.agreement:
+        view = worker.agreement.view()
+
+    assert view is not None
+    assert (view.workers, view.missing) == (("host-8080/w1",), 3)
