@@ -168,7 +168,9 @@ def _admin(admin: AdminShape, config: Path) -> AdminSettings:
 
 def _need_a_name(server: ServerShape) -> None:
     """Refuse to listen on every address without a name: every request would be refused, or every name answered."""
-    if server.host in {"", "0.0.0.0", "::"} and not (server.public_url or server.hosts):  # noqa: S104  compared only
+    # In clear text it is refused anyway, for a better reason.
+    guarded = server.tls or server.behind_tls_proxy
+    if guarded and server.host in {"", "0.0.0.0", "::"} and not (server.public_url or server.hosts):  # noqa: S104  compared only
         raise SettingInvalid(
             f"Listening on {server.host} says nothing about the gateway's name. Set server.public_url "
             f"({PREFIX}PUBLIC_URL), or list names in server.hosts ({PREFIX}HOSTS)."

@@ -411,4 +411,8 @@ def test_the_example_configuration_is_good(config: Path) -> None:
     checked = run("check", config)
 
     assert (checked.returncode, checked.stderr) == (0, "")
-    assert checked.stdout == "No findings. 6 rules, 6 targets, 4 workflows.\n"
+    assert checked.stdout == (
+        "No findings. 6 rules, 6 targets, 4 workflows.\n"
+        "Remark: CI jobs reach a deployment environment through payments.ci, payments.prod, payments.migrate, with "
+        "tokens that can be used until they expire; `replay: once` or `per-request` would end that.\n"
+    )
