@@ -76,6 +76,16 @@ class Metrics:
             "http_connections_refused", "Connections closed by a limit, by reason.", "reason"
         )
         self.connections = self._gauge("http_connections", "Connections that are open now.", over="livesum")
+        # Prometheus' own `process_…` would be those of whichever worker answers.
+        self.started_at = self._gauge(
+            "start_time_seconds",
+            "When this gateway began to serve; of several workers the oldest.",
+            over="livemin",
+        )
+        self.descriptors = self._gauge(
+            "descriptors", "File descriptors that are open; of several workers the one with most."
+        )
+        self.descriptors_most = self._gauge("descriptors_limit", "File descriptors that a process may open.")
         self.rate_limited = self._counter(
             "rate_limited", "Requests beyond a limit: address, subject, rule or waiting.", "limit"
         )

@@ -108,6 +108,8 @@ class Supervisor(Multiprocess):
         make_room(str(runtime / "metrics"), "supervisor")
         self._metrics = Metrics(Shared(folder=str(runtime / "metrics"), name="supervisor"))
         self._metrics.forget_gauges("supervisor")  # it has none of its own
+        for name in names:
+            self._metrics.worker_restarts.labels(name)  # `increase` sees no step from nothing to one
 
     def supervise(self) -> int:
         """Run until a signal comes; return the exit code. Raises CannotServe when the first workers cannot start."""

@@ -407,3 +407,18 @@ def test_records_of_several_workers_stay_readable_when_there_is_one_again(
     assert re.match(r"w[12]/audit-", found[0])
     assert re.match(r"audit-", found[1])
     assert command("audit", "verify", "--audit", str(tmp_path / "audit")).returncode == 0
+
+
+@pytest.mark.requirement("F-57")
+def test_alerts_about_restarts_and_descriptors_have_their_metrics_with_several_workers_too(
+    tmp_path: Path, aws: ScriptedAws
+) -> None:
+    before = time.time()
+    with several(tmp_path, aws, workers=2) as gateway:
+        started = gateway.metric("oidc_gateway_start_time_seconds")
+        used, most = (gateway.metric(f"oidc_gateway_descriptors{end}") for end in ("", "_limit"))
+        text = httpx2.get(f"{gateway.url}/metrics").text
+
+    assert before < started < time.time()
+    assert 10 < used < most
+    assert 'oidc_gateway_worker_restarts_total{worker="w2"} 0.0' in text

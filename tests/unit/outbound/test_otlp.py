@@ -235,7 +235,7 @@ async def test_the_log_says_once_to_whom_spans_did_not_go_and_why_and_what_to_do
     ],
 )
 def test_an_endpoint_without_a_path_gets_otlps_own(given: str, sent_to: str) -> None:
-    assert otlp_exporter(given)._endpoint == sent_to  # type: ignore[attr-defined]
+    assert otlp_exporter(given)._endpoint == sent_to
 
 
 async def test_a_fetch_of_keys_is_a_span_that_says_how_it_ended_and_not_where_it_went() -> None:
