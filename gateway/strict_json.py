@@ -1,12 +1,10 @@
-"""JSON objects read the strict way: every limit counted, what two parsers might read differently refused. And written."""
+"""JSON objects read the strict way: every limit counted, and everything that two parsers might read differently refused."""
 
 import json
 import math
 import re
 from dataclasses import dataclass
 from typing import Literal, NoReturn
-
-import msgspec
 
 JsonFault = Literal["invalid", "duplicate", "too_complex"]
 
@@ -40,9 +38,6 @@ class JsonLimits:
 
 
 TOKEN_LIMITS = JsonLimits()
-
-_quick_encoder = msgspec.json.Encoder()
-_careful_encoder = json.JSONEncoder(separators=(",", ":"), ensure_ascii=True, allow_nan=False)
 
 
 class StrictJsonError(ValueError):
@@ -134,22 +129,6 @@ def _parse_closely(text: str, data: bytes, limits: JsonLimits) -> dict[str, obje
     if not isinstance(found, dict):
         raise StrictJsonError("invalid", "It is JSON, but not an object.")
     return found
-
-
-def ascii_json(value: object) -> str:
-    """Return a value on one compact ASCII line: no line end, control or bidirectional character survives unescaped.
-
-    Raises ValueError or TypeError for what JSON cannot say, infinity and NaN among it where nothing else hides them:
-    readers of ours let neither in.
-    """
-    try:
-        quick = _quick_encoder.encode(value)
-    except (TypeError, ValueError, RecursionError):
-        quick = b"\x7f"
-    # The quick encoder leaves what is beyond ASCII as it is, and both leave DEL, which can stand inside a text only.
-    if quick.isascii() and b"\x7f" not in quick:
-        return quick.decode("ascii")
-    return _careful_encoder.encode(value).replace("\x7f", "\\u007f")
 
 
 def _decode(data: bytes) -> str:

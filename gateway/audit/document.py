@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Final
 
+from gateway.ascii_json import ascii_json
 from gateway.audit.record import Record
 from gateway.audit.safe_text import cut, is_suspect, mask_secrets
 from gateway.policy.claims import MISSING, ClaimCheck
-from gateway.strict_json import ascii_json
 
 VERSION: Final = 1
 MAX_BODY_BYTES: Final = 262_144

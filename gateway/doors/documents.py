@@ -7,13 +7,13 @@ from typing import cast
 from starlette.responses import Response
 
 from gateway.arn import parse_assumed_role
+from gateway.ascii_json import ascii_json
 from gateway.credentials.session import AwsCredentials
 from gateway.doors.times import rfc3339_ms, rfc3339_s
 from gateway.exchange.call import Identity, ObtainedVaultToken, Shown
 from gateway.executions.execution import execution_url
 from gateway.policy.decide import Held
 from gateway.policy.rule import Replay, strictest
-from gateway.strict_json import ascii_json
 
 
 def json_response(document: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

@@ -12,6 +12,7 @@ ORDER = [
     "repeating",
     "secret",
     "strict_json",
+    "ascii_json",
     "arn",
     "metrics",
     "tracing",

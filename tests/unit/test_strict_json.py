@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway import strict_json
-from gateway.strict_json import TOKEN_LIMITS, JsonLimits, StrictJsonError, ascii_json, parse_json_object
+from gateway.ascii_json import ascii_json
+from gateway.strict_json import TOKEN_LIMITS, JsonLimits, StrictJsonError, parse_json_object
 
 _JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=20),
