@@ -54,7 +54,7 @@ class Allowances:
             severity="error",
             place=Place(file=file, line=1, column=1),
             message=f"Together the files of {kind} of {_TOP}{owner} have more than {what}, so this one is not read.",
-            fix="Join rules with any_of, or take out what nobody needs.",
+            fix="Take out what nobody needs, or join some.",
         )
 
 

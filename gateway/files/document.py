@@ -26,7 +26,7 @@ class Document:
     findings: bounded in number. A value with a finding keeps its place and its text in `data`.
     holes:    paths of what has the wrong shape or is missing, and is judged no further.
     aliases:  of members with misspelt names: their paths as they are meant → the name in the file.
-    nodes:    keys and values that were read.
+    nodes:    keys and values that were read, counted as in `Bounds`.
     """
 
     file: str
@@ -106,7 +106,9 @@ def read_document(source: Source, bounds: Bounds = CENTRAL) -> Document:
     text = _judge_text(source.text, found)
     tabs = text.count("\t")
     builder = TreeBuilder(found.add_while_reading, bounds)
-    hopeless = _parse(text.replace("\t", " ") if tabs else text, builder, found, tabs=tabs > 0)
+    hopeless = found.is_full or _parse(
+        text.replace("\t", " ") if tabs else text, builder, found, tabs=tabs > 0
+    )
     if builder.root is None and not found.listed:
         found.add(
             FindingCode.FILE_EMPTY,
@@ -133,10 +135,14 @@ class _Findings:
         self._excerpts = excerpts
         self.listed: list[Finding] = []
 
+    @property
+    def is_full(self) -> bool:
+        return len(self.listed) > MAX_FINDINGS
+
     def add(
         self, code: FindingCode, line: int, column: int, message: str, fix: str, severity: Severity = "error"
     ) -> None:
-        if len(self.listed) > MAX_FINDINGS:
+        if self.is_full:
             return
         if len(self.listed) == MAX_FINDINGS:
             code, severity = FindingCode.LIMIT_EXCEEDED, "error"
@@ -159,7 +165,7 @@ class _Findings:
         self, code: FindingCode, line: int, column: int, message: str, fix: str, severity: Severity = "error"
     ) -> None:
         self.add(code, line, column, message, fix, severity)
-        if len(self.listed) > MAX_FINDINGS:
+        if self.is_full:
             raise Hopeless(0, "There are too many findings.", "Mend the first ones.")
 
 

@@ -5,7 +5,7 @@ from typing import Final, Protocol
 
 from yaml import events
 
-from gateway.files.bounds import CENTRAL, MAX_MISTAKES, Bounds
+from gateway.files.bounds import CENTRAL, COLLECTION_NODES, MAX_MISTAKES, Bounds
 from gateway.files.source import FindingCode, Severity, show
 from gateway.files.text import mixed_scripts, unsafe_text
 from gateway.files.yaml_types import Surprise, read_plain
@@ -155,7 +155,7 @@ class Parser(Protocol):
 class TreeBuilder:
     """Builds the data of one document.
 
-    nodes: keys and values that were read.
+    nodes: keys and values that were read, counted as in `Bounds`.
     """
 
     def __init__(self, report: Report, bounds: Bounds = CENTRAL) -> None:
@@ -185,13 +185,14 @@ class TreeBuilder:
 
     def _read(self, parser: Parser) -> None:
         scalar, node, end = events.ScalarEvent, events.NodeEvent, events.CollectionEndEvent
+        collection = events.CollectionStartEvent
         stack, known = self._stack, self._known_text
         event = parser.get_event()
         while event is not None and not isinstance(event, events.StreamEndEvent):
             mark = event.start_mark
             place = 0 if mark is None else mark.line * _COLUMNS + mark.column
             if isinstance(event, node):
-                self._left -= 1
+                self._left -= COLLECTION_NODES if isinstance(event, collection) else 1
                 if self._left < 0:
                     raise self._too_many(place)
             if isinstance(event, scalar):
@@ -210,7 +211,10 @@ class TreeBuilder:
 
     def _too_many(self, place: int) -> Hopeless:
         most = self._bounds.nodes
-        return Hopeless(place, f"This file has more than {most:,} keys and values.", "Split it.")
+        message = (
+            f"This file has more than {most:,} keys and values (a list or mapping counts {COLLECTION_NODES})."
+        )
+        return Hopeless(place, message, "Split it.")
 
     def _end(self, place: int) -> None:
         ended = self._stack.pop()

@@ -150,6 +150,50 @@ def test_requests_under_a_storm_of_changes_all_succeed(gateway: Gateway) -> None
     assert statuses == {200}
 
 
+HOSTILE = {
+    "evil.yaml": "format: oidc-gateway/mapping.v1\nrules: [" + "{a}," * 2_000_000 + "]\n",
+    "evil-2.yaml": "format: oidc-gateway/mapping.v1\nrules: [" + "[]," * 2_700_000 + "]\n",
+    "evil.test.yaml": "format: oidc-gateway/tests.v1\ntests:\n"
+    + "  - {name: a, issuer: partners, claims: {sub: x}, may_not: [{obtain: payments-prod}]}\n" * 90_000,
+}
+
+
+@pytest.fixture
+def hostile(gateway: Gateway) -> Iterator[Gateway]:
+    """That gateway, with files of one team that are as large as files may be and take a hundred times as much."""
+    paths = [gateway.config / "mappings/partners" / name for name in HOSTILE]
+    for path, text in zip(paths, HOSTILE.values(), strict=True):
+        replace(path, text.encode())
+    yield gateway
+    for path in paths:
+        path.unlink()
+
+
+@pytest.mark.requirement("MP-03", "MP-06")
+def test_one_teams_hostile_files_cost_little_memory_and_another_teams_change_is_taken(
+    gateway: Gateway, request: pytest.FixtureRequest
+) -> None:
+    before = resident_mb(gateway)
+    request.getfixturevalue("hostile")
+    until(lambda: gateway.get("/readyz").json()["policy"] == "stale")
+
+    edit(gateway.config / RULES, "ref: refs/heads/main", "ref: refs/heads/release")
+
+    until(lambda: not may_start(gateway))
+    assert gateway.start(fresh(ref="refs/heads/release"), DEPLOY, key="evil", input=GOOD).status_code == 201
+    assert gateway.get("/readyz").json()["findings"] < 1_000
+    assert resident_mb(gateway) - before < MOST_GROWTH_MB
+
+
+#: Of the most that was ever resident. The same files once took six gigabytes.
+MOST_GROWTH_MB = 200
+
+
+def resident_mb(gateway: Gateway) -> int:
+    status = Path(f"/proc/{gateway.process.pid}/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) // 1024
+
+
 @pytest.mark.requirement("MP-05", "MP-06")
 @pytest.mark.parametrize(
     ("name", "old", "new", "place"),
