@@ -45,13 +45,17 @@ class Repeating:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
+    async def once(self) -> None:
+        """Take one step now, and log it when it raises."""
+        try:
+            if (under_way := self._step()) is not None:
+                await under_way
+        except Exception:  # noqa: BLE001 - logged whole, as the docstring says
+            self._log.exception(self._failed)
+
     async def _run(self, *, at_once: bool) -> None:
         if not at_once:
             await self._wait()
         while True:
-            try:
-                if (under_way := self._step()) is not None:
-                    await under_way
-            except Exception:  # noqa: BLE001 - logged whole, as the docstring says
-                self._log.exception(self._failed)
+            await self.once()
             await self._wait()

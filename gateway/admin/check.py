@@ -58,7 +58,7 @@ def render_json(report: CheckReport, *, policy: str | None, remarks: Sequence[st
             "warnings": report.warnings,
             "policy": policy,
             "remarks": list(remarks),
-            "findings": [_as_json(finding) for finding in report.findings],
+            "findings": [finding_document(finding) for finding in report.findings],
         },
         indent=2,
     )
@@ -128,9 +128,10 @@ def counted(number: int, noun: str) -> str:
     return "" if number == 0 else f"{number} {noun}{'' if number == 1 else 's'}"
 
 
-def _as_json(finding: Finding) -> Mapping[str, object]:
+def finding_document(finding: Finding) -> Mapping[str, object]:
+    """Say what is wrong in a file, for programs."""
     return {
-        "code": finding.code,
+        "code": str(finding.code),
         "severity": finding.severity,
         "file": finding.place.file,
         "line": finding.place.line,

@@ -18,7 +18,8 @@ from gateway.audit.ledger import DirectoryInUse, Ledger
 from gateway.audit.place import Mark
 from gateway.audit.record import AuditHealth, Record
 from gateway.audit.recovery import Interrupted, begin
-from gateway.audit.writer import Item, Writer, copy_behind, unavailable
+from gateway.audit.refusals import copy_behind, unavailable
+from gateway.audit.writer import Item, Writer
 from gateway.clock import Clock
 from gateway.errors import ConfigurationInvalid, ErrorCode
 from gateway.metrics import Metrics

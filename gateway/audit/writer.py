@@ -18,8 +18,8 @@ from gateway.audit.heading import HeadKeeper
 from gateway.audit.ledger import FileVanished, Ledger
 from gateway.audit.place import Mark, Place
 from gateway.audit.record import AuditHealth, RecordKind
+from gateway.audit.refusals import unavailable
 from gateway.audit.unfinished import Unfinished
-from gateway.errors import ErrorCode, Unavailable
 from gateway.metrics import Metrics
 
 _log = logging.getLogger("gateway.audit.writer")
@@ -315,23 +315,3 @@ def _resolve(waiters: "list[asyncio.Future[None]]", failed: bool) -> None:  # no
             waiter.set_exception(unavailable())
         else:
             waiter.set_result(None)
-
-
-def unavailable() -> Unavailable:
-    """Return what the caller of an intent that was not written is told."""
-    return Unavailable(
-        ErrorCode.AUDIT_UNAVAILABLE,
-        "The audit record could not be written, so nothing was exchanged or started.",
-        hint="Repeat the request later; the gateway's operators see why in its log.",
-        retry_after_s=5,
-    )
-
-
-def copy_behind() -> Unavailable:
-    """Return what a caller is told while the second copy of the record is too far behind."""
-    return Unavailable(
-        ErrorCode.AUDIT_UNAVAILABLE,
-        "The second copy of the audit record is too far behind, so nothing was exchanged or started.",
-        hint="Repeat the request later; the gateway's operators see why in its log.",
-        retry_after_s=30,
-    )

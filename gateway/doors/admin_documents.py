@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
+from gateway.admin.check import finding_document
 from gateway.admin.dry_run import Answer
 from gateway.audit.document import moment
 from gateway.audit.record import AuditHealth
@@ -31,19 +32,6 @@ def policy_document(state: PolicyState, policy: Policy, findings: Iterable[Findi
         "workflows": len(policy.workflows),
         "targets": len(policy.targets),
         "findings": [finding_document(one) for one in findings],
-    }
-
-
-def finding_document(finding: Finding) -> Document:
-    """Say what is wrong in a file, as `check --format json` does."""
-    return {
-        "code": str(finding.code),
-        "severity": finding.severity,
-        "file": finding.place.file,
-        "line": finding.place.line,
-        "column": finding.place.column,
-        "message": finding.message,
-        "fix": finding.fix,
     }
 
 

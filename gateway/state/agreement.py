@@ -1,6 +1,5 @@
 """Do all workers and replicas run on the same policy, keys and switches? Compares what they post, and says so."""
 
-import asyncio
 import hashlib
 import logging
 import os
@@ -14,6 +13,7 @@ from gateway.errors import Unavailable
 from gateway.identity.keys import KeySetState
 from gateway.metrics import Metrics
 from gateway.policy.snapshot import PolicyState
+from gateway.repeating import Repeating, every
 from gateway.state.board import Board, Status
 
 _log = logging.getLogger(__name__)
@@ -167,7 +167,13 @@ class Agreement:
         self._comparer = Comparer(me)
         self._view = View()
         self._failing: set[int] = set()
-        self._task: asyncio.Task[None] | None = None
+        self._turning = Repeating(
+            self.turn,
+            wait=every(_PERIOD_S),
+            name="agreement",
+            log=_log,
+            failed="agreement could not be judged",
+        )
 
     def view(self) -> View | None:
         """Return the latest view; None without a board, where there is nobody to agree with."""
@@ -187,27 +193,14 @@ class Agreement:
     async def __aenter__(self) -> Self:
         if self._boards:
             # Before the first request is served: who asks then must not hear of no workers at all.
-            await self._turn_safely()
-            self._task = asyncio.create_task(self._run(), name="agreement")
+            await self._turning.once()
+            self._turning.start()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-
-    async def _run(self) -> None:
-        while True:
-            await asyncio.sleep(_PERIOD_S)
-            await self._turn_safely()
-
-    async def _turn_safely(self) -> None:
-        try:
-            await self.turn()
-        except Exception:  # noqa: BLE001 - a bug of ours here must end neither the start nor the comparing
-            _log.exception("agreement could not be judged")
+        await self._turning.end()
 
     async def turn(self) -> View:
         """Post, read, compare and report once."""

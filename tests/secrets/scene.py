@@ -3,7 +3,6 @@
 import asyncio
 import json
 import socket
-import threading
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from typing import Literal
 import httpx2
 
 from gateway.audit.signing import generate
+from tests.support.background import in_background
 from tests.support.caller import Caller
 from tests.support.canaries import canary
 from tests.support.gateways import Gateway, edit, fresh, running_gateway, write_config
@@ -27,7 +27,6 @@ from tests.support.scripted_aws import ScriptedAws, issues_credentials, running_
 from tests.support.syslog import Receiver
 from tests.support.vault_edge import REVOKED, engine_answer, login_answer, says
 
-_START_S = 10
 TESTS_RULES = """\
 format: oidc-gateway/mapping.v1
 rules:
@@ -162,22 +161,9 @@ class Vault:
 
 @contextmanager
 def _running_vault(secrets: Secrets) -> Iterator[Vault]:
-    vault, ready, loop, end = Vault(secrets), threading.Event(), asyncio.new_event_loop(), asyncio.Event()
-
-    async def serve() -> None:
-        async with vault.peer:
-            ready.set()
-            await end.wait()
-
-    thread = threading.Thread(target=lambda: loop.run_until_complete(serve()), daemon=True)
-    thread.start()
-    assert ready.wait(_START_S)
-    try:
+    vault = Vault(secrets)
+    with in_background(vault.peer):
         yield vault
-    finally:
-        loop.call_soon_threadsafe(end.set)
-        thread.join(_START_S)
-        loop.close()
 
 
 def issues_marked(secrets: Secrets) -> Reply:

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from urllib.parse import parse_qsl
 
+from tests.support.background import in_background
 from tests.support.peer import Peer, Received, Reply, answers
 
 _ACTION = "AssumeRoleWithWebIdentity"
@@ -53,24 +54,8 @@ class ScriptedAws:
 def running_scripted_aws(port: int = 0) -> Iterator[ScriptedAws]:
     """Serve it until the block ends. port: 0 takes a free one."""
     aws = ScriptedAws(port)
-    ready = threading.Event()
-    loop = asyncio.new_event_loop()
-    end = asyncio.Event()
-
-    async def serve() -> None:
-        async with aws.peer:
-            ready.set()
-            await end.wait()
-
-    thread = threading.Thread(target=lambda: loop.run_until_complete(serve()), daemon=True)
-    thread.start()
-    assert ready.wait(_START_S)
-    try:
+    with in_background(aws.peer):
         yield aws
-    finally:
-        loop.call_soon_threadsafe(end.set)
-        thread.join(_START_S)
-        loop.close()
 
 
 def form_of(request: Received) -> dict[str, str]:
