@@ -76,10 +76,12 @@ def _in_aiohttp_as_a_bug(text: str) -> None:
 
 
 def _in_botocore(text: str) -> None:
-    from botocore.auth import SigV4Auth
     from botocore.exceptions import ParamValidationError
 
-    SigV4Auth.add_auth = _raising(ParamValidationError(report=text))
+    # Which Region has which host is botocore's to know.
+    from gateway.outbound.aws_endpoints import AwsEndpointData
+
+    AwsEndpointData.url = _raising(ParamValidationError(report=text))  # type: ignore[method-assign]
 
 
 def _in_redis(text: str) -> None:
