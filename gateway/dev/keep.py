@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+from urllib.parse import urlsplit
 
 from gateway.dev.aws import AwsNotSeeded
 from gateway.dev.children import ChildFailed
@@ -63,6 +64,8 @@ def welcome(environment: Environment) -> list[str]:
     """Return what a person wants to know first, as lines."""
     url, issuers = environment.url, environment.issuers
     command = command_name()
+    # With the port: another environment may run on this machine.
+    token = f"{command} dev token --port {urlsplit(url).port}"
     names = sorted([*issuers.by_name, *issuers.elsewhere])
     return [
         "",
@@ -74,14 +77,14 @@ def welcome(environment: Environment) -> list[str]:
         f"Audit      {environment.audit}",
         "",
         "In another terminal:",
-        f"  TOKEN=$({command} dev token --issuer github)",
+        f"  TOKEN=$({token} --issuer github)",
         f'  curl -s {url}/v1/whoami -H "Authorization: Bearer $TOKEN"',
         f'  curl -s {url}/v1/executions -H "Authorization: Bearer $TOKEN" \\',
         "      -H 'Idempotency-Key: 1' -H 'Content-Type: application/json' \\",
         """      -d '{"workflow": "deploy-payments", "input": {"version": "1.4.2"}}'""",
         "",
-        f"  {command} dev token --issuer github --claim ref=refs/heads/x    # another branch: 403, and why",
-        f"  {command} dev token --issuer github --expires-in=-5m            # expired: 401",
+        f"  {token} --issuer github --claim ref=refs/heads/x    # another branch: 403, and why",
+        f"  {token} --issuer github --expires-in=-5m            # expired: 401",
         "",
         f'  printf %s "$TOKEN" | {command} decide --token - --start deploy-payments \\',
         f"      --dev --config {environment.derived.destination}",

@@ -212,6 +212,8 @@ def test_the_commands_on_the_screen_can_be_pasted_while_the_environment_is_kept(
     assert "access_token" in json.loads(answers[9])
     assert "gateway.access" not in welcome  # what the gateway logged before would push it off the screen
     assert "Those that begin with oidc-gateway, in this folder after: . " in welcome
+    assert "dev token --issuer" not in welcome  # where two environments run, a token needs the port too
+    assert "dev token --port " in welcome
     assert answers[-2].startswith("day,payouts")
     assert "AccessDenied" in answers[-1]
 
