@@ -4,6 +4,7 @@ import argparse
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
 
 from gateway.admin.check import (
     CheckReport,
@@ -22,6 +23,9 @@ from gateway.files.editor import editor_schemas
 from gateway.files.folder import load_sources
 from gateway.policy.compile import compile_policy
 from gateway.policy.compiled import Compiled
+
+#: What `check`, which reads the files anew like a start does, says of teams whose files have errors.
+HELD_BACK: Final = "A gateway that runs keeps their last good rules in memory; one that starts has none for them, so do not restart it."
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -94,7 +98,7 @@ def _print(report: CheckReport, compiled: Compiled, folder: Path, form: str) -> 
             amounts = ((policy.rules, "rule"), (policy.targets, "target"), (policy.workflows, "workflow"))
             summary += f" {', '.join(counted(len(one), noun) for one, noun in amounts if one)}."
         if held:
-            summary += f" Held back: {', '.join(visible(name) or 'all rules' for name in held)}."
+            summary += f" Held back: {', '.join(visible(name) or 'all rules' for name in held)}. {HELD_BACK}"
         print(summary)
         for remark in remarks_on(policy) if policy is not None else ():
             print(f"Remark: {visible(remark)}")

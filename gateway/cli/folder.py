@@ -6,12 +6,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from gateway.admin.check import render_text
-from gateway.files.folder import load_sources
+from gateway.files.folder import Sources, load_sources
 from gateway.files.schema.administration import AdminShape
 from gateway.files.schema.keeping import AuditShape, StateShape
 from gateway.files.schema.serving import LimitsShape, ServerShape
-from gateway.files.source import Finding
+from gateway.files.source import Finding, FindingCode
 from gateway.policy.compile import compile_policy
+from gateway.policy.compile_central import Serving
 from gateway.policy.snapshot import Policy
 
 
@@ -26,6 +27,7 @@ class Loaded:
     limits: LimitsShape
     state: StateShape
     admin: AdminShape | None = None
+    sources: Sources | None = None
 
 
 def load_folder(folder: Path, *, dev: bool, lenient: bool) -> Loaded:
@@ -41,6 +43,25 @@ def load_folder(folder: Path, *, dev: bool, lenient: bool) -> Loaded:
         limits=shape.limits if shape else LimitsShape(),
         state=shape.state if shape else StateShape(),
         admin=shape.admin if shape else None,
+        sources=sources,
+    )
+
+
+def unfit_for(loaded: Loaded, serving: Serving, *, dev: bool) -> tuple[Finding, ...]:
+    """Return the findings about rules that hold as gateway.yaml describes the service, and cannot as it is started.
+
+    What `check` finds too holds back its own team and stops nobody else; this is a mistake of whoever starts it.
+    """
+    if serving.tokens_shared or loaded.sources is None:
+        return ()
+    compiled = compile_policy(
+        loaded.sources, dev=dev, today=datetime.now(tz=UTC).date(), overlaps=False, serving=serving
+    )
+    known = {one.place for one in loaded.findings if one.code is FindingCode.STORE_NOT_SHARED}
+    return tuple(
+        one
+        for one in compiled.findings
+        if one.code is FindingCode.STORE_NOT_SHARED and one.place not in known
     )
 
 

@@ -7,15 +7,17 @@ import sys
 from contextlib import closing
 from pathlib import Path
 
+from gateway.admin.check import render_text
 from gateway.cli.confinement import confine, shed_aws_identity
 from gateway.cli.floors import refuse_below_floors
-from gateway.cli.folder import load_or_complain
+from gateway.cli.folder import Loaded, load_or_complain, unfit_for
 from gateway.cli.logs import LogOutput, configure_logging
 from gateway.cli.options import CONFIG_VARIABLE, COULD_NOT_RUN, default_config
 from gateway.cli.serving import serve_here, why_not
 from gateway.cli.supervisor import supervise
 from gateway.doors.server import CannotServe
 from gateway.errors import GatewayError
+from gateway.policy.compile_central import Serving
 from gateway.settings.loading import load_settings
 from gateway.settings.setting import SETTINGS, SettingInvalid
 from gateway.settings.settings import Settings
@@ -101,6 +103,7 @@ def run(arguments: argparse.Namespace) -> int:
             dev=arguments.dev,
             allow_root=arguments.allow_root,
         )
+        _refuse_unfit(loaded, settings)
         with closing(configure_logging(settings.log, "INFO")) as log:
             if shed:
                 _log.warning("variables of AWS are not used and were removed", extra={"variables": shed})
@@ -109,6 +112,18 @@ def run(arguments: argparse.Namespace) -> int:
         told = why_not(fault)
         print(f"oidc-gateway serve: {told.reason}", file=sys.stderr)
         return told.exit_code
+
+
+def _refuse_unfit(loaded: Loaded, settings: Settings) -> None:
+    """Raise CannotServe for rules that cannot hold as the service is started, whatever its files say of it."""
+    serving = Serving(workers=settings.workers, shared=settings.state is not None)
+    unfit = unfit_for(loaded, serving, dev=settings.dev)
+    if unfit:
+        print(render_text(unfit, folder=str(settings.config)), file=sys.stderr)
+        raise CannotServe(
+            f"{settings.workers} workers without shared state cannot count tokens, which the rules above ask for. "
+            "Name a Redis with --state, or take --workers 1."
+        )
 
 
 def _serve(settings: Settings, log: LogOutput) -> int:

@@ -74,7 +74,12 @@ def readiness(
         status = "ready"
     document: dict[str, object] = {"status": status, "policy": policy.state if policy else "none"}
     if policy is not None:
-        document |= {"digest": policy.digest, "findings": policy.findings}
+        document |= {
+            "digest": policy.digest,
+            "findings": policy.findings,
+            "teams_held_back": len(policy.held_back),
+            "teams_without_rules": len(policy.without_rules),
+        }
     document["issuers"] = {state.issuer: _issuer(state) for state in keys}
     if view is not None:
         document["agreement"] = _agreement(view)

@@ -15,6 +15,24 @@ _log = logging.getLogger("gateway.policy.watch")
 _MOST_LOGGED: Final = 100
 
 
+def log_held_back(teams: tuple[str, ...], *, without_rules: tuple[str, ...]) -> None:
+    """Say which of these teams go on with earlier rules, and which have none at all."""
+    if without_rules:
+        _log.warning(
+            "teams have no rules in force: their files have errors, and this process has read no good ones",
+            extra={"teams": list(without_rules), "hint": "Mend the files; nothing else gives them rules."},
+        )
+    kept = [name for name in teams if name not in without_rules]
+    if kept:
+        _log.warning(
+            "teams are held back: their last good rules stay in force, in this process only",
+            extra={
+                "teams": kept,
+                "hint": "Mend the files before a restart, after which they would have no rules.",
+            },
+        )
+
+
 def log_findings(findings: tuple[Finding, ...]) -> None:
     """Write each finding with its place and fix, the first hundred of them."""
     for finding in findings[:_MOST_LOGGED]:

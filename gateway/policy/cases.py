@@ -138,7 +138,8 @@ class _Case:
             self._spot(at, self.judgement.blocking).error(
                 FindingCode.FIXTURE_FAILED,
                 f'"{self.case.name}" {fault}',
-                "Narrow the rule; until then the team's last good rules stay in force.",
+                "Narrow the rule; until then a gateway that runs keeps the team's last good rules, and one that starts has "
+                "none for it.",
             )
             yield fault
 

@@ -22,11 +22,13 @@ class Loaded:
 
     policy: None when it must not come into force.
     held_back: teams whose files are wrong and whose last good rules stay in force.
+    without_rules: those of them that have none, because this process has never read good ones.
     """
 
     policy: Policy | None
     findings: tuple[Finding, ...]
     held_back: tuple[str, ...] = ()
+    without_rules: tuple[str, ...] = ()
     inert_grants: int = 0
     sources: Sources | None = field(default=None, repr=False)
     compiled: Compiled | None = field(default=None, repr=False)
@@ -82,6 +84,9 @@ class FolderLoad:
             policy=compiled.policy,
             findings=compiled.findings,
             held_back=tuple(name for name, team in compiled.teams.items() if team.state == "held"),
+            without_rules=tuple(
+                name for name, team in compiled.teams.items() if team.state == "held" and not team.rules
+            ),
             inert_grants=compiled.inert,
             sources=sources,
             compiled=compiled,

@@ -56,12 +56,16 @@ class PolicyState:
     state:     `current`, or `stale` when the files changed and the change was rejected.
     loaded_at: wall seconds at which the active policy was taken.
     findings:  number of errors in the rejected files, 0 when current.
+    held_back: teams whose files are not in force as they are written, but their last good rules.
+    without_rules: those of them of which there are none: this process has never seen their files in a good state.
     """
 
     digest: str
     state: Literal["current", "stale"]
     loaded_at: float
     findings: int
+    held_back: tuple[str, ...] = ()
+    without_rules: tuple[str, ...] = ()
 
 
 class PolicySource(Protocol):

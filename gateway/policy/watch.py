@@ -17,7 +17,7 @@ from gateway.errors import ConfigurationInvalid, ErrorCode
 from gateway.files.looking import Look, look
 from gateway.files.source import Finding, FindingCode, Place
 from gateway.metrics import Metrics
-from gateway.policy.afterwards import OverlapSearch, log_findings
+from gateway.policy.afterwards import OverlapSearch, log_findings, log_held_back
 from gateway.policy.changes import changes
 from gateway.policy.folder import FolderLoad, Loaded
 from gateway.policy.snapshot import Policy, PolicyState
@@ -213,6 +213,8 @@ class WatchedPolicy:
             state="stale" if loaded.is_stale else "current",
             loaded_at=loaded_at,
             findings=errors,
+            held_back=loaded.held_back,
+            without_rules=loaded.without_rules,
         )
         metrics = self._metrics
         metrics.policy_reloads.labels(result="accepted").inc()
@@ -230,6 +232,7 @@ class WatchedPolicy:
                 "changed": changed,
             },
         )
+        log_held_back(loaded.held_back, without_rules=loaded.without_rules)
         log_findings(loaded.findings)
         if changed and self._on_change is not None:
             self._tell(self._on_change, policy)
@@ -242,12 +245,7 @@ class WatchedPolicy:
             self._metrics.policy_stale.set(1)
         errors = sum(finding.severity == "error" for finding in findings)
         if self._state is not None:
-            self._state = PolicyState(
-                digest=self._state.digest,
-                state="stale",
-                loaded_at=self._state.loaded_at,
-                findings=max(errors, 1),
-            )
+            self._state = replace(self._state, state="stale", findings=max(errors, 1))
             _log.error(
                 "policy files rejected; the last good policy stays in force",
                 extra={"digest": self._state.digest, "errors": errors},

@@ -422,3 +422,22 @@ def test_alerts_about_restarts_and_descriptors_have_their_metrics_with_several_w
     assert before < started < time.time()
     assert 10 < used < most
     assert 'oidc_gateway_worker_restarts_total{worker="w2"} 0.0' in text
+
+
+@pytest.mark.requirement("TV-40")
+def test_flags_under_which_a_rule_of_the_files_cannot_hold_are_refused_at_the_start(
+    tmp_path: Path, aws: ScriptedAws
+) -> None:
+    config = write_config(tmp_path / "config", aws=aws.url)
+    rules = config / "mappings" / "payments" / "deploy.yaml"
+    replace(rules, rules.read_bytes().replace(b"    # replay: once ", b"    replay: once # "))
+
+    checked = command("check", "--dev", "--config", str(config))
+    ended = serve(config, tmp_path / "audit", "--port", "0")
+
+    assert checked.returncode == 0, checked.stdout
+    assert ended.returncode == 2
+    assert "store_not_shared" in ended.stderr
+    assert (
+        "3 workers without shared state cannot count tokens, which the rules above ask for." in ended.stderr
+    )

@@ -12,7 +12,14 @@ from gateway.policy.snapshot import PolicyState
 from gateway.state.agreement import View
 
 CURRENT = PolicyState(digest="sha256:00", state="current", loaded_at=1.0, findings=0)
-STALE = PolicyState(digest="sha256:00", state="stale", loaded_at=1.0, findings=3)
+STALE = PolicyState(
+    digest="sha256:00",
+    state="stale",
+    loaded_at=1.0,
+    findings=3,
+    held_back=("ops", "payments"),
+    without_rules=("ops",),
+)
 GOOD = KeySetState(
     issuer="github", source="https://x.example/jwks", keys=2, age_s=31.4, fault=None, version="v"
 )
@@ -58,6 +65,8 @@ def test_readiness_shows_each_issuer_and_a_stale_policy() -> None:
         "policy": "stale",
         "digest": "sha256:00",
         "findings": 3,
+        "teams_held_back": 2,
+        "teams_without_rules": 1,
         "issuers": {
             "github": {"keys": 2, "age_s": 31, "last_error": None},
             "okta": {"keys": 0, "age_s": None, "last_error": "timeout"},
@@ -110,4 +119,10 @@ def test_a_worker_that_lacks_its_siblings_policy_is_not_ready_and_all_say_that_t
     status, document = readiness(Draining(), STALE, (GOOD,), view)
 
     assert (status, document["status"]) == expected
-    assert document["agreement"] == {"workers": 2, "missing": 0, "policy": "differs", "keys": "same", "switches": "same"}
+    assert document["agreement"] == {
+        "workers": 2,
+        "missing": 0,
+        "policy": "differs",
+        "keys": "same",
+        "switches": "same",
+    }

@@ -200,3 +200,38 @@ async def test_a_workflow_that_its_owner_removes_is_revoked_at_once_and_shows_as
     assert example.source.current().rules["payments.migrate"].grants == ()
     assert len(example.source.current().rules[RULE].grants) == 2
     assert example.source.state().findings == 1
+
+
+def _warned(caplog: pytest.LogCaptureFixture) -> dict[str, list[str]]:
+    records = [vars(one) for one in caplog.records if one.levelname == "WARNING" and hasattr(one, "teams")]
+    return {str(one["msg"]).partition(":")[0]: one["teams"] for one in records}
+
+
+@pytest.mark.requirement("MP-06", "MP-13")
+async def test_a_team_whose_files_are_bad_keeps_its_rules_while_the_process_runs_and_says_so(
+    example: Example, caplog: pytest.LogCaptureFixture
+) -> None:
+    example.edit(PAYMENTS, lambda text: f"{text}\nodd: 1\n")
+    await example.becomes_stale()
+
+    state = example.source.state()
+
+    assert (state.held_back, state.without_rules) == (("payments",), ())
+    assert RULE in example.source.current().rules
+    assert _warned(caplog) == {"teams are held back": ["payments"]}
+
+
+@pytest.mark.requirement("MP-06", "MP-13")
+async def test_a_process_that_starts_with_bad_files_of_a_team_has_none_of_its_rules_and_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    example = Example(tmp_path / "config")
+    example.edit(PAYMENTS, lambda text: f"{text}\nodd: 1\n")
+
+    async with example.source:
+        state, rules = example.source.state(), example.source.current().rules
+
+    assert (state.held_back, state.without_rules) == (("payments",), ("payments",))
+    assert RULE not in rules
+    assert rules
+    assert _warned(caplog) == {"teams have no rules in force": ["payments"]}
