@@ -5,7 +5,6 @@ from typing import Final
 
 from starlette.types import Scope
 
-from gateway.audit.safe_text import one_line
 from gateway.doors.callers import Callers
 from gateway.doors.draining import Draining
 from gateway.doors.hosts import Hosts
@@ -17,10 +16,6 @@ from gateway.state.rates import RateTable, Standing, counted_as
 #: Answered under any name, while the process drains or is overloaded, and from any address: probes know a pod's
 #: address and nothing else, and whoever looks why a gateway is slow must get an answer.
 ALWAYS_OPEN: Final = frozenset({"/livez", "/readyz", "/metrics"})
-
-#: Of a name that we do not have the log gets so many characters, and not more often.
-_MOST_OF_A_HOST: Final = 100
-_HOST_PERIOD_S: Final = 1.0
 
 RateFields = tuple[tuple[bytes, bytes], ...]
 
@@ -49,7 +44,6 @@ class Entrance:
         self._hosts = hosts
         self._callers = callers or Callers()
         self._address = address
-        self._host_noted_at = float("-inf")
 
     def source(self, scope: Scope) -> str | None:
         """Return the caller's address; see `Callers`."""
@@ -76,7 +70,7 @@ class Entrance:
             raise _overloaded("Too many connections are open.")
         if self._address is not None:
             self._count(self._address, state)
-        self._judge_headers(scope["headers"], max_body_bytes, state)
+        self._judge_headers(scope["headers"], max_body_bytes)
 
     def _count(self, table: RateTable, state: dict[str, object]) -> None:
         source, standings, notes = state["source"], state["standings"], state["notes"]
@@ -89,13 +83,10 @@ class Entrance:
                 notes["limit"] = standing.limit
             raise rate_limited(standing, "This address sends more requests than it may.")
 
-    def _judge_headers(
-        self, headers: Iterable[tuple[bytes, bytes]], max_body_bytes: int, state: dict[str, object]
-    ) -> None:
+    def _judge_headers(self, headers: Iterable[tuple[bytes, bytes]], max_body_bytes: int) -> None:
         hosts = self._hosts
         for name, value in headers:
             if name == b"host" and hosts is not None and not hosts.allows(value):
-                self._note_host(value, state)
                 raise RequestRejected(
                     ErrorCode.HOST_NOT_ALLOWED,
                     "The gateway does not answer under this name.",
@@ -105,13 +96,6 @@ class Entrance:
                 value.isdigit() and len(value) < 10 and int(value) <= max_body_bytes
             ):
                 raise body_too_large(max_body_bytes)
-
-    def _note_host(self, value: bytes, state: dict[str, object]) -> None:
-        """Let the log say which name it was: a public name that was not listed is found by it. Once a second is enough."""
-        notes, now = state.get("notes"), state.get("arrived")
-        if isinstance(notes, dict) and isinstance(now, float) and now - self._host_noted_at >= _HOST_PERIOD_S:
-            self._host_noted_at = now
-            notes["host"] = one_line(value.decode("latin-1"), limit=_MOST_OF_A_HOST)
 
 
 def rate_fields(standings: list[Standing]) -> RateFields:

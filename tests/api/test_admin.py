@@ -579,13 +579,17 @@ def test_the_command_tells_what_happened_and_reloads(
     [
         (
             "unix:/nowhere/admin.sock",
-            ("unix:/nowhere/admin.sock was not reached: No such file or directory. Does the gateway run, with "
-            "`admin.listen` there? One whose first worker is being replaced listens again within seconds: try again."),
+            (
+                "unix:/nowhere/admin.sock was not reached: No such file or directory. Does the gateway run, with "
+                "`admin.listen` there? One whose first worker is being replaced listens again within seconds: try again."
+            ),
         ),
         (
             "http://localhost:9090",
-            ("http://localhost:9090 would send a token in the clear to wherever the name leads; "
-            "write http://127.0.0.1:9090 or http://[::1]:9090, as `admin.listen` does."),
+            (
+                "http://localhost:9090 would send a token in the clear to wherever the name leads; "
+                "write http://127.0.0.1:9090 or http://[::1]:9090, as `admin.listen` does."
+            ),
         ),
         ("http://192.0.2.1:9090", "http://192.0.2.1:9090 is not on this machine; use https."),
         ("127.0.0.1:9090", f"127.0.0.1:9090 is no address: {WRITE}"),

@@ -233,7 +233,9 @@ def test_requests_behind_the_last_one_of_a_connection_are_dropped_and_leave_noth
     port = int(gateway.url.rsplit(":", 1)[1])
     good = _head("GET /v1/whoami", {"Host": "localhost", **bearer(fresh())})
     # Its key has to be asked for, so it cannot be answered at once.
-    unknown = _head("GET /v1/whoami", {"Host": "localhost", **bearer(fresh(header={"kid": "never-published"}))})
+    unknown = _head(
+        "GET /v1/whoami", {"Host": "localhost", **bearer(fresh(header={"kid": "never-published"}))}
+    )
 
     for _ in range(5):
         with socket.create_connection(("127.0.0.1", port), timeout=30) as sock:

@@ -257,20 +257,14 @@ async def test_ten_thousand_addresses_paths_and_methods_add_no_series() -> None:
     assert series() == before
 
 
-@pytest.mark.requirement("HT-05")
-async def test_the_log_says_once_a_second_which_name_was_asked_for(
+@pytest.mark.requirement("HT-05", "SE-05")
+async def test_the_log_does_not_repeat_the_name_that_was_asked_for(
     house: House, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, logger="gateway.access")
-    hosts = ["gateway.example.internal", "second.example", "\u00e9\t" + "x" * 200]
 
-    for seconds, host in zip((0, 0.5, 1), hosts, strict=True):
-        house.clock.advance(seconds)
-        await house.ask("/v1/whoami", headers={"Host": host.encode("latin-1")})  # type: ignore[dict-item]  # as bytes
+    await house.ask("/v1/whoami", headers={"Host": "somewhere.example"})
 
-    told = [vars(record).get("host") for record in caplog.records if record.name == "gateway.access"]
-    assert told == [
-        "gateway.example.internal",
-        None,
-        "\u00e9\\u0009" + "x" * 98 + "\u2026[cut, 202 characters]",
-    ]
+    (line,) = [vars(record) for record in caplog.records if record.name == "gateway.access"]
+    assert line["code"] == "host_not_allowed"
+    assert "somewhere.example" not in str(line)
