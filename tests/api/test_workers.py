@@ -64,7 +64,7 @@ def gateway(shared: Gateway, aws: ScriptedAws) -> Gateway:
     return shared
 
 
-AGREED = {"workers": WORKERS, "policy": "same", "keys": "same", "switches": "same"}
+AGREED = {"workers": WORKERS, "missing": 0, "policy": "same", "keys": "same", "switches": "same"}
 
 
 def workers_of(gateway: Gateway) -> set[int]:
