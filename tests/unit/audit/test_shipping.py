@@ -123,7 +123,7 @@ async def test_every_record_arrives_once_and_in_order_and_the_copy_can_be_verifi
     copy = MemoryFile(name="audit-000001.jsonl", data=b"".join(copied(receiver)))
     assert verify([copy]).findings == ()
     assert gateway.metric("copied_records_total") == len(receiver.messages)
-    assert gateway.metric("copy_lag_seconds") == 0
+    await until(lambda: gateway.metric("copy_lag_seconds") == 0)
 
 
 async def test_a_restart_goes_on_where_the_last_run_ended(directory: Path, receiver: Receiver) -> None:
@@ -247,7 +247,11 @@ async def test_an_idle_gateway_is_never_behind_and_an_unlimited_lag_refuses_nobo
 ) -> None:
     async with running(directory, to(receiver.port), max_lag_s=60) as gateway:
         await gateway.record(0, 1)
-        await until(lambda: gateway.metric("copy_lag_seconds") == 0 and len(receiver.messages) >= 2)
+        await until(
+            lambda: (
+                gateway.metric("copy_lag_seconds") == 0 and len(receiver.messages) >= len(written(directory))
+            )
+        )
         gateway.clock.ahead += 3_600
         await gateway.record(1, 2)
     receiver.close()
