@@ -213,8 +213,13 @@ async def test_nothing_is_granted_while_the_copy_is_too_far_behind_and_refusals_
         receiver.close()
         await until(lambda: (gateway.metric("copy_failures_total") or 0) > 0)
         await gateway.record(1, 2)
-        gateway.clock.ahead += 61
 
+        def a_minute_later() -> bool:
+            # The shipper is told of the record a moment after the record's own waiter.
+            gateway.clock.ahead += 61
+            return gateway.shipper.behind()
+
+        await until(a_minute_later)
         with pytest.raises(Unavailable) as refused:
             await gateway.record(2, 3)
 
