@@ -201,7 +201,7 @@ STAGES: dict[str, tuple[Break, list[str]]] = {
     "planning": ((exchange, "plan_start", breaks), ["refused"]),
     "reserving": ((ReplayGuard, "take", breaks_later), ["refused"]),
     "recording the intent": ((JsonlJournal, "intend", breaks_later), ["refused"]),
-    "preparing the session": ((exchange, "session_for", breaks), ["intent", "outcome"]),
+    "preparing the session": ((exchange, "session_for", breaks), ["refused"]),
     "looking into the cache": ((CredentialCache, "obtain", breaks_later), ["intent", "outcome"]),
     "asking STS": ((StsCredentials, "assume", breaks_later), ["intent", "outcome"]),
     "starting": ((StepFunctions, "start", breaks_later), ["intent", "outcome"]),
