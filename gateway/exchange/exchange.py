@@ -278,8 +278,9 @@ class Exchange:
         hold: Hold | None = None,
     ) -> Shown:
         holding = hold or self._replay.nothing
-        session = session_for(admitted.token, admitted.target, workflow=admitted.workflow)
-        story.session = session.name
+        with self._recorder.refusals(story):
+            session = session_for(admitted.token, admitted.target, workflow=admitted.workflow)
+            story.session = session.name
 
         async def act() -> Execution:
             story.execution = holding.answer or await self._under(story, call, admitted, session, use)
