@@ -16,7 +16,7 @@ from starlette.types import Scope
 from gateway.clock import Clock
 from gateway.doors.answers import SECURITY_HEADERS, RequestIds
 from gateway.doors.draining import Draining
-from gateway.doors.entrance import Entrance, draining, not_found, rate_fields
+from gateway.doors.entrance import ALWAYS_OPEN, Entrance, draining, not_found, rate_fields
 from gateway.doors.leaving import CallerLeft
 from gateway.doors.problems import ErrorShape, problem_response, token_error_response
 from gateway.errors import ErrorCode, GatewayError, RequestRejected
@@ -68,6 +68,7 @@ class Visit:
 
     begun:     monotonic seconds at which it came.
     notes:     what others want the log line to say.
+    place:     how many of the places for requests it takes: none where health is asked, one everywhere else.
     standings: where the caller stands with its limits.
     status, sent_bytes: of the answer; 0 before it.
     quiet:     it leaves no log line: one for the same refusals of the same caller is enough.
@@ -79,6 +80,7 @@ class Visit:
     begun: float
     style: Style
     notes: dict[str, str]
+    place: int = 1
     standings: list[Standing] = field(default_factory=list)
     status: int = 0
     sent_bytes: int = 0
@@ -134,6 +136,7 @@ class Reception:
             begun=self._clock.monotonic(),
             style=self._styles.get(path, _DEFAULT_STYLE),
             notes={} if trace_id is None else {"trace": trace_id},
+            place=0 if path in ALWAYS_OPEN else 1,
         )
         if self._listener is not None:
             visit.notes["listener"] = self._listener
@@ -144,7 +147,7 @@ class Reception:
         state["notes"] = visit.notes
         state["source"] = self._entrance.source(scope)
         state["standings"] = visit.standings
-        self._in_flight += 1
+        self._in_flight += visit.place
         self._metrics.http_in_flight.inc()
         return visit
 
@@ -193,14 +196,14 @@ class Reception:
             fields.append((b"connection", b"close"))
         return fields
 
-    def forget(self) -> None:
+    def forget(self, visit: Visit) -> None:
         """Take the note of one request back: the same one is about to be received again."""
-        self._in_flight -= 1
+        self._in_flight -= visit.place
         self._metrics.http_in_flight.dec()
 
     def see_off(self, visit: Visit, route: str | None) -> None:
         """Count the request, and write its line. route: its template, None where none was found."""
-        self._in_flight -= 1
+        self._in_flight -= visit.place
         metrics = self._metrics
         metrics.http_in_flight.dec()
         seconds = self._clock.monotonic() - visit.begun

@@ -6,7 +6,7 @@ to wait for nobody is made without any task.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from http import HTTPStatus
 from typing import Final, NamedTuple, Protocol
 
@@ -16,6 +16,7 @@ from starlette.types import Scope
 from gateway.doors.framing import Head
 from gateway.doors.leaving import CallerLeft, WholeRequest
 from gateway.doors.reception import Reception, Visit
+from gateway.state.rates import Standing
 from gateway.tracing import NoTracer, read_traceparent
 
 Fields = list[tuple[bytes, bytes]]
@@ -93,13 +94,26 @@ class ShortWay:
             return Served(visit, self._reception.explain(visit, fault))
         if response is None:
             # What goes on is received anew, in a task: this visit must not depend on whether that task ever runs.
-            self._reception.forget()
-            return self._wait(scope, body, self._handlers[address], by)
+            self._reception.forget(visit)
+            return self._wait(scope, body, self._handlers[address], by, admitted=visit.standings)
         return Served(visit, response)
 
-    async def _wait(self, scope: Scope, body: bytes, handler: Handler, by: Presence) -> Served:
+    async def _wait(
+        self,
+        scope: Scope,
+        body: bytes,
+        handler: Handler,
+        by: Presence,
+        *,
+        admitted: Sequence[Standing] | None = None,
+    ) -> Served:
+        """admitted: where the caller stood when this request was let in; None when it was not judged yet."""
         with self._tracer.request(read_traceparent(scope["headers"])) as span:
             visit = self._reception.receive(scope, span)
+            if admitted is not None:
+                # A request counts once against its caller's limits.
+                visit.standings.extend(admitted)
+                return await self._go_on(visit, WholeRequest(scope, body), handler, by)
             try:
                 self._reception.admit(visit)
             except Exception as fault:  # noqa: BLE001  # as above

@@ -17,7 +17,7 @@ from gateway.state.rates import counted_as
 _log = logging.getLogger("gateway.exchange")
 
 #: So many refusals of one address with one code have a record each; those that follow within the time share one.
-IN_FULL: Final = 6_000
+IN_FULL: Final = 20
 TOGETHER_S: Final = 60.0
 #: Addresses and codes that are remembered; who was first is told of and forgotten to make room.
 ENTRIES: Final = 1_000

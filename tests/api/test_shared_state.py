@@ -113,7 +113,7 @@ def test_a_command_that_cannot_reach_the_switches_says_so(
 def test_health_names_the_trouble_and_stays_ready(
     pair: Pair,
 ) -> None:
-    well = pair.one.get("/readyz")
+    well = shown(pair.one, "ok")
     with pair.redis.stalled():
         stalled = shown(pair.one, "timeout")
         up = pair.one.metric("oidc_gateway_state_up")

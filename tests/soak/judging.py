@@ -7,6 +7,7 @@ from pathlib import Path
 
 from gateway.audit.reading import read_entries
 from gateway.audit.record import Record
+from gateway.exchange.refusals import TOGETHER_S
 from tests.soak.wire import AGENT, Sent
 
 # How long a refusal may wait in memory for its turn on a busy disk.
@@ -26,6 +27,17 @@ _NO_CALL = frozenset(
         "token_missing",
         "unsupported_media_type",
         "uri_too_long",
+    }
+)
+#: Refused before a signature was verified: of many from one address, those beyond the first share a record.
+_NOBODYS = frozenset(
+    {
+        "keys_unavailable",
+        "token_encoding_invalid",
+        "token_issuer_unknown",
+        "token_key_unknown",
+        "token_malformed",
+        "token_signature_invalid",
     }
 )
 
@@ -89,11 +101,14 @@ def judge_records(
     verdict.say("  of answers", sum(one.number in told for one in answered))
     verdict.say("  of disconnected callers, whose call went on", sum(one.number in told for one in lost))
     verdict.say("answers without a record by design", len(answered) - len(recorded))
-    taken = [one for one in recorded if one.number not in told and _went_with_a_worker(one, killed_at)]
+    silent = [one for one in recorded if one.number not in told]
+    together = [one for one in silent if one.code in _NOBODYS]
+    taken = {one.number for one in silent if one.code not in _NOBODYS and _went_with_a_worker(one, killed_at)}
     verdict.say("refusals that a killed worker took with it", len(taken))
-    gone = {one.number for one in taken}
+    judge_together(together, lost, told, verdict, killed_at=killed_at)
+    excused = taken | {one.number for one in together}
     for one in answered:
-        if one.number in gone:
+        if one.number in excused:
             continue
         if (one.number in told) != leaves_a_record(one):
             verdict.faults.append(
@@ -115,6 +130,40 @@ def judge_records(
         }
         verdict.demand(whole or _closed_late(kinds), f"the story of request {number} is {dict(kinds)}")
     return told
+
+
+def judge_together(
+    together: Sequence[Sent],
+    lost: Sequence[Sent],
+    told: dict[int, list[Record]],
+    verdict: Verdict,
+    *,
+    killed_at: Sequence[float],
+) -> None:
+    """Hold refusals without a record of their own against the numbers in records that stand for several, code by code.
+
+    together: answered with a code of nobody's token. lost: may have been counted although nobody read the answer.
+    """
+    counted: Counter[str] = Counter()
+    for records in told.values():
+        for record in records:
+            # One of those it stands for is the request whose story it is.
+            counted[str(record.code)] += (record.repeated or 1) - 1
+    answered = Counter(one.code for one in together)
+    with_a_worker = Counter(
+        one.code
+        for one in together
+        if any(-_UNWRITTEN_S < at - one.ended_at < TOGETHER_S for at in killed_at)
+    )
+    unread = sum(one.number not in told for one in lost)
+    verdict.say("refusals that share a record", sum(counted.values()))
+    verdict.say("  that a killed worker had counted and not told", (answered - counted).total())
+    for code in answered | counted:
+        verdict.demand(
+            answered[code] - with_a_worker[code] <= counted[code] <= answered[code] + unread,
+            f"{answered[code]} refusals as {code} have no record of their own, and {counted[code]} are counted in others; "
+            f"killed workers may have taken {with_a_worker[code]}, and {unread} answers were not read",
+        )
 
 
 def _went_with_a_worker(refused: Sent, killed_at: Sequence[float]) -> bool:

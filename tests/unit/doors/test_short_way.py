@@ -4,11 +4,14 @@ import pytest
 from starlette.responses import JSONResponse, Response
 
 from gateway.doors.draining import Draining
+from gateway.doors.entrance import Entrance
 from gateway.doors.framing import FramingLimits, judge_head
 from gateway.doors.leaving import WholeRequest
 from gateway.doors.reception import Reception
 from gateway.doors.short_way import Served, ShortWay
 from gateway.metrics import Metrics
+from gateway.state.rates import Rate, RateTable
+from gateway.tracing import Silent
 from tests.support.clocks import SettableClock
 
 ADDRESS = (b"GET", b"/v1/whoami")
@@ -63,3 +66,39 @@ async def test_what_cannot_be_answered_at_once_is_answered_by_the_other_handler_
     labels = {"route": "/v1/whoami", "method": "GET", "status": "200"}
     assert metrics.registry.get_sample_value("oidc_gateway_http_requests_total", labels) == 1
     assert metrics.registry.get_sample_value("oidc_gateway_http_requests_in_flight") == 0
+
+
+@pytest.mark.requirement("HT-10")
+async def test_a_request_that_both_handlers_see_counts_once_against_its_address() -> None:
+    metrics, draining, clock = Metrics(), Draining(), SettableClock()
+    address = RateTable("address", Rate(quota=10, window_s=60), clock=clock)
+    entrance = Entrance(metrics=metrics, draining=draining, address=address)
+    short_way = ShortWay(
+        reception=Reception(metrics=metrics, draining=draining, clock=clock, entrance=entrance),
+        handlers={ADDRESS: slow},
+        quick={ADDRESS: never},
+    )
+
+    coming = short_way.serve(HEAD, b"", client=None, state={}, by=Waiting())
+    assert not isinstance(coming, Served)
+    answer, _ = short_way.compose(await coming, [], closing=False)
+
+    assert b'ratelimit: "address";r=9;' in answer
+
+
+@pytest.mark.requirement("HT-08", "F-26")
+async def test_who_asks_for_health_takes_no_place_from_a_caller() -> None:
+    metrics, draining = Metrics(), Draining()
+    reception = Reception(
+        metrics=metrics,
+        draining=draining,
+        clock=SettableClock(),
+        entrance=Entrance(metrics=metrics, draining=draining, max_in_flight=1),
+    )
+    usual = {"type": "http", "method": "GET", "headers": []}
+
+    reception.receive({**usual, "path": "/metrics"}, Silent())
+    visit = reception.receive({**usual, "path": "/v1/whoami"}, Silent())
+
+    reception.admit(visit)
+    assert metrics.registry.get_sample_value("oidc_gateway_http_requests_in_flight") == 2
