@@ -24,6 +24,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="compare the tests' requirement markers with tests/requirements.toml (use with --collect-only)",
     )
+    parser.addoption(
+        "--requirement",
+        metavar="NUMBER",
+        help="run only tests that carry this requirement's number, such as TV-22",
+    )
 
 
 def pytest_configure() -> None:
@@ -33,6 +38,10 @@ def pytest_configure() -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if config.getoption("--requirements") and (problems := requirements.disagreements(items)):
         raise pytest.UsageError("\n".join(problems))
+    if number := config.getoption("--requirement"):
+        others = [item for item in items if number not in requirements.numbers_of(item)]
+        config.hook.pytest_deselected(items=others)
+        items[:] = [item for item in items if number in requirements.numbers_of(item)]
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

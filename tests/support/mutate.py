@@ -5,7 +5,6 @@ says of every known survivor why it may.
 """
 
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -15,8 +14,8 @@ from pathlib import Path
 from typing import Final
 
 from tests.support.components import mutator
+from tests.support.copied import ROOT, copy_tree
 
-ROOT: Final = Path(__file__).parents[2]
 EXPLAINED: Final = ROOT / "tests" / "mutation.md"
 MODULES: Final = (
     "gateway/identity/verify.py",
@@ -71,17 +70,7 @@ def survivors(modules: Sequence[str]) -> tuple[Mutant, ...]:
 
 
 def _copy(folder: Path, modules: Sequence[str]) -> None:
-    known = subprocess.run(
-        ["git", "ls-files", "-co", "--exclude-standard", "-z"],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    )
-    for name in filter(None, known.stdout.split("\0")):
-        if (ROOT / name).is_file():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, folder / name)
+    copy_tree(folder)
     arguments = ["-p", "no:cacheprovider", "-x", "--hypothesis-profile=ci"]
     arguments += [f"--deselect={one}" for one in _READS_THE_SOURCE] + [f"--ignore={one}" for one in _TOO_LONG]
     also = [one.name for one in folder.iterdir() if one.name not in {"gateway", "pyproject.toml"}]

@@ -23,15 +23,15 @@ class MarkedTest(Protocol):
         ...
 
 
+def numbers_of(test: MarkedTest) -> set[str]:
+    """Return the numbers that the test carries."""
+    return {str(number) for marker in test.iter_markers("requirement") for number in marker.args}
+
+
 def disagreements(tests: Iterable[MarkedTest], requirements: Path = LIST) -> list[str]:
     """Name every requirement without a test, and every number of a test that is not listed."""
     listed = tomllib.loads(requirements.read_text())
-    carried = {
-        str(number): test.nodeid
-        for test in tests
-        for marker in test.iter_markers("requirement")
-        for number in marker.args
-    }
+    carried = {number: test.nodeid for test in tests for number in numbers_of(test)}
     untested = [
         f"{number}: no test carries it: {listed[number]['text']}"
         for number in sorted(listed.keys() - carried)

@@ -3,7 +3,8 @@
 import re
 from pathlib import Path
 
-from tests.support.mutate import EXPLAINED, MODULES, ROOT, Mutant, read_explained
+from tests.support.copied import ROOT
+from tests.support.mutate import EXPLAINED, MODULES, Mutant, read_explained
 
 KNOWN = read_explained(EXPLAINED.read_text("utf-8"))
 
