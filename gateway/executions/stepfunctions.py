@@ -138,6 +138,16 @@ class StepFunctions:
         """Return what took the name. lost_since: an answer to ourselves was lost, this many seconds since the epoch."""
         workflow, name = plan.workflow, plan.name
         reply = await self._patiently_described(plan, held, deadline)
+        if reply is None:
+            if lost_since is not None:
+                raise start_unknown(workflow, name)
+            raise RequestRejected(
+                ErrorCode.IDEMPOTENCY_CONFLICT,
+                f"An execution of {workflow.name} has the name of this Idempotency-Key, and AWS does not show it.",
+                hint="Nothing was started. Send it with the same key again in a minute; if this stays, look in AWS for the "
+                "execution that url names before you use another key.",
+                url=execution_url(workflow.name, name),
+            )
         if not _same_input(reply.body, plan):
             raise RequestRejected(
                 ErrorCode.IDEMPOTENCY_CONFLICT,
@@ -149,14 +159,17 @@ class StepFunctions:
         ours = lost_since is not None and execution.started_at >= lost_since - _OURS_S
         return replace(execution, existed=not ours)
 
-    async def _patiently_described(self, plan: StartPlan, held: AwsCredentials, deadline: float) -> Reply:
+    async def _patiently_described(
+        self, plan: StartPlan, held: AwsCredentials, deadline: float
+    ) -> Reply | None:
+        """Describe what has the name, and be patient: AWS shows an execution a moment after it takes the name. None: it does not."""
         for look in range(_LOOKS):
             try:
                 return await self._about("DescribeExecution", {}, plan.workflow, plan.name, held, deadline)
             except RequestRejected:
                 if look + 1 < _LOOKS:
                     await asyncio.sleep(_LOOK_PAUSE_S)
-        raise start_unknown(plan.workflow, plan.name)
+        return None
 
     async def _start_unnamed(
         self, operation: Operation, plan: StartPlan, held: AwsCredentials, deadline: float

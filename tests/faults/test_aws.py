@@ -362,8 +362,9 @@ def test_a_name_that_is_taken_gives_the_earlier_execution_or_a_conflict_and_neve
     assert (same.status_code, same.json()["arn"]) == (200, first.json()["arn"])
     assert (other.status_code, code(other)) == (409, "idempotency_conflict")
     assert other.json()["url"] == first.json()["url"]
-    assert (unknown.status_code, code(unknown)) == (504, "start_unknown")
-    assert "Idempotency-Key again" in unknown.text
+    assert (unknown.status_code, code(unknown)) == (409, "idempotency_conflict")
+    assert "Nothing was started" in unknown.text
+    assert unknown.json()["url"] == first.json()["url"]
     assert_recovers(faulty, token)
 
 

@@ -272,6 +272,28 @@ async def test_a_taken_name_that_cannot_be_described_yet_is_looked_at_again() ->
     assert asked(peer) == ["StartExecution", "DescribeExecution", "DescribeExecution"]
 
 
+@pytest.mark.requirement("SF-06", "F-47")
+async def test_a_taken_name_that_aws_does_not_show_is_a_conflict_that_says_where_to_look() -> None:
+    hidden = error("ExecutionDoesNotExist")
+
+    heard, peer = await refused(start, EXISTS, hidden, hidden, hidden)
+
+    assert isinstance(heard, RequestRejected)
+    assert (heard.code, heard.url) == (ErrorCode.IDEMPOTENCY_CONFLICT, f"/v1/executions/deploy/{NAME}")
+    assert heard.hint is not None
+    assert heard.hint.startswith("Nothing was started.")
+    assert asked(peer).count("StartExecution") == 1
+
+
+@pytest.mark.requirement("SF-05", "F-47")
+async def test_a_name_that_our_own_lost_attempt_may_have_taken_leaves_the_start_in_doubt() -> None:
+    hidden = error("ExecutionDoesNotExist")
+
+    heard, _ = await refused(start, cuts_the_connection(), EXISTS, hidden, hidden, hidden)
+
+    assert heard.code is ErrorCode.START_UNKNOWN
+
+
 @pytest.mark.requirement("SF-06")
 async def test_a_description_without_its_input_proves_nothing() -> None:
     heard, _ = await refused(start, EXISTS, described(input=None))
