@@ -31,6 +31,7 @@ from tests.support.rgw import find_rgw
 from tests.support.vault_program import provide
 
 HOW_TO_GET_PROMTOOL = "promtool is not on PATH; Debian: apt-get install prometheus"
+HOW_TO_GET_WRK = "wrk is not on PATH; Debian: apt-get install wrk"
 _ROOT = Path(__file__).parents[2]
 _LOCKS = _ROOT / "tests" / "locks"
 _NODE_LOCKS = _LOCKS / "node"
@@ -42,6 +43,7 @@ OLDER_PYJWT: Final = ("2.11", "2.13", "2.14")
 _INSTALLED: Mapping[str, tuple[Callable[[], str | Path | None], str]] = {
     "vault": (find_vault, HOW_TO_GET_ONE),
     "promtool": (lambda: shutil.which("promtool"), HOW_TO_GET_PROMTOOL),
+    "wrk": (lambda: shutil.which("wrk"), HOW_TO_GET_WRK),
     "redis": (find_redis, HOW_TO_GET_REDIS),
     "rgw": (find_rgw, HOW_TO_GET_RGW),
 }

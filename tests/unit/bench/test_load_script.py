@@ -1,7 +1,6 @@
 """wrk's script, run by wrk against a server that notes what comes."""
 
 import http.server
-import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,10 +13,9 @@ from tests.bench.load import Load, Manner
 from tests.bench.machine import cores
 from tests.bench.peers import Peer
 from tests.bench.tokens import Supply, supply
+from tests.support.components import skip_without
 
-pytestmark = pytest.mark.skipif(
-    shutil.which("wrk") is None or shutil.which("taskset") is None, reason="needs wrk and taskset"
-)
+pytestmark = skip_without("wrk")
 
 _ASK = Ask(
     method="POST",
