@@ -32,14 +32,20 @@ def never(_: WholeRequest) -> Response | None:
     return None
 
 
+def reception(metrics: Metrics, *, address: RateTable | None = None, max_in_flight: int = 100) -> Reception:
+    draining = Draining()
+    entrance = Entrance(metrics=metrics, draining=draining, address=address, max_in_flight=max_in_flight)
+    return Reception(metrics=metrics, draining=draining, clock=SettableClock(), entrance=entrance)
+
+
+def never_quick(reception: Reception) -> ShortWay:
+    return ShortWay(reception=reception, handlers={ADDRESS: slow}, quick={ADDRESS: never})
+
+
 @pytest.mark.requirement("F-26")
 async def test_a_request_whose_task_never_runs_is_not_counted_as_in_flight() -> None:
     metrics = Metrics()
-    short_way = ShortWay(
-        reception=Reception(metrics=metrics, draining=Draining(), clock=SettableClock()),
-        handlers={ADDRESS: slow},
-        quick={ADDRESS: never},
-    )
+    short_way = never_quick(reception(metrics))
 
     coming = short_way.serve(HEAD, b"", client=None, state={}, by=Waiting())
 
@@ -50,11 +56,7 @@ async def test_a_request_whose_task_never_runs_is_not_counted_as_in_flight() -> 
 
 async def test_what_cannot_be_answered_at_once_is_answered_by_the_other_handler_and_counted_once() -> None:
     metrics = Metrics()
-    short_way = ShortWay(
-        reception=Reception(metrics=metrics, draining=Draining(), clock=SettableClock()),
-        handlers={ADDRESS: slow},
-        quick={ADDRESS: never},
-    )
+    short_way = never_quick(reception(metrics))
 
     coming = short_way.serve(HEAD, b"", client=None, state={}, by=Waiting())
     assert not isinstance(coming, Served)
@@ -70,14 +72,8 @@ async def test_what_cannot_be_answered_at_once_is_answered_by_the_other_handler_
 
 @pytest.mark.requirement("HT-10")
 async def test_a_request_that_both_handlers_see_counts_once_against_its_address() -> None:
-    metrics, draining, clock = Metrics(), Draining(), SettableClock()
-    address = RateTable("address", Rate(quota=10, window_s=60), clock=clock)
-    entrance = Entrance(metrics=metrics, draining=draining, address=address)
-    short_way = ShortWay(
-        reception=Reception(metrics=metrics, draining=draining, clock=clock, entrance=entrance),
-        handlers={ADDRESS: slow},
-        quick={ADDRESS: never},
-    )
+    address = RateTable("address", Rate(quota=10, window_s=60), clock=SettableClock())
+    short_way = never_quick(reception(Metrics(), address=address))
 
     coming = short_way.serve(HEAD, b"", client=None, state={}, by=Waiting())
     assert not isinstance(coming, Served)
@@ -88,17 +84,12 @@ async def test_a_request_that_both_handlers_see_counts_once_against_its_address(
 
 @pytest.mark.requirement("HT-08", "F-26")
 async def test_who_asks_for_health_takes_no_place_from_a_caller() -> None:
-    metrics, draining = Metrics(), Draining()
-    reception = Reception(
-        metrics=metrics,
-        draining=draining,
-        clock=SettableClock(),
-        entrance=Entrance(metrics=metrics, draining=draining, max_in_flight=1),
-    )
+    metrics = Metrics()
+    crowded = reception(metrics, max_in_flight=1)
     usual = {"type": "http", "method": "GET", "headers": []}
 
-    reception.receive({**usual, "path": "/metrics"}, Silent())
-    visit = reception.receive({**usual, "path": "/v1/whoami"}, Silent())
+    crowded.receive({**usual, "path": "/metrics"}, Silent())
+    visit = crowded.receive({**usual, "path": "/v1/whoami"}, Silent())
 
-    reception.admit(visit)
+    crowded.admit(visit)
     assert metrics.registry.get_sample_value("oidc_gateway_http_requests_in_flight") == 2
