@@ -168,8 +168,8 @@ def test_an_identity_that_lies_about_is_named_and_never_used_nor_sent(
 # What nobody here asked for: parsers of bodies and templates, other protocols, slower or laxer twins, and what only commands use.
 _FORBIDDEN: Final = frozenset(
     {
-        "boto3", "defusedxml", "h11", "h2", "hpack", "html5lib", "hvac", "jinja2", "limits", "lxml", "multipart",
-        "opentelemetry", "orjson", "pip", "pkg_resources", "python_multipart", "rapidjson", "redis", "requests",
+        "boto3", "botocore.loaders", "dateutil", "defusedxml", "h11", "h2", "hpack", "html5lib", "hvac", "jinja2",
+        "limits", "lxml", "multipart", "opentelemetry", "orjson", "pip", "pkg_resources", "python_multipart", "rapidjson", "redis", "requests",
         "s3transfer", "setuptools",
         "simplejson", "starlette.schemas", "starlette.staticfiles", "starlette.templating", "tomllib", "ujson",
         "websockets", "wsproto", "xml.sax", "xmlrpc",

@@ -9,10 +9,12 @@ import pytest
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
+from botocore.loaders import Loader
+from botocore.regions import EndpointResolver
 
 from gateway.outbound.aws import AwsCall, AwsCalls, SigningKey, signed
 from gateway.outbound.aws_answers import AnswerInvalid, AwsFault, date_of, fault_of, xml_texts
-from gateway.outbound.aws_endpoints import AwsEndpointData, RegionUnknown
+from gateway.outbound.aws_endpoints import AwsEndpointData, RegionUnknown, Service
 from gateway.outbound.http import Answer, OutboundFailure
 from gateway.secret import Secret
 from tests.support.aws import DATA, aws_at, within
@@ -82,6 +84,27 @@ def test_a_region_that_no_partition_has_is_refused(region: str) -> None:
         DATA.url("sts", region, overrides={})
 
 
+@pytest.mark.parametrize("service", ["sts", "states"])
+def test_every_region_has_the_endpoint_that_botocore_gives_it(service: Service) -> None:
+    data = Loader().load_data("endpoints")
+    resolver = EndpointResolver(data, uses_builtin_data=True)
+    regions = {
+        name
+        for partition in data["partitions"]
+        for one in (partition["regions"], partition["services"].get(service, {}).get("endpoints", {}))
+        for name in one
+    } | {"us-west-9", "cn-new-1", "us-gov-north-1", "eu-isoe-east-2", "xx-west-1", "us-east-1\n", ""}
+
+    for region in regions:
+        found = resolver.construct_endpoint(service, region)
+        if "\n" in region or not found or found.get("credentialScope", {}).get("region", region) != region:
+            with pytest.raises(RegionUnknown):
+                DATA.url(service, region, overrides={})
+        else:
+            assert DATA.url(service, region, overrides={}) == f"https://{found['hostname']}/"
+            assert DATA.partition(region) == found["partition"]
+
+
 @pytest.mark.parametrize("override", ["http://127.0.0.1:4566", "http://127.0.0.1:4566/"])
 def test_a_configured_endpoint_replaces_the_one_of_its_region_and_gets_no_prefix(override: str) -> None:
     url = DATA.url("states", "eu-west-1", overrides={"eu-west-1": override}, prefix="sync-")
@@ -100,7 +123,6 @@ def test_neither_variables_nor_files_of_the_aws_tools_move_an_endpoint(
         "[default]\nendpoint_url = http://127.0.0.1:1\nregion = us-west-2\n"
     )
     monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setattr("botocore.loaders.Loader.CUSTOMER_DATA_PATH", str(models))
     monkeypatch.setenv("AWS_DATA_PATH", str(models))
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
     monkeypatch.setenv("AWS_ENDPOINT_URL_STS", "http://127.0.0.1:1")
@@ -381,8 +403,8 @@ async def test_endpoint_data_is_read_once_and_no_call_reads_any(monkeypatch: pyt
     def reading(*_: object) -> None:
         raise AssertionError("botocore's files are read while a caller waits")
 
-    monkeypatch.setattr("botocore.loaders.Loader.load_data", reading)
-    monkeypatch.setattr("botocore.loaders.JSONFileLoader.load_file", reading)
+    monkeypatch.setattr("importlib.resources.files", reading)
+    monkeypatch.setattr("pathlib.Path.read_bytes", reading)
 
     assert data.url("sts", "eu-west-1", overrides={}) == "https://sts.eu-west-1.amazonaws.com/"
     assert data.partition("cn-north-1") == "aws-cn"
