@@ -6,6 +6,8 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Final
 
+import msgspec
+
 from gateway.errors import ErrorCode, TokenRejected
 from gateway.identity.presets import SUPPORTED_ALGORITHMS
 from gateway.identity.token import UnverifiedToken
@@ -21,6 +23,8 @@ _MAX_KEY_ID_CHARS: Final = 256
 #: How every JSON object that begins with a name begins in base64url; nothing else that people send does.
 _HEADER_START: Final = "eyJ"
 
+#: Asked first: a third of the time of Python's own parser, and stricter, if anything.
+QUICK_JSON: Final = msgspec.json.Decoder().decode
 _TO_PLAIN_BASE64: Final = bytes.maketrans(b"-_", b"+/")
 _PADDING: Final = (b"", b"", b"==", b"=")
 # The characters whose unused bits are zero, by the length of the segment modulo 4.
@@ -187,7 +191,7 @@ def _decode_header(segment: str) -> bytes:
 
 def _parse(data: bytes, part: str) -> dict[str, object]:
     try:
-        return parse_json_object(data)
+        return parse_json_object(data, quick=QUICK_JSON)
     except StrictJsonError as fault:
         raise TokenRejected(
             _JSON_CODES[fault.kind], f"The token's {part} is not acceptable JSON: {fault.message}"

@@ -28,7 +28,7 @@ def test_the_command_knows_every_target() -> None:
 
 
 def test_a_quick_look_that_reads_something_else_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tests.fuzzing.targets.parse_json_object", lambda _: {"a": 2})
+    monkeypatch.setattr("tests.fuzzing.targets.parse_json_object", lambda _, **__: {"a": 2})
 
     with pytest.raises(PromiseBroken):
         fuzz_json(b'{"a": 1}')

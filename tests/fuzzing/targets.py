@@ -11,7 +11,7 @@ from gateway.arn import ArnInvalid, parse_assumed_role, parse_role, parse_state_
 from gateway.errors import TokenRejected
 from gateway.identity.jwk import VerificationKey
 from gateway.identity.keys import read_key_set
-from gateway.identity.reading import read_token
+from gateway.identity.reading import QUICK_JSON, read_token
 from gateway.identity.verify import verify_token
 from gateway.secret import Secret
 from gateway.strict_json import (
@@ -73,7 +73,7 @@ def fuzz_json(data: bytes) -> None:
 def _kind(data: bytes, *, closely: bool) -> object:
     try:
         if not closely:
-            return parse_json_object(data)
+            return parse_json_object(data, quick=QUICK_JSON)
         text = data.decode("utf-8")
         _count_structure(data, TOKEN_LIMITS)
         return _parse_closely(text, data, TOKEN_LIMITS) if text[:1] != "\ufeff" else "invalid"

@@ -10,12 +10,12 @@ import pytest
 from gateway.errors import TokenRejected
 from gateway.identity.jwk import VerificationKey
 from gateway.identity.keys import read_key_set
-from gateway.identity.reading import read_token
+from gateway.identity.reading import QUICK_JSON, read_token
 from gateway.identity.verify import verify_token
 from gateway.policy.claims import check_claim
 from gateway.policy.rule import Condition, Operator
 from gateway.secret import Secret
-from gateway.strict_json import StrictJsonError, parse_json_object
+from gateway.strict_json import Quick, StrictJsonError, parse_json_object
 from tests.support.clocks import START_S
 from tests.support.token_oracle import oracle_accepts
 from tests.support.tokens import jwks, key_id, token, trusted
@@ -39,12 +39,13 @@ def object_of(case: str) -> bytes:
 
 @pytest.mark.requirement("TV-08", "TV-09")
 @pytest.mark.parametrize("case", _SUITE["accepted"], ids=range(len(_SUITE["accepted"])))
+@pytest.mark.parametrize("quick", [json.loads, QUICK_JSON], ids=["library", "quick"])
 def test_every_json_text_is_read_as_the_standard_library_reads_it_unless_it_has_two_meanings(
-    case: str,
+    case: str, quick: Quick
 ) -> None:
     data = object_of(case)
     try:
-        found: object = parse_json_object(data)
+        found: object = parse_json_object(data, quick=quick)
     except StrictJsonError as fault:
         found = fault.kind
 
@@ -54,11 +55,12 @@ def test_every_json_text_is_read_as_the_standard_library_reads_it_unless_it_has_
 @pytest.mark.requirement("TV-08", "TV-10")
 @pytest.mark.parametrize("case", _SUITE["refused"], ids=range(len(_SUITE["refused"])))
 @pytest.mark.parametrize("wrapped", [True, False], ids=["member", "alone"])
-def test_what_is_no_json_is_refused(case: str, wrapped: bool) -> None:
+@pytest.mark.parametrize("quick", [json.loads, QUICK_JSON], ids=["library", "quick"])
+def test_what_is_no_json_is_refused(case: str, wrapped: bool, quick: Quick) -> None:
     data = object_of(case) if wrapped else case.encode("latin-1")
 
     with pytest.raises(StrictJsonError):
-        parse_json_object(data)
+        parse_json_object(data, quick=quick)
 
 
 @pytest.mark.requirement("TV-48")

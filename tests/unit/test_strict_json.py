@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from gateway import strict_json
 from gateway.ascii_json import ascii_json
-from gateway.strict_json import TOKEN_LIMITS, JsonLimits, StrictJsonError, parse_json_object
+from gateway.identity.reading import QUICK_JSON
+from gateway.strict_json import TOKEN_LIMITS, JsonLimits, Quick, StrictJsonError, parse_json_object
 
 _JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=20),
@@ -218,19 +219,21 @@ _OBJECT_TEXTS = st.recursive(
 def test_the_quick_look_accepts_nothing_that_the_close_look_refuses(text: str) -> None:
     data = text.encode()
 
-    quick = strict_json._parse_plain(text, data, TOKEN_LIMITS)
+    for parser in (json.loads, QUICK_JSON):
+        quick = strict_json._parse_plain(text, data, TOKEN_LIMITS, parser)
 
-    if quick is not None:
-        assert quick == strict_json._parse_closely(text, data, TOKEN_LIMITS)
+        if quick is not None:
+            assert quick == strict_json._parse_closely(text, data, TOKEN_LIMITS)
 
 
 @pytest.mark.requirement("TV-09")
 def test_the_quick_look_is_taken_and_sees_a_name_that_comes_again() -> None:
-    def quick(text: str) -> dict[str, object] | None:
-        return strict_json._parse_plain(text, text.encode(), TOKEN_LIMITS)
+    def quick(text: str, parser: Quick) -> dict[str, object] | None:
+        return strict_json._parse_plain(text, text.encode(), TOKEN_LIMITS, parser)
 
-    assert quick('{"a":{"b":["1"]},"exp":1}') == {"a": {"b": ["1"]}, "exp": 1}
-    assert quick('{"a":{"b":"1","b":"2"}}') is None
+    for parser in (json.loads, QUICK_JSON):
+        assert quick('{"a":{"b":["1"]},"exp":1}', parser) == {"a": {"b": ["1"]}, "exp": 1}
+        assert quick('{"a":{"b":"1","b":"2"}}', parser) is None
 
 
 @given(st.dictionaries(st.text(max_size=8), _JSON, max_size=5))
