@@ -18,7 +18,9 @@ ASKED = [*sorted((ROOT / "gateway").rglob("*.in")), *sorted((ROOT / "tests" / "l
 def pins(lock: Path) -> list[str]:
     """The logical lines of a lock file that are no comment."""
     joined = lock.read_text().replace("\\\n", " ")
-    return [line for line in joined.splitlines() if line.strip() and not line.lstrip().startswith("#")]
+    # As pip reads it: lines are joined first, and what stands behind a # is then nothing, whatever it looks like.
+    read = (re.sub(r"(^|\s+)#.*$", "", line) for line in joined.splitlines())
+    return [line for line in read if line.strip()]
 
 
 @pytest.mark.parametrize("lock", PYTHON_LOCKS, ids=lambda lock: lock.name)

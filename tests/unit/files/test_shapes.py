@@ -112,6 +112,31 @@ def test_a_wrong_shape_is_said_in_our_words_with_its_place_and_a_fix(
 
 @pytest.mark.requirement("MP-01")
 @pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        pytest.param(
+            'issuers: { a: { preset: generic, leeway_s: "30" } }\naws: { region: eu-west-1 }',
+            "leeway_s is not a whole number.",
+            id="text-for-a-number",
+        ),
+        pytest.param(
+            'issuers: { a: { preset: generic } }\naws: { region: eu-west-1, emulator: "true" }',
+            "emulator is not true or false.",
+            id="text-for-true",
+        ),
+        pytest.param(
+            "issuers: { a: { preset: generic } }\naws: { region: eu-west-1, emulator: 1 }",
+            "emulator is not true or false.",
+            id="number-for-true",
+        ),
+    ],
+)
+def test_a_value_of_another_type_is_never_converted(text: str, message: str) -> None:
+    assert [finding.message for finding in gateway(text).findings] == [message]
+
+
+@pytest.mark.requirement("MP-01")
+@pytest.mark.parametrize(
     ("text", "code"),
     [
         pytest.param("rules: []\n", "format_unknown", id="none"),

@@ -341,3 +341,16 @@ def test_ten_thousand_rules_load_in_a_few_times_what_parsing_them_costs(tmp_path
     assert len(result.policy.rules) == 10_001
     # About six times on an idle core, 1.5 s; the limit that counts is 2 s. A ratio, so that a busy machine does not fail it.
     assert took_s < 15 * parsing_s
+
+
+@pytest.mark.requirement("MP-03")
+@pytest.mark.parametrize(("most", "good"), [(2, True), (1, False)], ids=["as-many", "one-more"])
+def test_all_teams_together_have_at_most_so_many_rules(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int, *, good: bool
+) -> None:
+    monkeypatch.setattr("gateway.policy.compile.MAX_RULES", most)
+
+    result = compiled(tmp_path)
+
+    assert (result.policy is not None) == good
+    assert codes(result) == ([] if good else ["limit_exceeded"])
