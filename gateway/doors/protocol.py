@@ -31,6 +31,9 @@ from gateway.errors import ErrorCode, GatewayError, RequestRejected
 
 _access = logging.getLogger("gateway.access")
 _RATE_CHECK_S: Final = 1.0
+# A turn of the event loop. Timers that are due run before what has arrived meanwhile is read: on a machine that was busy for
+# longer than a limit, callers who kept it would be closed upon.
+_READ_FIRST_S: Final = 0.01
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -316,6 +319,10 @@ class GuardedProtocol(HttpToolsProtocol):
         if not self._head:
             super().shutdown()
 
+    def timeout_keep_alive_handler(self) -> None:
+        """Close an idle connection, unless its next request has come by then."""
+        self.timeout_keep_alive_task = self.loop.call_later(_READ_FIRST_S, super().timeout_keep_alive_handler)
+
     def pause_writing(self) -> None:
         """Give a client that does not read its answer a limited time."""
         super().pause_writing()
@@ -375,8 +382,12 @@ class GuardedProtocol(HttpToolsProtocol):
         return named if isinstance(named, str) else new_request_id()
 
     def _arm(self, seconds: float, callback: Callable[[], None]) -> None:
+        """Call back after so many seconds, and after everything was read that has come by then."""
         self._disarm()
-        self._timer = self.loop.call_later(seconds, callback)
+        self._timer = self.loop.call_later(seconds, self._read_first, callback)
+
+    def _read_first(self, callback: Callable[[], None]) -> None:
+        self._timer = self.loop.call_later(_READ_FIRST_S, callback)
 
     def _disarm(self) -> None:
         if self._timer is not None:

@@ -2,9 +2,11 @@
 
 import inspect
 import json
+import logging
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -281,6 +283,33 @@ def test_a_connection_without_a_first_byte_is_closed_without_a_word(server: Serv
 
     assert answer == b""
     assert server.refused["no_request"] == before + 1
+
+
+@pytest.mark.requirement("HT-02")
+@pytest.mark.parametrize("before", ["nothing", "a request", "half a head"])
+def test_what_came_in_time_is_answered_however_late_the_server_gets_to_read_it(
+    server: Serving, before: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    held_up, go_on = threading.Event(), threading.Event()
+
+    def hold(_: logging.LogRecord) -> bool:
+        # In the middle of what the server reads: nothing else of it goes on, as on a machine that is too busy.
+        held_up.set()
+        return go_on.wait(10)
+
+    late, holder = server.connect(), server.connect()
+    late.sendall({"nothing": b"", "a request": GET + b"\r\n", "half a head": GET}[before])
+    if before == "a request":
+        read_answer(late)
+    caplog.set_level(logging.INFO, "gateway.access")
+    monkeypatch.setattr(logging.getLogger("gateway.access"), "filters", [hold])
+    holder.sendall(b"nonsense\r\n\r\n")
+    assert held_up.wait(10)
+    late.sendall(b"\r\n" if before == "half a head" else GET + b"\r\n")
+    time.sleep(2 * QUICK.headers_s)  # longer than any of its times
+    go_on.set()
+
+    assert read_answer(late) == (200, b"0")
 
 
 @pytest.mark.requirement("HT-02")
