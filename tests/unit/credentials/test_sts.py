@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import cast
 from urllib.parse import parse_qsl
 
 import botocore.session
@@ -14,7 +15,7 @@ from botocore.serialize import create_serializer
 
 from gateway.arn import parse_role
 from gateway.credentials.session import AwsCredentials, RoleSession, session_for
-from gateway.credentials.sts import request_form
+from gateway.credentials.sts import StsCredentials, request_form
 from gateway.errors import (
     AccessDenied,
     ConfigurationInvalid,
@@ -25,8 +26,11 @@ from gateway.errors import (
     UpstreamFailed,
 )
 from gateway.identity.token import Principal
+from gateway.outbound.aws import AwsCall, AwsCalls, Repeatable
+from gateway.outbound.http import Answer
+from gateway.policy.snapshot import AwsEndpoints
 from gateway.secret import Secret
-from tests.support.aws import REGION, Aws, aws_at, within
+from tests.support.aws import DATA, REGION, Aws, aws_at, within
 from tests.support.clocks import SettableClock
 from tests.support.peer import (
     LOOPBACK,
@@ -427,6 +431,36 @@ async def test_a_hanging_sts_ends_with_the_callers_deadline() -> None:
 
     assert asyncio.get_running_loop().time() - began < 2
     assert (type(heard), heard.code, calls) == (Unavailable, ErrorCode.DEADLINE_EXCEEDED, 1)
+
+
+class _Allowances:
+    """Stands for `AwsCalls` where only the time that it is given matters."""
+
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+
+    async def make(self, _call: AwsCall, _again: Repeatable, *, deadline: float) -> Answer:
+        self.seconds.append(deadline - asyncio.get_running_loop().time())
+        return Answer(status=200, headers={}, body=document().encode())
+
+
+@pytest.mark.requirement("ST-03")
+@pytest.mark.parametrize(("asked_s", "given_s"), [(60.0, 8.0), (3.0, 3.0)], ids=["longer", "shorter"])
+async def test_all_attempts_together_have_eight_seconds_of_the_callers_time_at_most(
+    asked_s: float, given_s: float
+) -> None:
+    calls = _Allowances()
+    sts = StsCredentials(
+        calls=cast(AwsCalls, calls),
+        data=DATA,
+        endpoints=lambda: AwsEndpoints(region=REGION),
+        clock=SettableClock(),
+    )
+
+    await sts.assume(TOKEN, role(), SESSION, region=REGION, deadline=within(asked_s))
+
+    (seconds,) = calls.seconds
+    assert given_s - 0.5 < seconds <= given_s
 
 
 @pytest.mark.requirement("ST-03")
