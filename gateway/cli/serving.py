@@ -41,6 +41,8 @@ def serve_here(
     server:   the kind of server; a worker's differs.
     Raises CannotServe, or the GatewayError that kept a part from starting.
     """
+    # What is loaded by now lives as long as the process: whoever looks for garbage need not look here.
+    gc.freeze()
     parts = assemble(settings)
     log.on_drop = parts.metrics.log_dropped.inc
     listening: list[str] = []
