@@ -88,12 +88,31 @@ def test_only_the_step_that_publishes_has_the_identity_that_publishes_and_runs_n
     ]
 
 
+@pytest.mark.requirement("DE-05")
+def test_a_release_is_built_from_the_lock_files_and_has_attestations_and_a_bill_of_materials() -> None:
+    jobs = yaml.safe_load((ROOT / ".github" / "workflows" / "release.yml").read_text())["jobs"]
+    steps = jobs["build"]["steps"]
+    commands = [line.strip() for step in steps for line in step.get("run", "").splitlines() if line.strip()]
+    kept = [step["with"]["path"] for step in steps if "upload-artifact" in step.get("uses", "")]
+    bill = "scripts/sbom oidc-gateway.cdx.json"
+
+    wheel = next(index for index, line in enumerate(commands) if " pip wheel " in line)
+
+    assert commands[:wheel] == ["scripts/audit-dependencies", "scripts/setup"]
+    assert "--no-index --no-deps --no-build-isolation" in commands[wheel]
+    assert bill in commands
+    assert kept == ["dist/", "oidc-gateway.cdx.json"]
+    assert jobs["publish"]["steps"][-1]["with"] == {"attestations": True}
+
+
 @pytest.mark.requirement("DE-02")
 def test_advisories_are_asked_for_every_day_and_with_every_change() -> None:
     # YAML reads the key `on` as true.
-    triggers = yaml.safe_load((ROOT / ".github" / "workflows" / "advisories.yml").read_text())[True]
+    document = yaml.safe_load((ROOT / ".github" / "workflows" / "advisories.yml").read_text())
+    triggers, steps = document[True], document["jobs"]["advisories"]["steps"]
 
     assert triggers.keys() == {"schedule", "push", "pull_request"}
+    assert [step["run"] for step in steps if "run" in step] == ["scripts/audit-dependencies"]
 
 
 @pytest.mark.requirement("DE-06")

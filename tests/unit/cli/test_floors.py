@@ -1,6 +1,8 @@
 """The process itself refuses libraries with published holes, whatever installed them."""
 
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -65,3 +67,19 @@ def test_pip_is_told_the_same_floors_as_the_process() -> None:
         name: asked[name] for name in FLOORS if name in asked
     }
     assert {"pyjwt", "starlette"} <= asked.keys()
+
+
+def test_serve_does_not_begin_below_a_floor() -> None:
+    program = (
+        "import sys\n"
+        "from gateway.cli import floors, main\n"
+        "floors.installed_version = lambda _: '0.1'\n"
+        "sys.exit(main.main(['serve', '--config', 'config', '--port', '0', '--allow-root']))\n"
+    )
+
+    refused = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
+
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "pyjwt 0.1 is too old" in refused.stderr
