@@ -153,7 +153,7 @@ def test_an_express_start_whose_answer_was_lost_is_made_again_by_neither(pair: P
     assert pair.aws.states_calls() == ["StartExecution"]
 
 
-@pytest.mark.requirement("TV-45")
+@pytest.mark.requirement("TV-45", "F-33")
 def test_while_redis_stalls_protected_rules_fail_closed_and_no_other_notices(pair: Pair) -> None:
     protected, free = fresh(environment="once"), fresh(environment="free")
     with pair.redis.stalled():

@@ -13,10 +13,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from gateway.doors.protocol import ProtocolLimits
 from tests.api.conftest import Scripted
 from tests.support.caller import GRANT_TYPE, JWT_TYPE
 from tests.support.gateways import Gateway, fresh
 from tests.support.mutations import Spoiler
+from tests.support.serving import read_all, read_answer
 
 _JSON: Final = "application/json"
 _FORM: Final = "application/x-www-form-urlencoded"
@@ -223,6 +225,22 @@ def in_flight(gateway: Gateway) -> float:
     text = gateway.client.get("/metrics").text
     line = next(one for one in text.splitlines() if one.startswith("oidc_gateway_http_requests_in_flight "))
     return float(line.rpartition(" ")[2]) - 1
+
+
+@pytest.mark.requirement("HT-02")
+def test_a_connection_serves_a_limited_number_of_requests_on_the_short_way_too(scripted: Scripted) -> None:
+    port = int(scripted.gateway.url.rsplit(":", 1)[1])
+    request = _head("GET /v1/whoami", {"Host": "localhost"})
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as sock:
+        for _ in range(ProtocolLimits().max_requests - 1):
+            sock.sendall(request)
+            assert read_answer(sock)[0] == 401
+
+        sock.sendall(request)
+        last = read_all(sock)
+
+    assert last.startswith(b"HTTP/1.1 401 ")
+    assert b"connection: close" in last
 
 
 @pytest.mark.requirement("F-26", "HT-08")

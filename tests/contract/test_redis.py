@@ -75,7 +75,7 @@ def well(state: SharedState) -> Callable[[], bool]:
 # --- It is away ---
 
 
-@pytest.mark.requirement("TV-45")
+@pytest.mark.requirement("TV-45", "F-33")
 async def test_a_gateway_starts_without_redis_and_uses_it_when_it_comes(prefix: str) -> None:
     with private() as server:
         server.stop()

@@ -544,7 +544,7 @@ async def test_an_express_key_with_another_input_is_a_conflict_while_it_runs_and
     assert afterwards.code is ErrorCode.IDEMPOTENCY_CONFLICT
 
 
-@pytest.mark.requirement("SF-04")
+@pytest.mark.requirement("SF-04", "F-20")
 async def test_an_express_key_of_another_identity_is_another_key(desk: Desk) -> None:
     await desk.run(desk.use("off", kind="express"))
     stranger = verified("github", sub="repo:acme/other:ref:refs/heads/main")
