@@ -64,6 +64,7 @@ class House:
 
     def __init__(self) -> None:
         self.happened: list[str] = []
+        self.deadlines: list[float | None] = []
         self.records: list[Record] = []
         self.expired = 0
         self.looks: list[Execution] = []
@@ -93,6 +94,7 @@ class House:
         self, text: Secret, issuers: Mapping[str, TrustedIssuer], *, now: float, deadline: float
     ) -> VerifiedToken:
         self.happened.append("identify")
+        self.deadlines.append(deadline)
         return TOKEN
 
     def current(self) -> Policy:
@@ -103,6 +105,7 @@ class House:
 
     # Journal
     async def intend(self, record: Record, *, deadline: float | None = None) -> None:
+        self.deadlines.append(deadline)
         await self.hold_intent.wait()
         if self.intent_fails:
             raise self.intent_fails
@@ -130,6 +133,7 @@ class House:
         instead_of: AwsCredentials | None = None,
     ) -> AwsCredentials:
         self.happened.append("renew" if instead_of else "obtain")
+        self.deadlines.append(deadline)
         return AwsCredentials(
             access_key_id="ASIA",
             secret_access_key=Secret("s"),
@@ -154,6 +158,7 @@ class House:
 
     # Executions
     async def start(self, plan: StartPlan, held: AwsCredentials, *, deadline: float) -> Execution:
+        self.deadlines.append(deadline)
         self.started.set()
         await self.hold_start.wait()
         self._maybe_expired()
@@ -270,6 +275,14 @@ async def test_credentials_that_expire_twice_are_a_failure_and_never_a_loop(hous
 
     assert failed.value.code is ErrorCode.AWS_ERROR
     assert house.happened == ["identify", "intend", "obtain", "renew", "conclude"]
+
+
+@pytest.mark.requirement("HT-09")
+async def test_every_step_of_a_call_has_the_calls_own_deadline(house: House) -> None:
+    await house.exchange.start(call(), wish())
+
+    assert house.happened == ["identify", "intend", "obtain", "start", "conclude"]
+    assert house.deadlines == [call().deadline] * 4
 
 
 @pytest.mark.requirement("HT-15")
