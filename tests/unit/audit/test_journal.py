@@ -535,6 +535,7 @@ async def test_a_crash_while_a_file_is_begun_is_survived(directory: Path, metric
     assert verdict(directory).findings == ()
 
 
+@pytest.mark.requirement("AU-05")
 async def test_two_processes_never_share_a_directory(directory: Path, metrics: Metrics) -> None:
     async with journal(directory, metrics):
         with pytest.raises(ConfigurationInvalid) as raised:

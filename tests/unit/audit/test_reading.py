@@ -14,6 +14,7 @@ OTHER = replace(
     issued=SESSION + "x",
     execution=EXECUTION + "x",
     rules=("ops.all",),
+    trace="ab" * 16,
 )
 
 
@@ -59,6 +60,7 @@ def test_files_are_read_in_the_order_of_their_numbers_and_broken_lines_skipped(d
         ),
         pytest.param(Query(rule="ops.all"), [("outcome", "req-3")], id="rule"),
         pytest.param(Query(token="00" * 32), [("outcome", "req-3")], id="token"),
+        pytest.param(Query(trace="ab" * 16), [("outcome", "req-3")], id="trace"),
         pytest.param(
             Query(token=TOKEN[:8]),
             [("intent", "req-1"), ("refused", "req-2"), ("outcome", "req-1")],
@@ -88,6 +90,7 @@ def test_a_record_is_found_by_what_an_administrator_has(
         pytest.param(EXECUTION, [["intent", "outcome"]], id="execution"),
         pytest.param(SESSION, [["intent", "outcome"]], id="session"),
         pytest.param(TOKEN, [["intent", "outcome"], ["refused"]], id="token"),
+        pytest.param("ab" * 16, [["outcome"]], id="trace"),
         pytest.param("nothing", [], id="unknown"),
     ],
 )

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import hashlib
 import json
 import logging
 from collections.abc import Mapping
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from gateway.credentials.session import RoleSession, VaultToken, session_for
+from gateway.credentials.vault import VaultCredentials
 from gateway.errors import (
     ConfigurationInvalid,
     ErrorCode,
@@ -17,6 +19,9 @@ from gateway.errors import (
     Unavailable,
     UpstreamFailed,
 )
+from gateway.metrics import Metrics
+from gateway.outbound.http import Answer, HttpClient, Outgoing
+from gateway.outbound.vault import VaultCalls
 from gateway.secret import Secret
 from tests.support.aws import within
 from tests.support.certificates import Authority
@@ -480,6 +485,73 @@ async def test_vault_s_own_wish_when_to_come_again_is_passed_on_within_reason() 
     ]
 
     assert told == [7, 60, 5]
+
+
+class _Patience:
+    """Hands itself out as the client for every CA, and notes how long each call may take."""
+
+    def __init__(self) -> None:
+        self.connect_s: list[float] = []
+        self.seconds: list[float] = []
+
+    async def client(self, ca_pem: str | None) -> HttpClient:
+        return self
+
+    async def call(self, request: Outgoing, *, deadline: float) -> Answer:
+        self.connect_s.append(request.connect_s)
+        self.seconds.append(deadline - asyncio.get_running_loop().time())
+        return Answer(status=200, headers={}, body=json.dumps(login_answer()).encode())
+
+
+@pytest.mark.requirement("VA-02")
+async def test_a_connection_has_a_second_and_a_call_six_however_much_time_the_caller_has() -> None:
+    clients = _Patience()
+    calls = VaultCalls(clients, metrics=Metrics(), jitter=lambda: 0.0)
+    async with VaultCredentials(calls=calls, clock=SettableClock()) as vault:
+        await vault.login(TOKEN, vault_role(), deadline=within(300))
+
+    assert clients.connect_s == [1.0]
+    assert 5.5 < clients.seconds[0] <= 6
+
+
+def _vault_of_many() -> Reply:
+    """Return what gives each login a token of its own, named after the caller, and takes any token for credentials."""
+
+    async def reply(request: Received, writer: asyncio.StreamWriter) -> None:
+        asked = json.loads(request.body or b"{}")
+        if request.target == LOGIN:
+            name = hashlib.sha256(asked["jwt"].encode()).hexdigest()
+            await says(login_answer(client_token=f"hvs.{name}", accessor=name))(request, writer)
+        elif request.target == ENGINE:
+            await says(engine_answer(asked["role_session_name"]))(request, writer)
+        else:
+            await REVOKED(request, writer)
+
+    return reply
+
+
+@pytest.mark.requirement("VA-03")
+async def test_logins_at_once_over_one_edge_use_and_revoke_each_their_own_token() -> None:
+    tokens = [verified(sub=f"caller-{number}") for number in range(20)]
+    async with Peer(_vault_of_many()) as peer, vault_edge() as edge:
+        target = vault_role(peer.url, aws=engine())
+        sessions = [session_for(token, target, workflow=workflow()) for token in tokens]
+        await asyncio.gather(
+            *(
+                edge.vault.aws(token, target, session, deadline=within(5))
+                for token, session in zip(tokens, sessions, strict=True)
+            )
+        )
+    asked = {
+        json.loads(one.body)["role_session_name"]: one.headers["x-vault-token"]
+        for one in peer.received
+        if one.target == ENGINE
+    }
+    revoked = [one.headers["x-vault-token"] for one in peer.received if one.target == REVOKE]
+    own = [f"hvs.{hashlib.sha256(token.compact.reveal().encode()).hexdigest()}" for token in tokens]
+
+    assert asked == {session.name: token for session, token in zip(sessions, own, strict=True)}
+    assert sorted(revoked) == sorted(own)
 
 
 @pytest.mark.requirement("VA-02", "VA-06", "F-51")
