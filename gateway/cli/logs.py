@@ -36,7 +36,7 @@ _GATHER_S: Final = 0.01
 _TOGETHER: Final = 200
 # They print tokens, keys and bodies at DEBUG, some at INFO (boto/botocore#2626); nothing raises them again.
 _PINNED: Final = (
-    "aiohttp", "aiohttp.access", "asyncio", "authlib", "boto3", "botocore", "hvac", "httpcore", "httpx", "httpx2",
+    "asyncio", "authlib", "boto3", "botocore", "hvac", "httpcore", "httpx", "httpx2",
     "requests", "s3transfer", "urllib3", "uvicorn", "uvicorn.access", "uvicorn.asgi", "uvicorn.error", "watchfiles",
 )  # fmt: skip
 # Says at every attempt, with a peer's words, what we count and say once.

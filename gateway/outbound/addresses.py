@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final
 
-from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohappyeyeballs import AddrInfoType
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
@@ -58,7 +58,7 @@ def literal_address(host: str) -> Address | None:
     return None
 
 
-class CheckedResolver(AbstractResolver):
+class CheckedResolver:
     """Looks a name up once and returns numeric addresses only when every one of them may be dialled.
 
     The connection goes to what was checked: there is no second look-up that could answer differently.
@@ -68,9 +68,7 @@ class CheckedResolver(AbstractResolver):
         self._allowed = allowed
         self._look_up = look_up
 
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
-    ) -> list[ResolveResult]:
+    async def resolve(self, host: str, port: int) -> list[AddrInfoType]:
         """Return the addresses of a host; raises AddressRefused, or OSError when there are none."""
         found = [ip_address(text) for text in await self._look_up(host, port)]
         if not found:
@@ -78,17 +76,13 @@ class CheckedResolver(AbstractResolver):
         # One bad address among good ones is refused too: such a name is a mistake or an attack.
         if not all(may_dial(address, self._allowed) for address in found):
             raise AddressRefused(f"{host} leads to an address that is not public")
-        return [_result(host, port, address) for address in found]
-
-    async def close(self) -> None:
-        """Nothing is held open."""
+        return [numeric(address, port) for address in found]
 
 
-def _result(host: str, port: int, address: Address) -> ResolveResult:
+def numeric(address: Address, port: int) -> AddrInfoType:
+    """Return what is dialled, as `getaddrinfo` writes it: a number, which nobody looks up again."""
     family = socket.AF_INET if address.version == 4 else socket.AF_INET6
-    return ResolveResult(
-        hostname=host, host=str(address), port=port, family=family, proto=0, flags=socket.AI_NUMERICHOST
-    )
+    return family, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (str(address), port)
 
 
 class ThreadedLookUp:

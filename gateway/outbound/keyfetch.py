@@ -7,8 +7,6 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Final
 
-from yarl import URL
-
 from gateway.metrics import Metrics
 from gateway.outbound.addresses import (
     CheckedResolver,
@@ -20,6 +18,7 @@ from gateway.outbound.addresses import (
 )
 from gateway.outbound.http import Answer, OutboundFailure, Outgoing
 from gateway.outbound.pooled import PooledHttp
+from gateway.outbound.request_bytes import UrlInvalid, place_of
 from gateway.outbound.tls import client_context
 from gateway.tracing import span
 
@@ -101,17 +100,14 @@ class KeyFetch:
 
 def _check_url(text: str, allowed: tuple[Network, ...], *, allow_http: bool) -> None:
     try:
-        url = URL(text, encoded=True)
-        port = url.port
-    except ValueError:
-        raise OutboundFailure("address", "the URL cannot be read", sent=False) from None
-    host = url.host or ""
-    if not host or port == 0 or url.user is not None or url.password is not None or url.fragment:
-        raise OutboundFailure("address", "the URL needs a host, and no user or fragment", sent=False)
+        place = place_of(text)
+    except UrlInvalid as fault:
+        raise OutboundFailure("address", str(fault), sent=False) from None
+    host = place.host
     literal = literal_address(host)
-    if url.scheme == "http" and allow_http and literal is not None and literal.is_loopback:
+    if place.scheme == "http" and allow_http and literal is not None and literal.is_loopback:
         return
-    if url.scheme != "https":
+    if place.scheme != "https":
         raise OutboundFailure("tls", f"{host}: only https is fetched", sent=False)
     if literal is not None and not may_dial(literal, allowed):
         raise OutboundFailure("address", f"{host} is not a public address", sent=False)

@@ -229,7 +229,7 @@ class Trap:
         self.visits = 0
 
     def environment(self, home: Path) -> dict[str, str]:
-        """Return what would lead boto3, curl, requests or aiohttp here, or lend them somebody's identity.
+        """Return what would lead boto3, curl or requests here, or lend them somebody's identity.
 
         home: where the files of that sort are written.
         """

@@ -24,8 +24,9 @@ GOOD = {"version": "1.4.2"}
 @pytest.mark.parametrize(
     ("place", "code"),
     [
-        ("aiohttp", "aws_unavailable"),
-        ("aiohttp-bug", "internal_error"),
+        ("aiohappyeyeballs", "aws_unavailable"),
+        ("httptools", "aws_unavailable"),
+        ("httptools-bug", "internal_error"),
         ("botocore", "internal_error"),
         ("redis", "replay_store_unavailable"),
         ("disk", "audit_unavailable"),

@@ -44,6 +44,8 @@ EDGES = frozenset(
         "gateway.outbound.aws",
         "gateway.outbound.aws_endpoints",
         "gateway.outbound.by_ca",
+        "gateway.outbound.connection",
+        "gateway.outbound.dialling",
         "gateway.outbound.keyfetch",
         "gateway.outbound.otlp",
         "gateway.outbound.pooled",
@@ -106,12 +108,12 @@ _SERVES = ("gateway.doors.admin_listener", "gateway.doors.server", *COMPOSITION)
 _POLICY_FILES = ("gateway.policy.changes", "gateway.policy.folder", "gateway.policy.watch")
 _FILES = ("gateway.files", "gateway.audit", *_POLICY_FILES, *_SERVES)
 OWNERS: Mapping[str, tuple[str, ...]] = {
-    "aiohttp": ("gateway.outbound", "gateway.dev"),
+    "aiohappyeyeballs": ("gateway.outbound.addresses", "gateway.outbound.dialling"),
     "authlib": ("gateway.doors",),
     "boto3": ("gateway.dev",),
     "botocore": ("gateway.outbound", "gateway.admin.vault_login", "gateway.dev"),
     "cryptography": ("gateway.audit.signing", "gateway.identity", "gateway.dev"),
-    "httptools": ("gateway.doors",),
+    "httptools": ("gateway.doors", "gateway.outbound.answer_reader"),
     "hvac": ("gateway.admin.vault_login", "gateway.admin.vault_session", "gateway.dev"),
     "jsonschema": ("gateway.policy",),
     "limits": ("gateway.state.redis_rates",),
@@ -127,7 +129,6 @@ OWNERS: Mapping[str, tuple[str, ...]] = {
     "uvloop": _SERVES,
     "watchfiles": ("gateway.policy.changes",),
     "yaml": ("gateway.files", "gateway.dev"),
-    "yarl": ("gateway.outbound",),
     # Of the standard library:
     "fcntl": (
         "gateway.audit",
@@ -294,7 +295,6 @@ def _has_effect(statement: ast.stmt, outside: frozenset[str]) -> bool:
 
 
 _LIVING = (
-    "aiohttp",
     "asyncio",
     "boto3",
     "botocore",

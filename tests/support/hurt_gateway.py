@@ -30,17 +30,15 @@ def _loud() -> None:
 
 
 def _gossiping() -> None:
-    import aiohttp
+    from gateway.outbound.connection import Connection
 
-    honest = aiohttp.ClientSession._request
+    honest = Connection.ask
 
-    async def request(self: Any, method: str, url: Any, **how: Any) -> Any:
-        logging.getLogger("botocore.endpoint").debug(
-            "%s %s %s %s", method, url, how.get("headers"), how.get("data")
-        )
-        return await honest(self, method, url, **how)
+    async def ask(self: Connection, request: bytes, **how: Any) -> Any:
+        logging.getLogger("botocore.endpoint").debug("%s", request.decode())
+        return await honest(self, request, **how)
 
-    aiohttp.ClientSession._request = request  # type: ignore[method-assign, assignment]
+    Connection.ask = ask  # type: ignore[method-assign]
 
 
 def _unfiltered() -> None:
@@ -63,16 +61,30 @@ def _raising_later(fault: BaseException) -> Callable[..., Any]:
     return fail
 
 
-def _in_aiohttp(text: str) -> None:
-    import aiohttp
+def _in_aiohappyeyeballs(text: str) -> None:
+    from gateway.outbound import dialling
 
-    aiohttp.ClientSession._request = _raising_later(aiohttp.ClientPayloadError(text))  # type: ignore[method-assign]
+    setattr(dialling, "start_connection", _raising_later(OSError(text)))  # noqa: B010
 
 
-def _in_aiohttp_as_a_bug(text: str) -> None:
-    import aiohttp
+def _in_httptools(text: str) -> None:
+    import httptools
 
-    aiohttp.ClientSession._request = _raising_later(ValueError(text))  # type: ignore[method-assign]
+    _reading_raises(httptools.HttpParserError(text))
+
+
+def _in_httptools_as_a_bug(text: str) -> None:
+    _reading_raises(ValueError(text))
+
+
+def _reading_raises(fault: Exception) -> None:
+    import httptools
+
+    class Failing:
+        def __init__(self, _reader: object) -> None:
+            self.feed_data = _raising(fault)
+
+    setattr(httptools, "HttpResponseParser", Failing)  # noqa: B010
 
 
 def _in_botocore(text: str) -> None:
@@ -122,8 +134,9 @@ def _in_the_decision(text: str) -> None:
 
 
 _PLACES: dict[str, Callable[[str], None]] = {
-    "aiohttp": _in_aiohttp,
-    "aiohttp-bug": _in_aiohttp_as_a_bug,
+    "aiohappyeyeballs": _in_aiohappyeyeballs,
+    "httptools": _in_httptools,
+    "httptools-bug": _in_httptools_as_a_bug,
     "botocore": _in_botocore,
     "redis": _in_redis,
     "disk": _in_the_disk,

@@ -79,9 +79,9 @@ FETCH = source("gateway.outbound.pooled", "def fetch(): ...")
         pytest.param(
             house.borrowed, source("gateway.app", "from gateway.policy import Rule"), id="from-the-package"
         ),
-        pytest.param(house.misplaced, source("gateway.policy.decide", "import aiohttp"), id="library"),
+        pytest.param(house.misplaced, source("gateway.policy.decide", "import uvicorn"), id="library"),
         pytest.param(
-            house.misplaced, source("gateway.policy.decide", "from aiohttp.abc import X"), id="part-of-it"
+            house.misplaced, source("gateway.policy.decide", "from uvicorn.config import X"), id="part-of-it"
         ),
         pytest.param(
             house.misplaced, source("gateway.doors.rest", "from urllib import request"), id="dotted-library"

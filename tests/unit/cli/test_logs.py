@@ -139,7 +139,7 @@ def test_a_failure_is_told_by_its_classes_and_our_places_without_its_values(form
 
 
 @pytest.mark.parametrize(
-    "name", ["botocore.auth", "boto3", "urllib3", "asyncio", "aiohttp.access", "uvicorn.error", "other"]
+    "name", ["botocore.auth", "boto3", "urllib3", "asyncio", "hvac", "uvicorn.error", "other"]
 )
 def test_other_peoples_loggers_stay_at_warning_whatever_level_they_are_given(name: str) -> None:
     lines = Lines(level="DEBUG")

@@ -127,9 +127,11 @@ def test_python_m_gateway_is_the_same_command() -> None:
 @pytest.mark.parametrize(
     ("command", "libraries"),
     [
-        pytest.param(["--version"], ["pydantic", "aiohttp", "boto3", "uvicorn"], id="version"),
-        pytest.param(["check", "config"], ["aiohttp", "boto3", "uvicorn"], id="check"),
-        pytest.param(["audit", "verify", "--audit", "."], ["aiohttp", "boto3", "uvicorn"], id="audit"),
+        pytest.param(["--version"], ["pydantic", "aiohappyeyeballs", "boto3", "uvicorn"], id="version"),
+        pytest.param(["check", "config"], ["aiohappyeyeballs", "boto3", "uvicorn"], id="check"),
+        pytest.param(
+            ["audit", "verify", "--audit", "."], ["aiohappyeyeballs", "boto3", "uvicorn"], id="audit"
+        ),
         pytest.param(["serve", "--help"], ["boto3"], id="serve"),
     ],
 )

@@ -96,10 +96,7 @@ async def test_a_checked_name_resolves_to_numeric_addresses_so_that_nothing_is_l
 
     found = await resolver.resolve("idp.example", 443)
 
-    assert [(one["host"], one["hostname"], one["port"]) for one in found] == [
-        ("93.184.216.34", "idp.example", 443),
-        ("2606:4700::1111", "idp.example", 443),
-    ]
+    assert [address for *_, address in found] == [("93.184.216.34", 443), ("2606:4700::1111", 443)]
 
 
 @pytest.mark.requirement("KS-08")
