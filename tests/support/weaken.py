@@ -5,13 +5,13 @@ weakening is a copy of the tree with one text replaced; the tests that carry the
 """
 
 import argparse
-import re
 import subprocess
 import sys
 import tempfile
 import tomllib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -56,12 +56,17 @@ def read_weakenings() -> tuple[Weakening, ...]:
 
 def modules_carrying(number: str) -> list[str]:
     """Return the test modules that mention the requirement."""
-    wanted = re.compile(rf'"{re.escape(number)}"')
-    return [
-        str(file.relative_to(ROOT))
+    return [name for name, text in _modules() if f'"{number}"' in text]
+
+
+@cache
+def _modules() -> tuple[tuple[str, str], ...]:
+    """Return name and text of every module of tests, read once."""
+    return tuple(
+        (str(file.relative_to(ROOT)), file.read_text("utf-8"))
         for file in sorted((ROOT / "tests").rglob("*.py"))
-        if file.name != "requirements.py" and wanted.search(file.read_text("utf-8"))
-    ]
+        if file.name != "requirements.py"
+    )
 
 
 def unnoticed(weakening: Weakening, folder: Path, numbers: Sequence[str]) -> Iterator[str]:
