@@ -3,10 +3,12 @@
 The first ones are held to a real server in tests/contract/test_vault.py; here stand also those that it will not say on demand.
 """
 
+from collections.abc import Callable
+
 import pytest
 
 from gateway.credentials.vault_errors import engine_refusal, login_refusal
-from gateway.errors import ErrorCode, FailedClaim
+from gateway.errors import ErrorCode, FailedClaim, GatewayError
 from gateway.outbound.vault_answers import VaultFault
 from tests.support.tokens import verified
 
@@ -151,6 +153,23 @@ def test_a_claims_name_of_a_harmful_form_is_not_repeated(name: str) -> None:
 
     assert error.code is ErrorCode.VAULT_DENIED
     assert error.claims == ()
+
+
+@pytest.mark.requirement("VA-07")
+@pytest.mark.parametrize("status", [400, 403, 404, 412, 418, 429, 500, 502, 503])
+@pytest.mark.parametrize(
+    "refusal", [lambda fault: login_refusal(fault, TOKEN), engine_refusal], ids=["login", "engine"]
+)
+@pytest.mark.parametrize("sentence", ["", "Error assuming role: AccessDenied: ", "claim could not be read: "])
+def test_no_refusal_repeats_what_vault_said(
+    refusal: Callable[[VaultFault], GatewayError], status: int, sentence: str
+) -> None:
+    words = "policy-of-somebody arn:aws:iam::1:role/hidden"
+
+    error = refusal(VaultFault(status, text=sentence + words))
+
+    told = f"{error} {error.message} {error.hint} {error.claims} {error.upstream}"
+    assert [word for word in words.split() if word in told] == []
 
 
 @pytest.mark.requirement("VA-06")
