@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import shutil
+import stat
 from dataclasses import replace
 from pathlib import Path
 
@@ -134,6 +135,49 @@ def tear(picture: Path, count: int, acknowledged: list[str]) -> None:
     if not last.endswith(b"\n") or any(f'"{name}"'.encode() in last for name in acknowledged):
         return
     os.truncate(files[-1].path, max(0, files[-1].path.stat().st_size - count))
+
+
+class HonestDisk:
+    """Stands in for `os.fsync` and knows what it has covered: the size of each file, and the names in a folder."""
+
+    def __init__(self) -> None:
+        self._fsync = os.fsync
+        self._sizes: dict[int, int] = {}
+        self._named: set[int] = set()
+
+    def fsync(self, descriptor: int) -> None:
+        self._fsync(descriptor)
+        status = os.fstat(descriptor)
+        if stat.S_ISDIR(status.st_mode):
+            self._named |= {os.stat(name, dir_fd=descriptor).st_ino for name in os.listdir(descriptor)}
+        else:
+            self._sizes[status.st_ino] = status.st_size
+
+    def after_a_cut(self, directory: Path, picture: Path) -> Path:
+        """Return a copy of the directory with no more in it than the disk has to have kept."""
+        picture.mkdir()
+        for file in directory.iterdir():
+            number = file.stat().st_ino
+            if number in self._named:
+                (picture / file.name).write_bytes(file.read_bytes()[: self._sizes.get(number, 0)])
+        return picture
+
+
+@pytest.mark.requirement("AU-05", "F-35")
+async def test_what_is_acknowledged_is_on_the_disk_and_not_on_its_way_there(
+    directory: Path, metrics: Metrics, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk, wanted, found = HonestDisk(), [], []
+    monkeypatch.setattr(os, "fsync", disk.fsync)
+    kept = JsonlJournal(directory, metrics=metrics, clock=SystemClock(), max_bytes=8_000, fsync=disk.fsync)
+    async with kept:
+        for number in range(12):
+            await kept.intend(replace(INTENT, request_id=f"req-{number}"))
+            wanted.append([f"req-{one}" for one in range(number + 1)])
+            found.append(ids(disk.after_a_cut(directory, tmp_path / str(number)), "intent"))
+
+    assert len(journal_files(directory)) > 1, "a file that is new was among them"
+    assert found == wanted
 
 
 @pytest.mark.requirement("AU-05", "F-37")

@@ -81,6 +81,24 @@ def test_a_body_of_a_declared_length_takes_exactly_that() -> None:
     assert reader.done
 
 
+@pytest.mark.requirement("HT-04")
+@pytest.mark.parametrize(
+    "chunks",
+    [
+        pytest.param(b"3;ext=1\r\nabc\r\n0\r\n\r\n", id="an-extension"),
+        pytest.param(b"3;\r\nabc\r\n0\r\n\r\n", id="an-empty-extension"),
+        pytest.param(b"3 \r\nabc\r\n0\r\n\r\n", id="a-blank-after-the-size"),
+        pytest.param(b"0x3\r\nabc\r\n0\r\n\r\n", id="a-prefix"),
+        pytest.param(b"3\nabc\r\n0\r\n\r\n", id="a-bare-line-feed"),
+        pytest.param(b"0\r\nX: a\r\n\r\n", id="a-trailer"),
+    ],
+)
+def test_chunks_in_another_writing_are_refused_before_any_parser_sees_them(chunks: bytes) -> None:
+    with pytest.raises(RequestRejected):
+        ChunkedBody(LIMITS).take(chunks)
+
+
+@pytest.mark.requirement("HT-17")
 def test_an_upgrade_never_reaches_the_parser() -> None:
     head = judge_head(HEAD, LIMITS)
 

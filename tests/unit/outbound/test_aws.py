@@ -297,7 +297,7 @@ async def test_a_permanent_refusal_is_one_call() -> None:
     assert len(peer.received) == 1
 
 
-@pytest.mark.requirement("ST-03")
+@pytest.mark.requirement("ST-03", "HT-09")
 async def test_nothing_is_repeated_when_no_time_is_left_for_it() -> None:
     async with Peer(FAILED) as peer, aws_at(peer.url) as aws:
         with pytest.raises(AwsFault):
