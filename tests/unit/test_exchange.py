@@ -347,6 +347,7 @@ async def test_a_vault_token_that_is_received_is_not_given_back(house: House) ->
     assert house.happened == ["identify", "intend", "vault-token", "conclude"]
 
 
+@pytest.mark.requirement("AU-01")
 async def test_a_failed_start_is_recorded_with_its_code_and_what_aws_said(house: House) -> None:
     house.start_fails = UpstreamFailed(ErrorCode.WORKFLOW_THROTTLED, "Step Functions is throttling.")
 

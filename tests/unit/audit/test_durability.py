@@ -66,6 +66,26 @@ async def test_every_file_is_closed_to_others_and_opened_for_appending_alone(
     assert [(one & os.O_APPEND, one & os.O_ACCMODE) for one in flags] == [(os.O_APPEND, os.O_WRONLY)]
 
 
+@pytest.mark.requirement("AU-05")
+async def test_a_new_file_and_its_name_are_on_the_disk_before_anything_in_it_is_acknowledged(
+    directory: Path, metrics: Metrics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[str] = []
+    real = os.fsync
+
+    def noting(descriptor: int) -> None:
+        synced.append("folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "file")
+        real(descriptor)
+
+    monkeypatch.setattr("gateway.audit.ledger.os.fsync", noting)
+    async with JsonlJournal(directory, metrics=metrics, clock=SystemClock(), fsync=noting) as kept:
+        begun = list(synced)
+        await kept.intend(INTENT)
+
+    assert begun == ["file", "folder"]
+    assert synced[2:3] == ["file"]
+
+
 def descriptors() -> list[tuple[str, int]]:
     """Every open file of this process and the flags it was opened with."""
     found = []

@@ -204,9 +204,15 @@ SECRETS = {
     "aws": "AKIA" + "A" * 16,
     "aws-session": "ASIA" + "B" * 16,
     "vault": "hvs." + "c" * 24,
+    "vault-batch": "hvb." + "c" * 24,
+    "vault-recovery": "hvr." + "c" * 24,
     "key": "-----BEGIN RSA PRIVATE " + "KEY-----",
+    "pkcs8": "-----BEGIN PRIVATE " + "KEY-----",
+    "encrypted": "-----BEGIN ENCRYPTED PRIVATE " + "KEY-----",
+    "elliptic": "-----BEGIN EC PRIVATE " + "KEY-----",
     "token": "eyJ" + "hbGciOiJub25lIn0" + ".eyJ" + "zdWIiOiJtZSJ9" + ".x",
-    "github": "ghp_" + "d" * 36,
+    **{f"github-{kind}": f"gh{kind}_" + "d" * 36 for kind in "pousr"},
+    "github-fine": "github_pat_" + "d" * 40,
 }
 
 
