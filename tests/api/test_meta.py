@@ -114,19 +114,20 @@ def test_a_cookie_is_never_read(world: World, method: str, path: str) -> None:
 
 @pytest.mark.requirement("TV-07")
 @pytest.mark.parametrize(
-    "header",
-    ["Basic dXNlcjpwYXNz", "bearer", "Token abc", "Bearer Bearer a.b.c", 'Bearer "a.b.c"', "Bearer  a.b.c"],
+    ("header", "status", "code"),
+    [
+        pytest.param("Basic dXNlcjpwYXNz", 400, "request_malformed", id="basic"),
+        pytest.param("Token abc", 400, "request_malformed", id="another scheme"),
+        pytest.param("bearer", 401, "token_missing", id="no token"),
+        pytest.param("Bearer Bearer a.b.c", 401, "token_malformed", id="the scheme twice"),
+        pytest.param('Bearer "a.b.c"', 401, "token_malformed", id="quotes"),
+        pytest.param("Bearer  a.b.c", 401, "token_malformed", id="two blanks"),
+    ],
 )
-def test_an_authorization_header_is_not_repaired(world: World, header: str) -> None:
+def test_an_authorization_header_is_not_repaired(world: World, header: str, status: int, code: str) -> None:
     answer = world.ask("GET", "/v1/whoami", headers={"Authorization": header})
 
-    assert answer.status_code in (400, 401)
-    assert problem(answer)["code"] in (
-        "request_malformed",
-        "token_missing",
-        "token_malformed",
-        "token_encoding_invalid",
-    )
+    assert (answer.status_code, problem(answer)["code"]) == (status, code)
 
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])

@@ -135,6 +135,41 @@ def test_each_limit_holds_exactly(at_the_limit: bytes, beyond: bytes) -> None:
     assert refused(beyond, LIMITS).kind == "too_complex"
 
 
+def _of_members(count: int) -> bytes:
+    return b"{" + b",".join(b'"%d":1' % number for number in range(count)) + b"}"
+
+
+@pytest.mark.requirement("TV-11")
+@pytest.mark.parametrize("written", [b"", b"\\n"], ids=["plain", "with-an-escape"])
+@pytest.mark.parametrize(
+    ("most", "beyond"),
+    [
+        pytest.param(b'{"a":' + b"[" * 15 + b"]" * 15 + b"}", b'{"a":' + b"[" * 16 + b"]" * 16 + b"}", id="depth"),
+        pytest.param(_of_members(511), _of_members(512), id="members"),
+        pytest.param(
+            b'{"a":[' + b"1," * 1_023 + b"1]}", b'{"a":[' + b"1," * 1_024 + b"1]}", id="array"
+        ),
+        pytest.param(b'{"' + b"n" * 256 + b'":1}', b'{"' + b"n" * 257 + b'":1}', id="name"),
+        pytest.param(b'{"a":"' + b"s" * 8_192 + b'"}', b'{"a":"' + b"s" * 8_193 + b'"}', id="string"),
+        pytest.param(b'{"a":' + b"1" * 64 + b"}", b'{"a":' + b"1" * 65 + b"}", id="digits"),
+    ],
+)  # fmt: skip
+def test_a_token_may_be_as_complex_as_this_and_not_more(written: bytes, most: bytes, beyond: bytes) -> None:
+    def with_another_member(data: bytes) -> bytes:
+        return data[:-1] + b',"z":"' + written + b'"}'
+
+    parse_json_object(with_another_member(most))
+
+    assert refused(with_another_member(beyond)).kind == "too_complex"
+
+
+@pytest.mark.requirement("TV-11")
+def test_what_stands_side_by_side_is_not_nested() -> None:
+    data = b'{"a":[' + b"{}," * 40 + b"{}]}"
+
+    assert parse_json_object(data) == {"a": [{}] * 41}
+
+
 @pytest.mark.requirement("TV-11")
 @pytest.mark.parametrize(
     "data",
@@ -160,6 +195,8 @@ def test_no_message_shows_the_text() -> None:
     fault = refused(b'{"a": hunter2}')
 
     assert "hunter2" not in f"{fault} {fault.__cause__} {fault.args}"
+    # The library's own error holds the text; nothing that shows this one may follow it there.
+    assert fault.__suppress_context__
 
 
 @given(st.dictionaries(st.text(max_size=8), _JSON, max_size=5))

@@ -46,6 +46,18 @@ def test_a_token_without_a_compulsory_claim_is_refused_and_the_claim_is_named(na
     assert fault.claims == (FailedClaim(name=name, problem="missing"),)
 
 
+@pytest.mark.requirement("TV-28")
+def test_a_token_without_issuer_or_audience_is_refused_and_the_claim_is_named() -> None:
+    with pytest.raises(TokenRejected) as nobodys:
+        read_token(Secret(token(claims={"iss": None})))
+    nobodys_business = refused(token(claims={"aud": None}))
+
+    assert nobodys.value.code is ErrorCode.TOKEN_ISSUER_UNKNOWN
+    assert nobodys.value.message == "The token names no issuer (claim iss)."
+    assert nobodys_business.code is ErrorCode.TOKEN_AUDIENCE_MISSING
+    assert nobodys_business.claims == (FailedClaim(name="aud", problem="missing"),)
+
+
 @pytest.mark.requirement("TV-27")
 @pytest.mark.parametrize("name", ["exp", "iat", "nbf"])
 @pytest.mark.parametrize(
@@ -89,7 +101,7 @@ def test_the_refusal_of_an_expired_token_says_when_it_expired() -> None:
     assert fault.claims == (FailedClaim(name="exp", problem="value", value=NOW + 300),)
 
 
-@pytest.mark.requirement("TV-30")
+@pytest.mark.requirement("TV-28", "TV-30")
 def test_a_token_is_good_from_the_leeway_before_nbf() -> None:
     text = token(nbf=NOW + 30)
 
@@ -97,7 +109,7 @@ def test_a_token_is_good_from_the_leeway_before_nbf() -> None:
     assert refused(text, now=NOW - 0.001).code is ErrorCode.TOKEN_NOT_YET_VALID
 
 
-@pytest.mark.requirement("TV-30")
+@pytest.mark.requirement("TV-28", "TV-30")
 def test_a_token_without_nbf_is_good() -> None:
     assert accepted(token(nbf=None), trusted())
 
@@ -350,6 +362,8 @@ _OKTA_ORG = "https://acme.okta.example"
         pytest.param({"aud": _OKTA_ORG, "cid": None}, id="scp-alone"),
         pytest.param({"aud": _OKTA_ORG, "scp": None}, id="cid-alone"),
         pytest.param({"aud": AUDIENCE}, id="with-our-audience"),
+        pytest.param({"aud": AUDIENCE, "cid": None}, id="scp-and-our-audience"),
+        pytest.param({"aud": AUDIENCE, "scp": None}, id="cid-and-our-audience"),
         pytest.param({"aud": _OKTA_ORG, "cid": None, "scp": None}, id="audience-alone"),
     ],
 )
@@ -399,6 +413,8 @@ def test_a_subject_is_printable_ascii_without_white_space(sub: object) -> None:
     fault = refused(token("generic", sub=sub), trusted("generic"))
 
     assert fault.code is ErrorCode.CLAIM_VALUE_INVALID
+    # Not what is said of control characters in any claim: a subject has a rule of its own.
+    assert fault.message.startswith("The token's sub is not ")
     assert fault.claims[0].name == "sub"
 
 
@@ -430,6 +446,16 @@ def test_control_characters_in_claims_that_rules_can_compare_are_refused(claims:
 
     assert fault.code is ErrorCode.CLAIM_VALUE_INVALID
     assert fault.message.isprintable()
+
+
+@pytest.mark.requirement("TV-10")
+def test_the_one_control_character_that_json_lets_stand_as_it_is_is_refused_too() -> None:
+    payload = json.dumps(claims_of(ref="refs/heads/main?")).replace("?", "\x7f").encode()
+
+    fault = refused(raw_token(b'{"alg":"RS256","kid":"first-rs256"}', payload))
+
+    assert fault.code is ErrorCode.CLAIM_VALUE_INVALID
+    assert fault.claims[0].name == "ref"
 
 
 @pytest.mark.requirement("TV-10")

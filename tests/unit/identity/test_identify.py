@@ -175,6 +175,20 @@ async def test_a_key_of_one_issuer_proves_nothing_for_another() -> None:
     assert (await bench.refused(forged)).code is ErrorCode.TOKEN_SIGNATURE_INVALID
 
 
+@pytest.mark.requirement("TV-17")
+async def test_a_key_that_another_issuer_is_known_to_have_is_unknown_for_this_one() -> None:
+    other = trusted("generic", keys=KeyLocation())
+    bench = Bench(GITHUB, other)
+    theirs = {"kid": "theirs"}
+    bench.peer.by_url[f"{other.issuer}/keys"] = answer(jwks(jwk("RS256", "theirs", kid="theirs")))
+    await bench.identify(token("generic", which="theirs", header=theirs))
+
+    for _ in range(2):
+        fault = await bench.refused(token(which="theirs", header=theirs))
+
+        assert fault.code is ErrorCode.TOKEN_KEY_UNKNOWN
+
+
 @pytest.mark.requirement("TV-48")
 async def test_a_bug_of_ours_is_an_internal_error_and_its_text_goes_nowhere(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch

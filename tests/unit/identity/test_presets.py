@@ -16,6 +16,16 @@ def test_every_preset_starts_with_the_usual_algorithms_at_most(name: str) -> Non
     assert set(PRESETS[name].algorithms) <= {"RS256", "ES256"} <= SUPPORTED_ALGORITHMS
 
 
+@pytest.mark.requirement("TV-16")
+@pytest.mark.parametrize("name", PRESETS)
+def test_access_tokens_with_a_type_of_their_own_come_from_auth0_and_from_whom_nothing_is_known(
+    name: str,
+) -> None:
+    expected = {"", "jwt", "at+jwt"} if name in {"auth0", "generic"} else {"", "jwt"}
+
+    assert set(PRESETS[name].types) == expected
+
+
 @pytest.mark.requirement("MP-08")
 @pytest.mark.parametrize(
     ("issuer", "pinned"),

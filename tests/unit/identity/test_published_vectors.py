@@ -69,6 +69,16 @@ def test_the_signed_examples_of_the_rfcs_verify(vector: Mapping[str, Any]) -> No
     assert not signature_is_valid(vector["alg"], key, signed.encode() + b"x", raw)
 
 
+_PROVE_NOTHING = {
+    "RFC 7515 A.1": ErrorCode.TOKEN_ALG_NOT_ALLOWED,
+    "RFC 7515 A.5": ErrorCode.TOKEN_MALFORMED,
+    "RFC 7515 A.6": ErrorCode.TOKEN_MALFORMED,
+    "RFC 7515 A.7": ErrorCode.TOKEN_MALFORMED,
+    "RFC 7515 E": ErrorCode.TOKEN_MALFORMED,
+    "RFC 7520 4.4": ErrorCode.TOKEN_ALG_NOT_ALLOWED,
+}
+
+
 @pytest.mark.requirement("TV-04", "TV-07", "TV-12")
 @pytest.mark.parametrize(
     "vector",
@@ -78,11 +88,7 @@ def test_the_examples_that_prove_nothing_to_us_are_refused(vector: Mapping[str, 
     with pytest.raises(TokenRejected) as caught:
         read_token(Secret(vector["token"]))
 
-    assert caught.value.code in {
-        ErrorCode.TOKEN_ALG_NOT_ALLOWED,
-        ErrorCode.TOKEN_MALFORMED,
-        ErrorCode.TOKEN_CRIT_UNSUPPORTED,
-    }
+    assert caught.value.code is _PROVE_NOTHING[vector["origin"]]
 
 
 @pytest.mark.requirement("TV-20")

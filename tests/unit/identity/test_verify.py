@@ -4,8 +4,10 @@ import ast
 import dataclasses
 import hashlib
 import inspect
+import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import jwt
 import pytest
@@ -18,11 +20,23 @@ from gateway.identity.jwk import VerificationKey
 from gateway.identity.keys import read_key_set
 from gateway.identity.presets import SUPPORTED_ALGORITHMS
 from gateway.identity.reading import read_token
+from gateway.identity.signature import signature_is_valid
 from gateway.identity.token import VerifiedToken
 from gateway.identity.verify import verify_token
 from gateway.secret import Secret
 from tests.support.clocks import START_S
-from tests.support.tokens import b64, jwk, jwks, key_id, private_key, raw_token, token, trusted, verified
+from tests.support.tokens import (
+    b64,
+    claims_of,
+    jwk,
+    jwks,
+    key_id,
+    private_key,
+    raw_token,
+    token,
+    trusted,
+    verified,
+)
 
 
 def key_for(algorithm: str = "RS256", members: Mapping[str, object] | None = None) -> VerificationKey:
@@ -69,6 +83,46 @@ def test_a_payload_that_was_changed_after_signing_is_refused() -> None:
     payload = token(sub="repo:evil/evil").split(".")[1]
 
     assert refused(f"{header}.{payload}.{signature}").code is ErrorCode.TOKEN_SIGNATURE_INVALID
+
+
+@pytest.mark.requirement("TV-21")
+@pytest.mark.parametrize(
+    "claims",
+    [
+        pytest.param({"exp": 1, "iat": 0, "nbf": 0}, id="time"),
+        pytest.param({"events": {}}, id="kind"),
+        pytest.param({"aud": "https://elsewhere.example"}, id="audience"),
+        pytest.param({"sub": ""}, id="subject"),
+        pytest.param({"ref": "\n"}, id="text"),
+    ],
+)
+def test_nothing_that_a_token_claims_is_judged_before_its_signature(claims: dict[str, object]) -> None:
+    head = token(claims=claims).rpartition(".")[0]
+    foreign = token().rpartition(".")[2]
+
+    assert refused(f"{head}.{foreign}").code is ErrorCode.TOKEN_SIGNATURE_INVALID
+
+
+@pytest.mark.requirement("TV-21")
+def test_the_signature_is_verified_over_the_bytes_that_came_however_they_are_written() -> None:
+    header = b' {"kid":\r\n"first-rs256" ,"\\u0061lg":"RS256"}'
+    payload = json.dumps(claims_of(), indent=3).encode() + b"\n"
+
+    assert accepted(raw_token(header, payload))
+
+
+@pytest.mark.requirement("TV-21")
+def test_the_signature_is_verified_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def counted(algorithm: str, *others: Any) -> bool:
+        asked.append(algorithm)
+        return signature_is_valid(algorithm, *others)
+
+    monkeypatch.setattr("gateway.identity.verify.signature_is_valid", counted)
+
+    assert accepted(token())
+    assert asked == ["RS256"]
 
 
 @pytest.mark.requirement("TV-21")

@@ -273,6 +273,24 @@ def test_what_cannot_hold_on_the_way_to_the_keys_is_refused(tmp_path: Path, memb
     assert codes(compiled(tmp_path, gateway(f"{GENERIC}issuer: https://idp.example\n{members}\n"))) == [code]
 
 
+@pytest.mark.requirement("TV-29")
+@pytest.mark.parametrize(("written", "leeway_s"), [("", 30), ("leeway_s: 0", 0), ("leeway_s: 60", 60)])
+def test_the_leeway_is_thirty_seconds_unless_the_file_says_another_number(
+    tmp_path: Path, written: str, leeway_s: int
+) -> None:
+    found = policy(tmp_path, f"{GENERIC}issuer: https://idp.example\n{written}\n")
+
+    assert found.issuers["https://idp.example"].leeway_s == leeway_s
+
+
+@pytest.mark.requirement("TV-29")
+@pytest.mark.parametrize("leeway_s", [-1, 61])
+def test_a_leeway_is_no_more_than_a_minute(tmp_path: Path, leeway_s: int) -> None:
+    result = compiled(tmp_path, gateway(f"{GENERIC}issuer: https://idp.example\nleeway_s: {leeway_s}\n"))
+
+    assert (codes(result), result.policy) == (["value_invalid"], None)
+
+
 def test_a_ca_file_holds_certificates(tmp_path: Path) -> None:
     changes = gateway(f"{GENERIC}issuer: https://idp.example\nca_file: ca.pem\n")
 
@@ -332,10 +350,14 @@ def test_each_key_of_a_file_is_judged_by_itself(tmp_path: Path, content: object,
     assert (result.policy is not None) is (expected == ["keys_unusable"] and "P-999" in text)
 
 
-def test_an_okta_org_server_is_said_to_be_of_little_use(tmp_path: Path) -> None:
+@pytest.mark.requirement("TV-26a")
+def test_an_okta_org_server_is_said_to_be_of_little_use_and_known_as_one(tmp_path: Path) -> None:
     members = "preset: okta\nissuer: https://acme.okta.example\naudiences: [x]\n"
 
     result = compiled(tmp_path, gateway(members))
+
+    assert result.policy is not None
+    assert result.policy.issuers["https://acme.okta.example"].okta_org
 
     assert [(finding.code, finding.severity) for finding in result.findings] == [
         ("issuer_insecure", "warning")
