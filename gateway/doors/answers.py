@@ -12,6 +12,9 @@ SECURITY_HEADERS: Final[tuple[tuple[bytes, bytes], ...]] = (
     (b"referrer-policy", b"no-referrer"),
 )
 
+#: The same, as written.
+SECURITY_LINES: Final = b"".join([b"%b: %b\r\n" % field for field in SECURITY_HEADERS])
+
 _ID_BYTES: Final = 16
 _IDS_AT_ONCE: Final = 256
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import cast
 
 from starlette.responses import Response
@@ -16,10 +17,24 @@ from gateway.policy.decide import Held
 from gateway.policy.rule import Replay, strictest
 
 
+class _PlainAnswer(Response):
+    """A JSON answer with nothing unusual; what Response makes of the same costs as much as writing the JSON."""
+
+    def __init__(self, body: bytes) -> None:
+        # What Response sets, and nothing else is ever set there.
+        self.status_code = 200
+        self.background = None
+        self.body = body
+        self.raw_headers = [(b"content-length", b"%d" % len(body)), (b"content-type", b"application/json")]
+
+
 def json_response(document: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """Return a JSON answer."""
     # With a line end: people read answers in terminals and build logs.
-    return Response(json_bytes(document) + b"\n", status, headers, "application/json")
+    body = json_bytes(document) + b"\n"
+    if status == 200 and not headers:
+        return _PlainAnswer(body)
+    return Response(body, status, headers, "application/json")
 
 
 def json_bytes(document: object) -> bytes:
@@ -95,11 +110,16 @@ def identity_document(identity: Identity) -> dict[str, object]:
         "issuer_name": token.issuer.name,
         "subject": token.principal.subject,
         "expires_at": rfc3339_ms(token.expires_at),
-        "claims": dict(token.claims.members),
+        "claims": _plain(token.claims.members),
         "may_start": _may_start(identity.grants),
         "may_obtain": _may_obtain(identity.grants),
         "policy": identity.policy,
     }
+
+
+def _plain(members: Mapping[str, object]) -> dict[str, object]:
+    # What a read-only view copies takes a fifth of the time of reading it member by member.
+    return members.copy() if isinstance(members, MappingProxyType) else dict(members)
 
 
 def _may_start(holds: Iterable[Held]) -> list[dict[str, object]]:

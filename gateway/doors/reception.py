@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -14,7 +14,7 @@ from starlette.routing import Match
 from starlette.types import Scope
 
 from gateway.clock import Clock
-from gateway.doors.answers import SECURITY_HEADERS, RequestIds
+from gateway.doors.answers import SECURITY_HEADERS, SECURITY_LINES, RequestIds
 from gateway.doors.draining import Draining
 from gateway.doors.entrance import ALWAYS_OPEN, Entrance, draining, not_found, rate_fields
 from gateway.doors.leaving import CallerLeft
@@ -22,7 +22,7 @@ from gateway.doors.problems import ErrorShape, problem_response, token_error_res
 from gateway.errors import ErrorCode, GatewayError, RequestRejected
 from gateway.metrics import Metrics
 from gateway.state.rates import Standing
-from gateway.tracing import Attributes, RequestSpan
+from gateway.tracing import Attributes, RequestSpan, Silent
 
 _access = logging.getLogger("gateway.access")
 _log = logging.getLogger("gateway.http")
@@ -52,6 +52,8 @@ STYLES: Final[Mapping[str, Style]] = {
 _DEFAULT_STYLE: Final = Style()
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"})
 _OURS: Final = frozenset(name for name, _ in SECURITY_HEADERS) | {b"x-request-id", b"server"}
+#: What the last answer of a connection says.
+CLOSING: Final = (b"connection", b"close")
 _FRAMEWORK_CODES: Final = {
     404: ErrorCode.NOT_FOUND,
     405: ErrorCode.METHOD_NOT_ALLOWED,
@@ -189,12 +191,29 @@ class Reception:
         unread: there is more of the request's body, which would follow the answer on the connection; who sends it
                 must not send more there.
         """
-        fields = [(name, value) for name, value in set_by_door if name.lower() not in _OURS]
-        fields += [*SECURITY_HEADERS, (b"x-request-id", visit.request_id.encode("ascii"))]
-        fields += rate_fields(visit.standings)
-        if unread or self._draining.leaving:
-            fields.append((b"connection", b"close"))
+        fields = _set_by_door(set_by_door)
+        fields += [*SECURITY_HEADERS, *self._fields_of(visit)]
+        if self.is_last(unread=unread):
+            fields.append(CLOSING)
         return fields
+
+    def lines(self, visit: Visit, set_by_door: list[tuple[bytes, bytes]], *, last: bool) -> bytes:
+        """Return the same fields as text. last: nothing may follow on the connection; see `is_last`."""
+        fields = _set_by_door(set_by_door)
+        fields += self._fields_of(visit)
+        if last:
+            fields.append(CLOSING)
+        text = b"".join([b"%b: %b\r\n" % field for field in fields])
+        if text.count(b"\n") != len(fields):
+            raise ValueError("A header field of ours holds a line end.")
+        return text + SECURITY_LINES
+
+    def is_last(self, *, unread: bool) -> bool:
+        """Say whether an answer ends its connection."""
+        return unread or self._draining.leaving
+
+    def _fields_of(self, visit: Visit) -> list[tuple[bytes, bytes]]:
+        return [(b"x-request-id", visit.request_id.encode("ascii")), *rate_fields(visit.standings)]
 
     def forget(self, visit: Visit) -> None:
         """Take the note of one request back: the same one is about to be received again."""
@@ -213,9 +232,10 @@ class Reception:
         method = scope["method"] if scope["method"] in _METHODS else "OTHER"
         status = visit.status or _CALLER_LEFT
         metrics.answered(route, method, status, seconds)
-        visit.span.name(f"{method} {route}")
-        visit.span.say(method=method, route=route, status=status, request_id=visit.request_id)
-        visit.span.say(**_decided(notes))
+        if not isinstance(visit.span, Silent):
+            visit.span.name(f"{method} {route}")
+            visit.span.say(method=method, route=route, status=status, request_id=visit.request_id)
+            visit.span.say(**_decided(notes))
         if visit.quiet:
             return
         self._access(
@@ -230,6 +250,10 @@ class Reception:
                 **notes,
             }
         )
+
+
+def _set_by_door(fields: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    return [field for field in fields if field[0].lower() not in _OURS]
 
 
 def _decided(notes: Mapping[str, str]) -> Attributes:

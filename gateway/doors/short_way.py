@@ -61,6 +61,7 @@ class ShortWay:
         self._tracer = NoTracer()
         self._handlers = handlers
         self._quick = quick
+        self._server: tuple[Fields, bytes] = [], b""
 
     def knows(self, head: Head) -> bool:
         """Say whether the request can be served here."""
@@ -148,12 +149,18 @@ class ShortWay:
     ) -> tuple[bytes, bool]:
         visit.status = response.status_code
         visit.sent_bytes = len(response.body)
-        fields = self._reception.fields(visit, response.raw_headers, unread=closing)
-        head = b"".join([b"%b: %b\r\n" % field for field in (*server_fields, *fields)])
-        if head.count(b"\n") != len(server_fields) + len(fields):
-            raise ValueError("A header field of ours holds a line end.")
-        data = b"".join((_STATUS_LINES[visit.status], head, b"\r\n", response.body))
-        return data, (b"connection", b"close") in fields
+        last = self._reception.is_last(unread=closing)
+        ours = self._reception.lines(visit, response.raw_headers, last=last)
+        head = _STATUS_LINES[visit.status], self._server_lines(server_fields), ours
+        return b"".join((*head, b"\r\n", response.body)), last
+
+    def _server_lines(self, fields: Fields) -> bytes:
+        # The server makes a new list once a second, for the date.
+        known, text = self._server
+        if known is not fields:
+            text = b"".join([b"%b: %b\r\n" % field for field in fields])
+            self._server = fields, text
+        return text
 
 
 def _address(head: Head) -> Address:
