@@ -60,20 +60,26 @@ class VerifiedToken:
     """A token whose signature, time, audience and kind have been verified; made by `verify_token` alone.
 
     digest:     SHA-256 of the whole compact token, 64 hex digits.
-    replay_id:  digest of issuer and signing input, never of the signature, which others can rewrite (ES256).
     expires_at: `exp`, seconds since the epoch.
     algorithm:  the verified `alg`; some targets accept fewer than we do.
     """
 
     compact: Secret
     digest: str
-    replay_id: str
     issuer: TrustedIssuer
     principal: Principal
     claims: Claims
     expires_at: int
     key_id: str | None
     algorithm: str
+
+    @property
+    def replay_id(self) -> str:
+        """Return the digest of issuer and signing input: never of the signature, of which anybody can make a second
+        valid one (ES256).
+        """
+        signed, _, _ = self.compact.reveal().rpartition(".")
+        return hashlib.sha256(f"{self.principal.issuer}\0{signed}".encode()).hexdigest()
 
 
 class Identify(Protocol):

@@ -1,6 +1,5 @@
 """The proof: from an unverified token, its issuer and a key to a verified token. Pure; the only maker of one."""
 
-import hashlib
 from types import MappingProxyType
 from typing import Final
 
@@ -100,7 +99,6 @@ def verify_token(
     return VerifiedToken(
         compact=token.compact,
         digest=token.compact.digest(),
-        replay_id=_replay_id(token),
         issuer=issuer,
         principal=Principal(issuer=token.issuer, subject=subject),
         claims=Claims(issuer=issuer.name, members=MappingProxyType(members)),
@@ -127,8 +125,3 @@ def check_signature(token: UnverifiedToken, key: VerificationKey) -> None:
             "The token's signature is not valid.",
             hint="Send it exactly as issued.",
         )
-
-
-def _replay_id(token: UnverifiedToken) -> str:
-    """TV-41: never over the signature, of which anybody can make a second valid one (ES256)."""
-    return hashlib.sha256(token.issuer.encode() + b"\0" + token.signing_input).hexdigest()

@@ -135,10 +135,10 @@ def grants_of(
     claims: Claims, policy: Policy, *, now: float, off: frozenset[str] = frozenset()
 ) -> tuple[Held, ...]:
     """Return every grant these claims hold now, each once, in the order of the files. off: as in `decide`."""
-    required = _check_all(policy.requirements.get(claims.issuer, ()), claims.members)
-    if any(check.outcome != "matched" for check in required):
-        return ()
     members = claims.members
+    for required in policy.requirements.get(claims.issuer, ()):
+        if not satisfies(required, members):
+            return ()
     verdicts: dict[str, bool] = {}
     held: dict[tuple[str, str | None, str, str | None], Held] = {}
     for entry in policy.index.of_issuer(claims.issuer).candidates(members):
