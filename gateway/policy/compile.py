@@ -11,7 +11,7 @@ from typing import Final
 from gateway.files.document import Document
 from gateway.files.folder import Sources, collector_paused
 from gateway.files.source import Finding, FindingCode, Place
-from gateway.policy.compile_central import Central, Serving, compile_central
+from gateway.policy.compile_central import Central, Serving, Settled, settle_central
 from gateway.policy.compile_grants import Around
 from gateway.policy.compile_teams import Before, Team, judge_teams
 from gateway.policy.compiled import Compiled, Ruling, TeamState
@@ -25,6 +25,8 @@ from gateway.policy.vault_findings import vault_findings
 _log = logging.getLogger("gateway.policy.compile")
 
 MAX_RULES: Final = 100_000
+#: When more than this share of the rules has changed, they are filed anew together.
+_MOST_ANEW: Final = 4
 
 
 def compile_policy(
@@ -40,25 +42,29 @@ def compile_policy(
 
     dev:      accept plain http to loopback addresses and AWS emulators.
     today:    UTC; only a warning depends on it.
-    previous: the last result, whose good files stand in for those that a team has broken since.
+    previous: the last result that came into force: its good files stand in for those that a team has broken since, and
+              what it made of files that have not changed is taken over.
     overlaps: look for rules that one token satisfies together, too. They are findings and never keep a policy from
               coming into force, so `serve` looks for them afterwards, with `overlaps_of`.
     serving:  how this service runs; None: as gateway.yaml says.
     """
     with collector_paused():
-        kept = _kept_by(previous)
-        compiled = _compile(sources, kept, dev=dev, today=today, serving=serving)
+        compiled = _compile(sources, previous, dev=dev, today=today, serving=serving)
     if not overlaps:
         return compiled
     findings = (*compiled.findings, *overlaps_of(compiled))
     return replace(compiled, findings=tuple(sorted(dict.fromkeys(findings), key=_order)))
 
 
-def _kept_by(previous: Compiled | None) -> Mapping[str, Before]:
+def _kept_by(previous: Compiled | None, settled: Settled | None) -> Mapping[str, Before]:
     if previous is None:
         return {}
     tests = previous.kept_tests
-    return {name: Before(files=files, tests=tests.get(name)) for name, files in previous.kept.items()}
+    made = previous.made if settled is not None and settled is previous.settled else {}
+    return {
+        name: Before(files=previous.kept.get(name, ()), tests=tests.get(name), team=made.get(name))
+        for name in {**previous.kept, **made}
+    }
 
 
 def overlaps_of(compiled: Compiled) -> tuple[Finding, ...]:
@@ -68,10 +74,18 @@ def overlaps_of(compiled: Compiled) -> tuple[Finding, ...]:
 
 
 def _compile(
-    sources: Sources, kept: Mapping[str, Before], *, dev: bool, today: date, serving: Serving | None
+    sources: Sources, previous: Compiled | None, *, dev: bool, today: date, serving: Serving | None
 ) -> Compiled:
     aside, others = Report(), Report()
-    central = compile_central(sources, aside, dev=dev, today=today, serving=serving)
+    central, settled = settle_central(
+        sources,
+        aside,
+        dev=dev,
+        today=today,
+        serving=serving,
+        before=previous.settled if previous is not None else None,
+    )
+    kept = _kept_by(previous, settled)
     around = central.around
     teams = judge_teams(sources, around, kept, others)
     rules = [rule for team in teams for rule in team.compiled.rules]
@@ -90,7 +104,7 @@ def _compile(
         findings=tuple(sorted(dict.fromkeys((*aside.findings, *others.findings)), key=_order)),
         teams={},
         inert=0,
-        kept={name: before.files for name, before in kept.items()},
+        kept={name: before.files for name, before in kept.items() if before.files},
         kept_tests={name: before.tests for name, before in kept.items() if before.tests},
         ruling=ruling,
         cases=tuple(case for team in teams for case in team.cases),
@@ -100,25 +114,55 @@ def _compile(
         return compiled
     return replace(
         compiled,
-        policy=_policy(_digest(sources, teams), central, around, central.endpoints, rules),
+        policy=_policy(
+            _digest(sources, teams),
+            central,
+            around,
+            central.endpoints,
+            rules,
+            previous.policy if previous is not None else None,
+        ),
         teams=MappingProxyType({team.name: _state(team) for team in teams}),
         inert=sum(team.compiled.inert for team in teams),
         kept=MappingProxyType({team.name: team.files for team in teams if team.files}),
         kept_tests=MappingProxyType({team.name: team.tests for team in teams if team.tests}),
+        settled=settled,
+        made=MappingProxyType({team.name: team for team in teams}),
     )
 
 
+def _index(rules: list[Rule], by_id: Mapping[str, Rule], previous: Policy | None) -> GrantIndex:
+    """File all grants, or those alone whose rules are not those of before."""
+    if previous is None or len(by_id) != len(rules):
+        return GrantIndex.build(rules)
+    come = [rule for rule in rules if previous.rules.get(rule.id) is not rule]
+    gone = [rule for rule in previous.rules.values() if by_id.get(rule.id) is not rule]
+    if len(come) + len(gone) > len(rules) // _MOST_ANEW:
+        return GrantIndex.build(rules)
+    try:
+        return previous.index.after(gone, come, rules)
+    except LookupError:
+        _log.exception("the grants of changed rules could not be filed; all are filed anew")
+        return GrantIndex.build(rules)
+
+
 def _policy(
-    digest: str, central: Central, around: Around, endpoints: AwsEndpoints, rules: list[Rule]
+    digest: str,
+    central: Central,
+    around: Around,
+    endpoints: AwsEndpoints,
+    rules: list[Rule],
+    previous: Policy | None,
 ) -> Policy:
+    by_id = {rule.id: rule for rule in rules}
     return Policy(
         digest=digest,
         issuers=MappingProxyType({one.issuer: one for one in around.issuers.trusted.values()}),
         requirements=MappingProxyType(dict(around.issuers.requirements)),
         workflows=MappingProxyType(dict(around.targets.workflows)),
         targets=MappingProxyType(dict(around.targets.roles)),
-        rules=MappingProxyType({rule.id: rule for rule in rules}),
-        index=GrantIndex.build(rules),
+        rules=MappingProxyType(by_id),
+        index=_index(rules, by_id, previous),
         aws=endpoints,
         task_roles=MappingProxyType(dict(central.task_roles)),
         admin=central.admin,

@@ -7,8 +7,9 @@ from datetime import date
 from gateway.files.folder import Sources
 from gateway.files.listing import team_of
 from gateway.files.schema.gateway import GatewayShape
+from gateway.files.schema.targets import TargetsShape
 from gateway.files.shapes import Shaped
-from gateway.files.source import Finding, Place
+from gateway.files.source import Finding, Place, Source
 from gateway.policy.admin_rights import AdminRights
 from gateway.policy.compile_admin import compile_admin
 from gateway.policy.compile_aws import compile_endpoints
@@ -17,7 +18,7 @@ from gateway.policy.compile_issuers import compile_issuers
 from gateway.policy.compile_targets import compile_targets
 from gateway.policy.compile_task_roles import compile_task_roles
 from gateway.policy.compile_vaults import compile_vaults
-from gateway.policy.report import Report, Spot, unknown_reference
+from gateway.policy.report import MAX_FINDINGS, Report, Spot, unknown_reference
 from gateway.policy.rule import TaskRole
 from gateway.policy.snapshot import AwsEndpoints
 
@@ -43,6 +44,73 @@ class Central:
     endpoints: AwsEndpoints | None = None
     task_roles: Mapping[str, TaskRole] = field(default_factory=dict)
     admin: AdminRights | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """All that the central files are judged by."""
+
+    gateway: Shaped[GatewayShape]
+    targets: tuple[Shaped[TargetsShape], ...]
+    attachments: Mapping[str, Source]
+    findings: tuple[Finding, ...]
+    dev: bool
+    today: date
+    serving: Serving | None
+
+    def is_same_as(self, other: "Asked") -> bool:
+        """Say whether both come to the same: files that have not changed are the very same objects."""
+        return (
+            self.gateway is other.gateway
+            and len(self.targets) == len(other.targets)
+            and all(one is another for one, another in zip(self.targets, other.targets, strict=True))
+            and self.attachments == other.attachments
+            and self.findings == other.findings
+            and (self.dev, self.today, self.serving) == (other.dev, other.today, other.serving)
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settled:
+    """Central files without errors, and what they came to. findings: warnings."""
+
+    asked: Asked
+    central: Central
+    findings: tuple[Finding, ...]
+
+
+def settle_central(
+    sources: Sources,
+    report: Report,
+    *,
+    dev: bool,
+    today: date,
+    serving: Serving | None,
+    before: Settled | None = None,
+) -> tuple[Central, Settled | None]:
+    """Judge what is all or nothing, or take over what it came to before; for the next time, too, when it is good.
+
+    report: holds nothing yet.
+    """
+    if sources.gateway is None:
+        return compile_central(sources, report, dev=dev, today=today, serving=serving), None
+    asked = Asked(
+        gateway=sources.gateway,
+        targets=sources.targets,
+        attachments=sources.attachments,
+        findings=tuple(one for one in sources.findings if not is_of_a_team(one.place)),
+        dev=dev,
+        today=today,
+        serving=serving,
+    )
+    if before is not None and asked.is_same_as(before.asked):
+        report.add(*before.findings)
+        return before.central, before
+    central = compile_central(sources, report, dev=dev, today=today, serving=serving)
+    # Where teams cannot be read, those that have files stand in for them; and of more findings the last ones are lost.
+    if report.errors or len(report.findings) == MAX_FINDINGS or sources.gateway.is_unreadable("teams"):
+        return central, None
+    return central, Settled(asked=asked, central=central, findings=tuple(report.findings))
 
 
 def compile_central(

@@ -1,7 +1,7 @@
 """Rules of mapping files, judged by themselves and against the issuers and targets they name."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import date
 from difflib import get_close_matches
 
@@ -15,9 +15,9 @@ from gateway.policy.conditions import binding_claims, judge_email, read_conditio
 from gateway.policy.overlap import satisfiable
 from gateway.policy.report import MAX_FINDINGS, Report, Spot, unknown_reference
 from gateway.policy.rule import Condition, Operator, Rule
+from gateway.policy.team_rules import FilePart, Mappings, TeamRules
 from gateway.policy.vault_findings import judge_towards_vault
 
-Mappings = tuple[Shaped[MappingShape], ...]
 Path = tuple[str | int, ...]
 
 _SAME_AS_TEXT = frozenset({FindingCode.VALUE_UNLIKELY, FindingCode.CLAIM_TYPE_WRONG})
@@ -25,26 +25,13 @@ _MOST_MEANT = 100
 _CLIENT_OR_SUBJECT = frozenset({"sub", "azp", "cid", "client_id"})
 
 
-@dataclass(slots=True)
-class TeamRules:
-    """One team's rules as they can be used now.
+def compile_team(
+    team: str, files: Mappings, against: Around, parts: Mapping[str, FilePart] | None = None
+) -> TeamRules:
+    """Judge all files of a team; a rule with an error of its own is left out.
 
-    own:   findings that the team's own files must mend; an error among them holds the team back.
-    outer: findings about what others own: issuers, targets, workflows; they make single grants inert.
-    inert: grants left out.
-    unknown: what the rules name and no file defines: kind and name.
+    parts: what files have come to for the same team against the very same, by name.
     """
-
-    rules: list[Rule] = field(default_factory=list)
-    own: Report = field(default_factory=Report)
-    outer: Report = field(default_factory=Report)
-    inert: int = 0
-    written: int = 0
-    unknown: set[tuple[str, str]] = field(default_factory=set)
-
-
-def compile_team(team: str, files: Mappings, against: Around) -> TeamRules:
-    """Judge all files of a team; a rule with an error of its own is left out."""
     compiled = TeamRules()
     known = against.teams is None or team in against.teams
     names: dict[str, Place] = {}
@@ -60,6 +47,12 @@ def compile_team(team: str, files: Mappings, against: Around) -> TeamRules:
             compiled.written += len(file.shape.rules)
             compiled.inert += sum(len(rule.grants) for rule in file.shape.rules)
             continue
+        part = (parts or {}).get(file.file)
+        if part is not None and part.file is file and names.keys().isdisjoint(part.names):
+            compiled.take(part)
+            names |= part.names
+            continue
+        begun = compiled.begin()
         of_rules: list[Finding] = []
         for index, shape in zip(file.indices, file.shape.rules, strict=True):
             compiled.written += 1
@@ -68,6 +61,7 @@ def compile_team(team: str, files: Mappings, against: Around) -> TeamRules:
             if len(of_rules) < MAX_FINDINGS or any(one.severity == "error" for one in found):
                 of_rules += found
         compiled.own.add(*_with_better_fixes(file.findings, of_rules))
+        compiled.end(begun, file)
     return compiled
 
 

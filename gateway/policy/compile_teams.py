@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import operator
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -11,11 +12,13 @@ from gateway.files.listing import team_of
 from gateway.files.schema.cases import CasesShape
 from gateway.files.shapes import Shaped
 from gateway.files.source import Finding
-from gateway.policy.cases import CaseResult, Cases, judge_cases
+from gateway.policy.cases import CaseResult, Cases, Judgement, judge_cases
 from gateway.policy.compile_central import is_of_a_team
 from gateway.policy.compile_grants import Around
-from gateway.policy.compile_rules import Mappings, TeamRules, compile_team
+from gateway.policy.compile_rules import compile_team
 from gateway.policy.report import Report
+from gateway.policy.rule import Rule
+from gateway.policy.team_rules import FilePart, Mappings, TeamRules
 
 _log = logging.getLogger("gateway.policy.compile")
 
@@ -27,6 +30,7 @@ class Team:
     files:  the last good ones when the team is held.
     tests:  digest of its tests where they hold, of those that held last where they do not.
     blocks: what others changed makes its last good rules allow what its tests forbid.
+    judged: what its tests say of `compiled`, and by what.
     """
 
     name: str
@@ -36,14 +40,33 @@ class Team:
     cases: tuple[CaseResult, ...] = ()
     tests: str | None = None
     blocks: bool = False
+    judged: "_Judged | None" = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Before:
-    """What a team had in force. tests: digest of the tests that held then."""
+    """What a team had in force. tests: digest of the tests that held then.
+
+    team: what it was compiled to, when it was against the very same issuers and targets as now.
+    """
 
     files: Mappings = ()
     tests: str | None = None
+    team: Team | None = None
+
+    @property
+    def parts(self) -> Mapping[str, FilePart]:
+        """Return what its files came to, as far as that can be taken over."""
+        return self.team.compiled.parts if self.team is not None else {}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Judged:
+    """What tests say of rules. files: the tests; rules: None where something beside them is wrong, too."""
+
+    files: Cases
+    rules: tuple[Rule, ...] | None
+    judgement: Judgement
 
 
 def judge_teams(
@@ -96,28 +119,29 @@ def _judge_team(name: str, written: _Written, around: Around | None, last: Befor
         for test in written.tests:
             report.add(*test.findings)
         return Team(name=name, held=True, files=last.files, compiled=TeamRules(), tests=last.tests)
-    compiled = _compile_or_leave(name, files, around)
+    compiled = _compile_or_leave(name, files, around, last.parts)
     report.add(*compiled.own.findings, *compiled.outer.findings)
     good = not compiled.own.errors and not written.broken
     cases: tuple[CaseResult, ...] = ()
     forbidden = False
-    if written.tests:
-        judgement = judge_cases(
-            written.tests,
-            compiled.rules,
-            around,
-            complete=not compiled.outer.errors,
-            names_only=compiled.own.errors > 0,
-        )
+    judged = _judge_tests(written.tests, compiled, around, last.team)
+    if judged is not None:
+        judgement = judged.judgement
         report.add(*judgement.blocking.findings, *judgement.other.findings)
         cases, forbidden = tuple(judgement.results), judgement.blocking.errors > 0
     kept = Team(
-        name=name, held=False, files=files, compiled=compiled, cases=cases, tests=written.tests_digest
+        name=name,
+        held=False,
+        files=files,
+        compiled=compiled,
+        cases=cases,
+        tests=written.tests_digest,
+        judged=judged,
     )
     if good and not forbidden and not (compiled.unknown and last.files):
         return kept
     # Its last good rules, against today's issuers and targets: what those take away is gone at once.
-    before = _compile_or_leave(name, last.files, around)
+    before = _compile_or_leave(name, last.files, around, last.parts)
     # What is unknown to the last good rules too was taken away by its owner; what is not, the team has misspelt.
     held = not good or forbidden or not compiled.unknown <= before.unknown
     if not held:
@@ -132,6 +156,29 @@ def _judge_team(name: str, written: _Written, around: Around | None, last: Befor
     )
 
 
+def _judge_tests(tests: Cases, compiled: TeamRules, around: Around, before: Team | None) -> _Judged | None:
+    """Judge the tests of a team, unless the same ones have judged the same rules before; None: there are none."""
+    if not tests:
+        return None
+    sound = not (compiled.own.errors or compiled.outer.errors)
+    rules = tuple(compiled.rules)
+    known = before.judged if before is not None else None
+    if (
+        known is not None
+        and known.rules is not None
+        and sound
+        and len(known.files) == len(tests)
+        and all(one is another for one, another in zip(known.files, tests, strict=True))
+        and len(known.rules) == len(rules)
+        and all(map(operator.is_, known.rules, rules))
+    ):
+        return known
+    judgement = judge_cases(
+        tests, rules, around, complete=not compiled.outer.errors, names_only=compiled.own.errors > 0
+    )
+    return _Judged(files=tests, rules=rules if sound else None, judgement=judgement)
+
+
 def _forbidden_by_others(written: _Written, last: Before, before: TeamRules, around: Around) -> bool:
     """Say whether rules that passed these very tests fail them now: then gateway.yaml or the targets made them wider."""
     if not written.tests or last.tests != written.tests_digest:
@@ -139,9 +186,9 @@ def _forbidden_by_others(written: _Written, last: Before, before: TeamRules, aro
     return judge_cases(written.tests, before.rules, around).blocking.errors > 0
 
 
-def _compile_or_leave(name: str, files: Mappings, around: Around) -> TeamRules:
+def _compile_or_leave(name: str, files: Mappings, around: Around, parts: Mapping[str, FilePart]) -> TeamRules:
     try:
-        return compile_team(name, files, around)
+        return compile_team(name, files, around, parts)
     except Exception:  # noqa: BLE001 - a bug of ours must not keep other teams' changes from becoming active
         _log.exception("a team's rules could not be compiled", extra={"team": name})
         left = TeamRules()

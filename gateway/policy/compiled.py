@@ -7,9 +7,11 @@ from typing import Literal
 from gateway.files.document import Document
 from gateway.files.source import Finding
 from gateway.policy.cases import CaseResult
-from gateway.policy.compile_rules import Mappings
+from gateway.policy.compile_central import Settled
+from gateway.policy.compile_teams import Team
 from gateway.policy.rule import Condition, Rule
 from gateway.policy.snapshot import Policy
+from gateway.policy.team_rules import Mappings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +48,8 @@ class Compiled:
     kept:     each team's last good files, for the next compilation; kept_tests: a digest of the tests that held then.
     cases:    how the tests of the rules went, those of teams whose files are wrong left out.
     ruling:   for `overlaps_of`.
+    settled, made: what the central files and each team's came to, for the next compilation, which takes over what has
+              not changed; nothing when there is no policy.
     """
 
     policy: Policy | None
@@ -56,6 +60,8 @@ class Compiled:
     ruling: Ruling = field(repr=False)
     cases: tuple[CaseResult, ...] = field(default=(), repr=False)
     kept_tests: Mapping[str, str] = field(default_factory=dict, repr=False)
+    settled: Settled | None = field(default=None, repr=False)
+    made: Mapping[str, Team] = field(default_factory=dict, repr=False)
 
     @property
     def errors(self) -> int:

@@ -59,6 +59,8 @@ def vault_findings(
 ) -> tuple[Finding, ...]:
     """Return what is to be said about all rules together. complete: no rule had to be left out."""
     report = Report()
+    if not any(isinstance(role, VaultRole) for role in targets.roles.values()):
+        return ()
     uses: dict[str, list[tuple[Rule, Grant]]] = defaultdict(list)
     for rule in rules:
         for grant in rule.grants:

@@ -1,6 +1,6 @@
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -10,8 +10,9 @@ from gateway.files.folder import load_sources
 from gateway.policy import compile_teams as compiling
 from gateway.policy.compile import compile_policy
 from gateway.policy.compile_grants import Around
-from gateway.policy.compile_rules import Mappings, TeamRules, compile_team
+from gateway.policy.compile_rules import compile_team
 from gateway.policy.compiled import Compiled
+from gateway.policy.team_rules import FilePart, Mappings, TeamRules
 from tests.support.config_folder import (
     GATEWAY,
     GOOD,
@@ -272,10 +273,12 @@ def test_a_bug_of_ours_that_one_team_s_file_finds_holds_back_that_team_alone(
     before = compiled(tmp_path)
     correct = compile_team
 
-    def fail_for_new_payments(team: str, files: Mappings, against: Around) -> TeamRules:
+    def fail_for_new_payments(
+        team: str, files: Mappings, against: Around, parts: Mapping[str, FilePart]
+    ) -> TeamRules:
         if any("PAY-2" in one.document.excerpt(4) for one in files):
             raise ValueError("a bug of ours")
-        return correct(team, files, against)
+        return correct(team, files, against, parts)
 
     monkeypatch.setattr(compiling, "compile_team", fail_for_new_payments)
     changes = {FILE: PAYMENTS.replace("PAY-1", "PAY-2"), "mappings/ops.yaml": OPS.replace("watch", "look")}
