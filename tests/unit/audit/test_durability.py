@@ -86,6 +86,27 @@ async def test_a_new_file_and_its_name_are_on_the_disk_before_anything_in_it_is_
     assert synced[2:3] == ["file"]
 
 
+@pytest.mark.requirement("AU-05")
+async def test_what_is_deleted_while_it_is_made_durable_is_written_again_and_only_then_acknowledged(
+    directory: Path, metrics: Metrics
+) -> None:
+    deleting: list[Path] = []
+
+    def deletes(descriptor: int) -> None:
+        for file in deleting:
+            file.unlink()
+        deleting.clear()
+        os.fsync(descriptor)
+
+    async with JsonlJournal(directory, metrics=metrics, clock=SystemClock(), fsync=deletes) as kept:
+        deleting.append(journal_files(directory)[-1].path)
+        await kept.intend(INTENT)
+        found = ids(directory, "intent")
+
+    assert found == [INTENT.request_id]
+    assert [file.name for file in journal_files(directory)] == ["audit-000002.jsonl"]
+
+
 def descriptors() -> list[tuple[str, int]]:
     """Every open file of this process and the flags it was opened with."""
     found = []

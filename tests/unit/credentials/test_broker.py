@@ -164,6 +164,23 @@ async def test_nothing_is_shared_between_two_tokens_roles_sessions_or_regions(
     assert house.sts.calls == 2
 
 
+@pytest.mark.requirement("ST-13")
+async def test_two_who_ask_at_once_for_different_things_are_two_calls_with_an_answer_each(
+    house: House,
+) -> None:
+    house.sts.may_answer.clear()
+    asking = [
+        asyncio.create_task(house.ask(token=replace(TOKEN, digest=digit * 64))) for digit in ("0", "1", "0")
+    ]
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    house.sts.may_answer.set()
+    first, second, third = await asyncio.gather(*asking)
+
+    assert house.sts.calls == 2
+    assert first == third != second
+
+
 async def test_one_renewal_serves_all_who_hold_the_same_expired_credentials(house: House) -> None:
     expired = await house.ask()
 

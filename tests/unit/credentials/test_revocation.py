@@ -17,7 +17,8 @@ VAULT = vault_role().vault
 async def test_each_of_two_attempts_has_two_seconds_and_there_is_no_third() -> None:
     given_s: list[float] = []
 
-    async def fails(_vault: Vault, _token: Secret, *, deadline: float) -> None:
+    async def fails(vault: Vault, token: Secret, *, deadline: float) -> None:
+        del vault, token
         given_s.append(deadline - asyncio.get_running_loop().time())
         raise OutboundFailure("timeout", "no complete answer in time", sent=True)
 

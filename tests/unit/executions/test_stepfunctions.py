@@ -127,7 +127,11 @@ def asked(peer: Peer) -> list[str]:
 
 
 @pytest.mark.requirement("SF-01", "ST-05")
-async def test_a_start_names_the_machine_of_the_files_and_is_signed_with_what_was_handed_in() -> None:
+async def test_a_start_names_the_machine_of_the_files_and_is_signed_with_what_was_handed_in(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN"):
+        monkeypatch.setenv(name, "AKIAAMBIENTAMBIENT01")
     _, peer = await done(start, started())
 
     (sent,) = peer.received
@@ -139,6 +143,7 @@ async def test_a_start_names_the_machine_of_the_files_and_is_signed_with_what_wa
     assert sent.headers["content-type"] == "application/x-amz-json-1.0"
     assert sent.headers["x-amz-security-token"] == "a-session-token"
     assert f"Credential={HELD.access_key_id}/" in sent.headers["authorization"]
+    assert "AMBIENT" not in f"{sent.headers}{sent.body!r}"
 
 
 @pytest.mark.requirement("SF-01")
