@@ -87,7 +87,7 @@ def _compile(
     )
     kept = _kept_by(previous, settled)
     around = central.around
-    teams = judge_teams(sources, around, kept, others)
+    teams = judge_teams(sources, around, kept, others, most=MAX_RULES)
     rules = [rule for team in teams for rule in team.compiled.rules]
     # Rules as they are written, not as they hold: when an owner takes everything away, that must take effect.
     empty = not any(team.compiled.written for team in teams)

@@ -11,7 +11,7 @@ from gateway.files.folder import Sources, internal_fault
 from gateway.files.listing import team_of
 from gateway.files.schema.cases import CasesShape
 from gateway.files.shapes import Shaped
-from gateway.files.source import Finding
+from gateway.files.source import Finding, FindingCode
 from gateway.policy.cases import CaseResult, Cases, Judgement, judge_cases
 from gateway.policy.compile_central import is_of_a_team
 from gateway.policy.compile_grants import Around
@@ -70,9 +70,13 @@ class _Judged:
 
 
 def judge_teams(
-    sources: Sources, around: Around | None, kept: Mapping[str, Before], report: Report
+    sources: Sources, around: Around | None, kept: Mapping[str, Before], report: Report, *, most: int
 ) -> tuple[Team, ...]:
-    """Judge the files of every team; pure. around: None where nobody can say what they may name."""
+    """Judge the files of every team; pure.
+
+    around: None where nobody can say what they may name.
+    most:   rules of all teams together; where they are more, those teams are held back that have added most.
+    """
     by_team: dict[str, list[int]] = defaultdict(list)
     tests: dict[str, list[Shaped[CasesShape]]] = defaultdict(list)
     without_teams = around is None or around.teams is None
@@ -87,14 +91,18 @@ def judge_teams(
         if is_of_a_team(finding.place):
             misplaced["" if without_teams else team_of(finding.place.file)].append(finding)
             by_team.setdefault("" if without_teams else team_of(finding.place.file), [])
-    judged = []
+    judged: dict[str, Team] = {}
+    by_name: dict[str, _Written] = {}
     for name, indices in sorted(by_team.items()):
         files = tuple(sources.mappings[index] for index in indices)
         report.add(*misplaced[name])
         broken = any(finding.severity == "error" for finding in misplaced[name])
         written = _Written(files=files, tests=tuple(tests[name]), broken=broken)
-        judged.append(_judge_team(name, written, around, kept.get(name, Before()), report))
-    return tuple(judged)
+        judged[name] = _judge_team(name, written, around, kept.get(name, Before()), report)
+        by_name[name] = written
+    if around is not None and around.teams is not None:
+        judged |= _hold_back_the_most(judged, by_name, kept, around, report, most)
+    return tuple(judged.values())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,19 +148,74 @@ def _judge_team(name: str, written: _Written, around: Around | None, last: Befor
     )
     if good and not forbidden and not (compiled.unknown and last.files):
         return kept
-    # Its last good rules, against today's issuers and targets: what those take away is gone at once.
-    before = _compile_or_leave(name, last.files, around, last.parts)
+    before = _last_good(name, last, around)
     # What is unknown to the last good rules too was taken away by its owner; what is not, the team has misspelt.
     held = not good or forbidden or not compiled.unknown <= before.unknown
-    if not held:
-        return kept
+    return _hold_back(kept, written, last, before, around) if held else kept
+
+
+def _last_good(name: str, last: Before, around: Around) -> TeamRules:
+    """Return a team's last good rules, against today's issuers and targets: what those take away is gone at once."""
+    return _compile_or_leave(name, last.files, around, last.parts)
+
+
+def _hold_back(team: Team, written: _Written, last: Before, before: TeamRules, around: Around) -> Team:
     return replace(
-        kept,
+        team,
         held=True,
         files=last.files,
         compiled=before,
         tests=last.tests,
         blocks=_forbidden_by_others(written, last, before, around),
+    )
+
+
+def _hold_back_the_most(
+    teams: Mapping[str, Team],
+    written: Mapping[str, _Written],
+    kept: Mapping[str, Before],
+    around: Around,
+    report: Report,
+    most: int,
+) -> Mapping[str, Team]:
+    """Hold back teams, those first that add most, until all rules together are no more than these.
+
+    Otherwise one team's files could keep every other team's changes, and at a start all rules, from coming into force.
+    """
+    over = sum(len(team.compiled.rules) for team in teams.values()) - most
+    if over <= 0:
+        return {}
+    before = {
+        name: _last_good(name, kept.get(name, Before()), around)
+        for name, team in teams.items()
+        if not team.held
+    }
+    added = {name: len(teams[name].compiled.rules) - len(rules.rules) for name, rules in before.items()}
+    held: dict[str, Team] = {}
+    for name in sorted(added, key=lambda one: (-added[one], one)):
+        if over <= 0 or added[name] <= 0:
+            break
+        team = teams[name]
+        report.add(_too_many(team, over, added[name], most))
+        held[name] = _hold_back(team, written[name], kept.get(name, Before()), before[name], around)
+        over -= added[name]
+    return held
+
+
+def _too_many(team: Team, over: int, added: int, most: int) -> Finding:
+    """Name the file with which the rules are too many, which is where a team would begin to take some out."""
+    left = len(team.compiled.rules) - over
+    file = team.files[-1]
+    for file in team.files:
+        left -= len(file.shape.rules) if file.shape is not None else 0
+        if left < 0:
+            break
+    return file.document.finding(
+        FindingCode.LIMIT_EXCEEDED,
+        ("rules",),
+        f"All teams together have {over:,} rules more than the {most:,} that there may be, and {team.name} adds {added:,}.",
+        "Join some with any_of, or take out what nobody needs; until then the team keeps its last good rules.",
+        key=True,
     )
 
 

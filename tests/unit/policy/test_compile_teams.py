@@ -1,4 +1,5 @@
 import os
+import re
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -348,12 +349,69 @@ def test_ten_thousand_rules_load_in_a_few_times_what_parsing_them_costs(tmp_path
 
 @pytest.mark.requirement("MP-03")
 @pytest.mark.parametrize(("most", "good"), [(2, True), (1, False)], ids=["as-many", "one-more"])
-def test_all_teams_together_have_at_most_so_many_rules(
+def test_without_teams_there_are_at_most_so_many_rules(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int, *, good: bool
 ) -> None:
     monkeypatch.setattr("gateway.policy.compile.MAX_RULES", most)
+    before, _, after = GATEWAY.partition("teams:\n")
+    alone = {
+        "gateway.yaml": before + "aws:\n" + after.partition("aws:\n")[2],
+        "targets.yaml": re.sub(r"(, teams:|\n    teams:) \[[a-z, ]*\]", "", TARGETS),
+    }
 
-    result = compiled(tmp_path)
+    result = compiled(tmp_path, alone)
 
     assert (result.policy is not None) == good
     assert codes(result) == ([] if good else ["limit_exceeded"])
+
+
+@pytest.mark.requirement("MP-03", "MP-06")
+def test_a_team_that_adds_more_rules_than_there_is_room_for_is_held_back_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.policy.compile.MAX_RULES", 3)
+    before = compiled(tmp_path)
+    more = "mappings/payments/more.yaml"
+    changes = {
+        more: PAYMENTS + PAYMENTS.partition("rules:\n")[2].replace("deploy\n", "third\n", 1),
+        "mappings/ops.yaml": OPS + OPS.partition("rules:\n")[2].replace("watch", "look"),
+    }
+    changes[more] = changes[more].replace("deploy\n", "second\n", 1)
+
+    result = compiled(tmp_path, changes, previous=before)
+
+    assert said(result) == [("limit_exceeded", f"{more}:2:1")]
+    assert result.findings[0].message == (
+        "All teams together have 2 rules more than the 3 that there may be, and payments adds 2."
+    )
+    assert sorted(powers(result)) == ["ops.look", "ops.watch", "payments.deploy"]
+    assert {name: team.state for name, team in result.teams.items()} == {"ops": "current", "payments": "held"}
+
+
+@pytest.mark.requirement("MP-03", "MP-06")
+def test_at_a_start_the_team_with_the_most_rules_makes_room_for_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.policy.compile.MAX_RULES", 2)
+    second = OPS + OPS.partition("rules:\n")[2].replace("watch", "look")
+
+    result = compiled(tmp_path, {"mappings/ops.yaml": second})
+
+    assert said(result) == [("limit_exceeded", "mappings/ops.yaml:2:1")]
+    assert list(powers(result)) == ["payments.deploy"]
+
+
+@pytest.mark.requirement("MP-06")
+def test_a_team_that_was_held_back_for_its_number_comes_back_once_there_is_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.policy.compile.MAX_RULES", 2)
+    first = compiled(tmp_path)
+    second = OPS + OPS.partition("rules:\n")[2].replace("watch", "look")
+    held = compiled(tmp_path, {"mappings/ops.yaml": second}, previous=first)
+
+    freed = compiled(tmp_path, {"mappings/ops.yaml": second, FILE: None}, previous=held)
+
+    assert sorted(powers(held)) == ["ops.watch", "payments.deploy"]
+    assert sorted(powers(freed)) == ["ops.look", "ops.watch"]
+    assert freed.findings == ()

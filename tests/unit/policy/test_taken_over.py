@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gateway.policy import census
+from gateway.policy import compile as compiling
 from gateway.policy.folder import FolderLoad, Loaded
 from gateway.policy.index import Drawer, GrantIndex
 from tests.support.clocks import SettableClock
@@ -89,7 +90,8 @@ edits = st.one_of(
 def test_whatever_is_edited_a_reload_ends_where_a_load_from_nothing_does(
     monkeypatch: pytest.MonkeyPatch, steps: list[list[tuple[str, str | None]]]
 ) -> None:
-    monkeypatch.setattr(census, "_FEW", 1)  # so that a few rules have to be filed anew
+    monkeypatch.setattr(census, "_FEW", 1)  # so that a few rules have to be filed anew,
+    monkeypatch.setattr(compiling, "MAX_RULES", 6)  # and that they are too many
     with tempfile.TemporaryDirectory() as name:
         folder = write_folder(Path(name), GOOD)
         load = FolderLoad(folder, dev=True, clock=SettableClock())
