@@ -6,7 +6,22 @@ from typing import Final
 import msgspec
 
 _quick_encoder: Final = msgspec.json.Encoder()
-_careful_encoder: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+
+
+def _spelled_out(value: object) -> object:
+    if isinstance(value, msgspec.Raw):
+        return json.loads(bytes(value))
+    raise TypeError(f"JSON cannot say {type(value).__name__}.")
+
+
+_careful_encoder: Final = json.JSONEncoder(
+    separators=(",", ":"), ensure_ascii=True, allow_nan=False, default=_spelled_out
+)
+
+
+def written_once(value: object) -> msgspec.Raw:
+    """Return a value that `ascii_json` has only to copy, where several texts hold it. Raises as `ascii_json` does."""
+    return msgspec.Raw(ascii_json(value).encode("ascii"))
 
 
 def ascii_json(value: object) -> str:

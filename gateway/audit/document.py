@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Final
 
-from gateway.ascii_json import ascii_json
+from gateway.ascii_json import ascii_json, written_once
 from gateway.audit.record import Record
 from gateway.audit.safe_text import cut, is_suspect, mask_secrets
 from gateway.policy.claims import MISSING, ClaimCheck
@@ -46,14 +46,18 @@ def encode(record: Record) -> str:
     """Return the record as one line of ASCII JSON of at most MAX_BODY_BYTES."""
     line = ""
     for limits in _TIGHTER:
-        line = dump(to_document(record, limits))
+        line = dump(to_document(record, limits, _shared(record) if limits is USUAL else None))
         if len(line) <= MAX_BODY_BYTES:
             break
     return line
 
 
-def to_document(record: Record, limits: Limits = USUAL) -> Document:
+def to_document(
+    record: Record, limits: Limits = USUAL, shared: tuple[object, object] | None = None
+) -> Document:
     """Return the record as version 1: every member always there, null where nothing is known.
+
+    shared: claims and checks, where they are in words already.
 
     A claim is {name, value, type} with `value` always a text (JSON for anything but a string), so that no claim of
     any issuer changes the shape of the data.
@@ -75,9 +79,9 @@ def to_document(record: Record, limits: Limits = USUAL) -> Document:
         "issuer": _maybe(principal.issuer if principal else None),
         "subject": _maybe(principal.subject if principal else None),
         "principal": _maybe(record.principal_digest),
-        "claims": _claims(record.claims, limits),
+        "claims": shared[0] if shared else _claims(record.claims, limits),
         "rules": [_text(rule) for rule in record.rules[: limits.items]],
-        "checks": [_check(check, limits) for check in record.checks[: limits.items]],
+        "checks": shared[1] if shared else _checks(record.checks, limits),
         "object": _maybe(record.object),
         "target": _maybe(record.target),
         "session": _maybe(record.session),
@@ -135,6 +139,23 @@ def _claims(claims: Sequence[tuple[str, object]], limits: Limits) -> list[Docume
     if len(claims) > limits.items:
         written.append({"name": "…", "value": f"{len(claims) - limits.items} more claims", "type": CUT})
     return written
+
+
+def _checks(checks: Sequence[ClaimCheck], limits: Limits) -> list[Document]:
+    return [_check(check, limits) for check in checks[: limits.items]]
+
+
+def _shared(record: Record) -> tuple[object, object] | None:
+    """Return claims and checks put into words for all records of the call; None where it has no such room."""
+    wording = record.wording
+    if wording is None or wording.claims is not record.claims or wording.checks is not record.checks:
+        return None
+    if wording.words is None:
+        wording.words = (
+            written_once(_claims(record.claims, USUAL)),
+            written_once(_checks(record.checks, USUAL)),
+        )
+    return wording.words
 
 
 def _changes(changes: Sequence[str], limits: Limits) -> list[str]:

@@ -14,6 +14,19 @@ AdminAct = Literal["switch", "reload", "explain", "view"]
 Act = Literal["start", "view", "stop", "events", "obtain", "whoami", "switch", "reload", "explain"]
 
 
+@dataclass(slots=True, kw_only=True, eq=False)
+class Wording:
+    """Room for what the records of one call share, so that it is put into words once.
+
+    claims, checks: of these very values; a record that holds others has no use for it.
+    words:          filled by whoever writes the first of the records.
+    """
+
+    claims: tuple[tuple[str, object], ...] = field(repr=False)
+    checks: tuple[ClaimCheck, ...] = field(repr=False)
+    words: tuple[object, object] | None = field(default=None, repr=False)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
     """What one call did or was refused, filled by `exchange` alone; or an act of an administrator (`admin_record`).
@@ -40,6 +53,7 @@ class Record:
     trace:      id of the W3C trace the call belongs to; unless we traced it ourselves, the caller's own word.
     actor, why: of an administrator's act: who did it, and the reason given.
     changes:    what it changed, a line each; `+` for what came, `-` for what went, `~` for what is different.
+    wording:    shared with the call's other records; says nothing of its own.
     """
 
     kind: RecordKind
@@ -78,6 +92,7 @@ class Record:
     actor: str | None = None
     why: str | None = None
     changes: tuple[str, ...] = ()
+    wording: Wording | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,16 +2,19 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from gateway.audit.record import Act, Record, RecordKind
+from gateway.audit.record import Act, Record, RecordKind, Wording
 from gateway.credentials.session import AwsCredentials, VaultToken
 from gateway.errors import ErrorCode, GatewayError, TokenRejected
 from gateway.executions.execution import Execution
 from gateway.identity.token import Principal, VerifiedToken
+from gateway.policy.claims import ClaimCheck
 from gateway.policy.decide import Allowed, Denied
 from gateway.policy.snapshot import Policy
 from gateway.secret import Secret
+
+_Members = Mapping[str, object]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -22,6 +25,7 @@ class Story:
     object:  the workflow or target the caller asked for.
     planned: the execution's name, known before AWS is asked. session: the role session's, likewise.
     earlier: request id of the call that used this token, or this idempotency key, before; earlier_at: when it came.
+    wording: what all records of the call share; worded: the claims that it was made of.
     """
 
     request_id: str
@@ -42,6 +46,8 @@ class Story:
     earlier: str | None = None
     earlier_at: float | None = None
     trace: str | None = None
+    wording: Wording | None = field(default=None, repr=False)
+    worded: _Members | None = field(default=None, repr=False)
 
     def record(self, kind: RecordKind, failure: GatewayError | None = None) -> Record:
         """Return the record of what is known now."""
@@ -49,6 +55,7 @@ class Story:
         members = _members(token, failure)
         allowed = decision if isinstance(decision, Allowed) else None
         principal = token.principal if token else _principal(members)
+        wording = self._shared(members, decision.checks if decision else ())
         return Record(
             kind=kind,
             request_id=self.request_id,
@@ -63,9 +70,9 @@ class Story:
             issuer=self._issuer(failure),
             principal=principal,
             principal_digest=principal.digest if principal else None,
-            claims=tuple(members.items()),
+            claims=wording.claims,
             rules=_rules(decision),
-            checks=decision.checks if decision else (),
+            checks=wording.checks,
             object=self.object,
             target=allowed.target.name if allowed else None,
             session=self.session if kind != "refused" else None,
@@ -81,6 +88,8 @@ class Story:
             source=self.source,
             user_agent=self.user_agent,
             trace=self.trace,
+            # A refusal is its call's only record, and may be kept for long.
+            wording=wording if kind != "refused" else None,
         )
 
     def labels(self, failure: GatewayError | None) -> dict[str, str]:
@@ -93,6 +102,14 @@ class Story:
         if not isinstance(self.issued, AwsCredentials):
             return {}
         return {"session": self.issued.identity.rpartition("/")[2]}
+
+    def _shared(self, members: _Members, checks: tuple[ClaimCheck, ...]) -> Wording:
+        kept = self.wording
+        # By identity: claims that are equal may still be written otherwise, as 1 and true are.
+        if kept is None or self.worded is not members or kept.checks is not checks:
+            self.wording = kept = Wording(claims=tuple(members.items()), checks=checks)
+            self.worded = members
+        return kept
 
     def _issuer(self, failure: GatewayError | None) -> str | None:
         """Return the issuer's configured name once a signature of its has been verified."""

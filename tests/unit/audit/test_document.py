@@ -7,7 +7,8 @@ import pytest
 
 from gateway.audit.document import MAX_BODY_BYTES, USUAL, _second, encode, to_document
 from gateway.audit.recall import DocumentInvalid, to_record
-from gateway.audit.record import Record
+from gateway.audit.record import Record, Wording
+from gateway.identity.token import Principal
 from gateway.policy.claims import MISSING, ClaimCheck
 from gateway.policy.rule import Operator
 from tests.support.records import ADMIN, INTENT, NOW, OUTCOME, REFUSAL
@@ -183,3 +184,34 @@ def test_however_much_an_act_changed_its_record_is_bounded_and_says_how_much_is_
 
     assert isinstance(changes, list)
     assert (len(changes), changes[-1]) == (USUAL.items + 1, "… 3 more")
+
+
+@pytest.mark.parametrize(
+    ("claims", "subject"),
+    [
+        pytest.param((("repository", "acme/payments"), ("tier", 1)), "sub", id="ASCII"),
+        pytest.param((("team", "Zürich \u202e"), ("n", 1.5), ("ok", True)), "sub", id="claim beyond ASCII"),
+        pytest.param((("repository", "acme/payments"),), "Zürich", id="subject beyond ASCII"),
+        pytest.param((("team", "\x7f\n"), ("deep", {"a": ["ü", None]})), "Zürich", id="both"),
+        pytest.param((("jwt", "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJ4In0.c2ln"),), "sub", id="masked"),
+        pytest.param(tuple((f"c{n}", "ü" * 500) for n in range(64)), "sub", id="cut tighter"),
+    ],
+)
+def test_what_the_records_of_a_call_share_is_written_as_each_would_write_it_alone(
+    claims: tuple[tuple[str, object], ...], subject: str
+) -> None:
+    alone = replace(INTENT, claims=claims, principal=Principal(issuer="https://idp.test", subject=subject))
+    together = replace(alone, wording=Wording(claims=claims, checks=alone.checks))
+
+    lines = [encode(together), encode(replace(together, kind="outcome"))]
+
+    assert lines == [encode(alone), encode(replace(alone, kind="outcome"))]
+
+
+def test_words_are_never_used_for_other_claims_than_those_they_were_made_of() -> None:
+    wording = Wording(claims=INTENT.claims, checks=INTENT.checks)
+    encode(replace(INTENT, wording=wording))
+
+    others = replace(INTENT, claims=(("repository", "acme/other"),), wording=wording)
+
+    assert json.loads(encode(others)) == json.loads(encode(replace(others, wording=None)))

@@ -53,6 +53,24 @@ def test_a_token_refused_after_its_signature_is_recorded_with_its_claims_and_iss
     }
 
 
+def test_the_records_of_a_call_share_their_words_until_something_else_is_to_be_said() -> None:
+    story = story_of("text")
+    members = {"repository": "acme/payments"}
+
+    intent = story._shared(members, ())
+    outcome = story._shared(members, ())
+    other = story._shared({"repository": "acme/payments"}, ())
+
+    assert intent is outcome
+    assert other is not intent
+
+
+def test_a_refusal_keeps_nothing_for_other_records() -> None:
+    text = token("github", aud="https://other.example")
+
+    assert story_of(text).record("refused", refusal_of(text)).wording is None
+
+
 def test_nothing_of_a_token_with_a_bad_signature_is_recorded_but_its_digest() -> None:
     text = _forged()
     refusal = refusal_of(text)
