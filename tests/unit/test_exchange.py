@@ -239,6 +239,7 @@ async def test_without_an_intent_nothing_is_exchanged(house: House) -> None:
     assert "obtain" not in house.happened
 
 
+@pytest.mark.requirement("AU-01")
 @pytest.mark.parametrize(
     ("request_", "code"),
     [

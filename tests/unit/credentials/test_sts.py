@@ -434,14 +434,32 @@ async def test_a_hanging_sts_ends_with_the_callers_deadline() -> None:
 
 
 class _Allowances:
-    """Stands for `AwsCalls` where only the time that it is given matters."""
+    """Stands for `AwsCalls` where only the time that it is given matters, and whom it would call."""
 
     def __init__(self) -> None:
+        self.urls: list[str] = []
         self.seconds: list[float] = []
 
-    async def make(self, _call: AwsCall, _again: Repeatable, *, deadline: float) -> Answer:
+    async def make(self, call: AwsCall, _again: Repeatable, *, deadline: float) -> Answer:
+        self.urls.append(call.url)
         self.seconds.append(deadline - asyncio.get_running_loop().time())
         return Answer(status=200, headers={}, body=document().encode())
+
+
+@pytest.mark.requirement("ST-01")
+@pytest.mark.parametrize("region", [REGION, "us-east-1"])
+async def test_the_region_that_is_asked_for_is_the_one_that_is_called(region: str) -> None:
+    calls = _Allowances()
+    sts = StsCredentials(
+        calls=cast(AwsCalls, calls),
+        data=DATA,
+        endpoints=lambda: AwsEndpoints(region=REGION),
+        clock=SettableClock(),
+    )
+
+    await sts.assume(TOKEN, role(), SESSION, region=region, deadline=within(5))
+
+    assert calls.urls == [f"https://sts.{region}.amazonaws.com/"]
 
 
 @pytest.mark.requirement("ST-03")
