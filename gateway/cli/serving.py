@@ -16,6 +16,7 @@ from gateway.doors.connections import Connections
 from gateway.doors.protocol import ProtocolLimits
 from gateway.doors.reception import log_access
 from gateway.doors.server import CannotServe, GatewayServer, Listen, ShutdownTimes, TlsFiles, run_server
+from gateway.doors.strangers import Strangers
 from gateway.errors import ErrorCode, GatewayError
 from gateway.front import build_app
 from gateway.identity.certificates import ends_at
@@ -83,6 +84,7 @@ def serve_here(
                 callers=parts.callers,
                 on_change=parts.metrics.connections.set,
             ),
+            strangers=Strangers(clock=parts.clock, callers=parts.callers, address=parts.rates.address),
             times=ShutdownTimes(serve_on_s=settings.serve_on_s, finish_s=settings.drain_s),
             allow_root=settings.allow_root,
             server=server,

@@ -26,6 +26,7 @@ from gateway.doors.admin_access import Peer
 from gateway.doors.connections import Connections
 from gateway.doors.protocol import GuardedProtocol, ProtocolLimits
 from gateway.doors.server import CannotServe, Listen, TlsFiles, bind, tls_context
+from gateway.doors.strangers import Strangers
 from gateway.identity.certificates import names_of
 
 _log = logging.getLogger(__name__)
@@ -92,6 +93,7 @@ class AdminListener:
         )
         self._state = ServerState()
         self._places = Connections(most=_MOST_CONNECTIONS)
+        self._strangers = Strangers()
         self._server: asyncio.Server | None = None
         self._clock: asyncio.Task[None] | None = None
         self._inode: tuple[int, int] | None = None
@@ -138,6 +140,7 @@ class AdminListener:
             task.cancel()
         if self._clock is not None:
             self._clock.cancel()
+        self._strangers.finish()
         path = self._listen.path
         # Only our own: a replacement may listen there already.
         if path is not None and self._inode is not None and _inode(path) == self._inode:
@@ -150,6 +153,7 @@ class AdminListener:
             {},
             limits=self._limits,
             count_refused=self._count_refused,
+            strangers=self._strangers,
             connections=self._places,
             make_way=self._make_way,
             idle=self._idle,

@@ -1,7 +1,6 @@
 """HTTP/1.1 on a socket: uvicorn's httptools protocol behind byte counts and timers of our own."""
 
 import asyncio
-import logging
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -27,9 +26,9 @@ from gateway.doors.framing import (
 from gateway.doors.lingering import LingeringTransport
 from gateway.doors.problems import problem_response
 from gateway.doors.short_way import Served, ShortWay
+from gateway.doors.strangers import Strangers
 from gateway.errors import ErrorCode, GatewayError, RequestRejected
 
-_access = logging.getLogger("gateway.access")
 _RATE_CHECK_S: Final = 1.0
 # A turn of the event loop. Timers that are due run before what has arrived meanwhile is read: on a machine that was busy for
 # longer than a limit, callers who kept it would be closed upon.
@@ -107,6 +106,7 @@ class GuardedProtocol(HttpToolsProtocol):
     connection closes after that answer.
 
     count_refused: takes the reason why a connection was closed, one of a fixed set.
+    strangers:     takes note of what was refused on the wire.
     connections:   gives each connection its place, and marks the requests of the last ones `crowded`.
     short_way:     serves what it knows and came in one piece; everything else goes to the application. None: all does.
     """
@@ -122,10 +122,12 @@ class GuardedProtocol(HttpToolsProtocol):
         *,
         limits: ProtocolLimits,
         count_refused: Callable[[str], None],
+        strangers: Strangers,
         connections: Connections,
         short_way: ShortWay | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state)
+        self._strangers = strangers
         self._short_way = short_way
         self.limits = limits
         # Not `connections`, which is uvicorn's own set.
@@ -364,17 +366,18 @@ class GuardedProtocol(HttpToolsProtocol):
         self._disarm()
         self._dropping = True
         if self.cycle is None or self.cycle.response_complete:
-            self._answer(fault, new_request_id())
+            self._answer(fault, new_request_id(), begun=False)
         else:
             if not self.cycle.response_started:
-                self._answer(fault, self._request_id())
+                self._answer(fault, self._request_id(), begun=True)
             self.cycle.disconnected = True
             self.cycle.message_event.set()
         self.transport.close()
 
-    def _answer(self, fault: GatewayError, request_id: str) -> None:
+    def _answer(self, fault: GatewayError, request_id: str, *, begun: bool) -> None:
         self.transport.write(_raw_answer(fault, request_id, self.server_state.default_headers))
-        _access.info("refused", extra={"request_id": request_id, "code": str(fault.code)})
+        peer = self.client[0] if self.client else None
+        self._strangers.refused(peer, fault.code, request_id, counted=begun)
 
     def _request_id(self) -> str:
         # The middleware has named this request; its log lines and this answer then agree.

@@ -22,6 +22,7 @@ from gateway.doors.connections import Connections
 from gateway.doors.draining import Draining
 from gateway.doors.protocol import GuardedProtocol, ProtocolLimits
 from gateway.doors.short_way import ShortWay
+from gateway.doors.strangers import Strangers
 from gateway.errors import ErrorCode
 from gateway.secret import is_open_to_others
 from gateway.settings.loopback import is_loopback
@@ -92,6 +93,7 @@ def run_server(
     announce: Callable[[str], None],
     limits: ProtocolLimits | None = None,
     connections: Connections | None = None,
+    strangers: Strangers | None = None,
     short_way: ShortWay | None = None,
     times: ShutdownTimes | None = None,
     allow_root: bool = False,
@@ -115,6 +117,7 @@ def run_server(
         announce=announce,
         limits=limits or ProtocolLimits(),
         connections=connections,
+        strangers=strangers,
         short_way=short_way,
         times=times or ShutdownTimes(),
     )
@@ -227,6 +230,7 @@ class GatewayServer(uvicorn.Server):
         limits: ProtocolLimits,
         times: ShutdownTimes,
         connections: Connections | None = None,
+        strangers: Strangers | None = None,
         short_way: ShortWay | None = None,
         sock: socket.socket | None = None,
     ) -> None:
@@ -252,6 +256,7 @@ class GatewayServer(uvicorn.Server):
         self._announce = announce
         self._limits = limits
         self._connections = connections or Connections()
+        self._strangers = strangers or Strangers()
         self._short_way = short_way
         self._times = times
 
@@ -296,6 +301,7 @@ class GatewayServer(uvicorn.Server):
             self.lifespan.state,
             limits=self._limits,
             connections=self._connections,
+            strangers=self._strangers,
             short_way=self._short_way,
             count_refused=self._count_refused,
         )
@@ -313,6 +319,7 @@ class GatewayServer(uvicorn.Server):
         _log.info("refusing", extra={"finish_s": times.finish_s, "requests": len(self.server_state.tasks)})
         self._draining.refuse()
         await super().shutdown(sockets)
+        self._strangers.finish()
         _log.info("stopped")
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:

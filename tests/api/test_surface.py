@@ -15,7 +15,7 @@ import pytest
 from gateway.audit.reading import read_entries
 from gateway.doors.problems import TABLE
 from gateway.errors import ErrorCode
-from gateway.exchange.refusals import IN_FULL
+from gateway.together import IN_FULL
 from tests.api.conftest import Scripted
 from tests.api.test_events import runs_for_ever
 from tests.api.test_meta import EXECUTION, ROUTES
@@ -362,6 +362,29 @@ def test_a_noisy_address_is_refused_alone_and_leaves_no_record(tight: Gateway) -
     assert len(list(read_entries(tight.audit))) - before == IN_FULL + 1
     # The ten that follow share a record; the first that is limited has a line, too.
     assert sum(f'"source":"{noisy}"' in line for line in tight.lines) == IN_FULL + 1
+
+
+@pytest.mark.requirement("HT-10", "F-27")
+def test_who_sends_no_http_uses_up_the_limit_of_the_address_and_is_named_in_the_log(
+    tmp_path: Path, scripted_aws: ScriptedAws
+) -> None:
+    config = write_config(tmp_path / "config", aws=scripted_aws.url)
+    environment = {"OIDC_GATEWAY_LIMITS_ADDRESS": "30/1h"}
+    with running_gateway(config, tmp_path / "audit", environment=environment) as gateway:
+        answers = []
+        for _ in range(40):
+            with socket.create_connection(("127.0.0.1", port_of(gateway)), timeout=20) as sock:
+                sock.sendall(b"GET / HTTP/1.1\r\nHost : localhost\r\n\r\n")
+                answers.append(read_answer(sock)[0])
+        then = gateway.get("/v1/whoami", someone())
+        gateway.process.terminate()
+        gateway.process.wait(60)
+
+        assert answers == [400] * 40
+        assert then.status_code == 429
+        said = [json.loads(line) for line in gateway.lines if '"request_malformed"' in line]
+    assert {line["source"] for line in said} == {"127.0.0.1"}
+    assert [line.get("repeated") for line in said] == [None] * IN_FULL + [20]
 
 
 @pytest.mark.requirement("HT-10", "F-27")

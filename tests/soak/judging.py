@@ -7,7 +7,7 @@ from pathlib import Path
 
 from gateway.audit.reading import read_entries
 from gateway.audit.record import Record
-from gateway.exchange.refusals import TOGETHER_S
+from gateway.together import TOGETHER_S
 from tests.soak.wire import AGENT, Sent
 
 # How long a refusal may wait in memory for its turn on a busy disk.

@@ -10,6 +10,7 @@ ORDER = [
     "errors",
     "clock",
     "repeating",
+    "together",
     "secret",
     "strict_json",
     "ascii_json",

@@ -7,7 +7,8 @@ import pytest
 
 from gateway.audit.record import Record
 from gateway.errors import ErrorCode
-from gateway.exchange.refusals import ENTRIES, IN_FULL, TOGETHER_S, Refusals
+from gateway.exchange.refusals import Refusals
+from gateway.together import ENTRIES, IN_FULL, TOGETHER_S
 from tests.support.clocks import SettableClock
 from tests.support.hang import no_hang
 from tests.support.records import REFUSAL
@@ -92,7 +93,7 @@ async def test_a_new_minute_tells_of_the_last_one_and_begins_anew(
 async def test_a_flood_that_stops_is_told_of_after_a_minute(
     refusals: Refusals, journal: Kept, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.exchange.refusals.TOGETHER_S", 0.01)
+    monkeypatch.setattr("gateway.together.TOGETHER_S", 0.01)
     for _ in range(IN_FULL + 4):
         refusals.take(FORGED)
 
