@@ -78,6 +78,7 @@ def test_an_event_for_people_is_one_line() -> None:
     assert line.endswith(" WARNING gateway.test: call answered status=201")
 
 
+@pytest.mark.requirement("SE-09")
 @pytest.mark.parametrize("format_", ["json", "console"])
 def test_no_text_adds_a_line_or_turns_one(format_: Format) -> None:
     lines = Lines(format_)
@@ -88,6 +89,7 @@ def test_no_text_adds_a_line_or_turns_one(format_: Format) -> None:
     assert line.isprintable()
 
 
+@pytest.mark.requirement("SE-02")
 @pytest.mark.parametrize("format_", ["json", "console"])
 @pytest.mark.parametrize(
     "secret",
@@ -103,6 +105,7 @@ def test_what_is_shaped_like_a_secret_is_masked_in_every_place(format_: Format, 
     assert secret[:10] not in "".join(lines.read())
 
 
+@pytest.mark.requirement("SE-03")
 @pytest.mark.parametrize("format_", ["json", "console"])
 def test_a_secret_and_any_object_are_named_by_their_class_alone(format_: Format) -> None:
     class Odd:
@@ -119,6 +122,7 @@ def test_a_secret_and_any_object_are_named_by_their_class_alone(format_: Format)
     assert "<Odd>" in line
 
 
+@pytest.mark.requirement("SE-04")
 @pytest.mark.parametrize("format_", ["json", "console"])
 def test_a_failure_is_told_by_its_classes_and_our_places_without_its_values(format_: Format) -> None:
     lines = Lines(format_)
@@ -138,6 +142,7 @@ def test_a_failure_is_told_by_its_classes_and_our_places_without_its_values(form
     assert "in _write" in line
 
 
+@pytest.mark.requirement("SE-02")
 @pytest.mark.parametrize(
     "name", ["botocore.auth", "boto3", "urllib3", "asyncio", "hvac", "uvicorn.error", "other"]
 )
