@@ -104,21 +104,28 @@ class _Search:
             raise _Spent
 
     def _by_object(self, rules: Iterable[Rule]) -> Mapping[tuple[str, str], list[_Entry]]:
-        found: dict[tuple[str, str], list[_Entry]] = defaultdict(list)
+        """Return rules by issuer and workflow where their targets differ; where all have the same, none disagree."""
+        named: dict[tuple[str, str], list[tuple[Rule, int]]] = defaultdict(list)
         kinds: dict[frozenset[tuple[Verb, frozenset[str]]], int] = {}
         for rule in rules:
-            finite = finite_values(rule.conditions)
-            size = 1 + sum(map(len, finite.values()))
-            self._spend(size)
+            self._spend(len(rule.issuers))
             for workflow, targets in _targets(rule).items():
                 kind = kinds.setdefault(frozenset(targets.items()), len(kinds))
                 if kind == len(self._kinds):
                     self._kinds.append(targets)
-                entry = _Entry(rule, kind, finite, size)
-                self._spend(len(rule.issuers))
                 for issuer in rule.issuers:
-                    found[issuer, workflow].append(entry)
-        return found
+                    named[issuer, workflow].append((rule, kind))
+        return {
+            name: [self._entry(rule, kind) for rule, kind in found]
+            for name, found in named.items()
+            if len({kind for _, kind in found}) > 1
+        }
+
+    def _entry(self, rule: Rule, kind: int) -> _Entry:
+        finite = finite_values(rule.conditions)
+        size = 1 + sum(map(len, finite.values()))
+        self._spend(size)
+        return _Entry(rule, kind, finite, size)
 
     def _split(self, entries: Sequence[_Entry]) -> None:
         """Compare only rules that some value of a claim could bring together."""
