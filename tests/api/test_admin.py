@@ -304,7 +304,7 @@ def test_an_explanation_calls_nobody_and_leaves_a_token_that_counts_once_unused(
     assert used.status_code == 200, used.text
 
 
-@pytest.mark.requirement("AD-04")
+@pytest.mark.requirement("AD-04", "AU-07")
 def test_of_an_explained_token_its_digest_alone_is_kept(admin: Admin) -> None:
     token = fresh(ref="refs/heads/secret")
 

@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import cast
+from typing import cast, get_args
 from urllib.parse import parse_qsl
 
 import botocore.session
@@ -16,6 +16,7 @@ from botocore.serialize import create_serializer
 from gateway.arn import parse_role
 from gateway.credentials.session import AwsCredentials, RoleSession, session_for
 from gateway.credentials.sts import StsCredentials, request_form
+from gateway.credentials.sts_errors import repeatable
 from gateway.errors import (
     AccessDenied,
     ConfigurationInvalid,
@@ -27,7 +28,7 @@ from gateway.errors import (
 )
 from gateway.identity.token import Principal
 from gateway.outbound.aws import AwsCall, AwsCalls, Repeatable
-from gateway.outbound.http import Answer
+from gateway.outbound.http import Answer, FailureKind, OutboundFailure
 from gateway.policy.snapshot import AwsEndpoints
 from gateway.secret import Secret
 from tests.support.aws import DATA, REGION, Aws, aws_at, within
@@ -407,20 +408,41 @@ async def test_a_fault_that_passes_costs_the_caller_nothing_but_time() -> None:
 
 
 @pytest.mark.requirement("ST-08")
+@pytest.mark.parametrize(
+    "code",
+    [
+        "AccessDenied",
+        "ExpiredToken",
+        "IDPCommunicationError",
+        "IDPRejectedClaim",
+        "InternalFailure",
+        "InvalidIdentityToken",
+        "SomethingNew",
+        "Throttling",
+        "ValidationError",
+    ],
+)
 async def test_callers_get_the_request_id_of_aws_and_none_of_its_words(
-    caplog: pytest.LogCaptureFixture,
+    caplog: pytest.LogCaptureFixture, code: str
 ) -> None:
-    heard, _ = await refused(error("AccessDenied", status=403))
+    heard, _ = await refused(error(code, status=500 if code == "InternalFailure" else 403))
 
     assert heard.upstream is not None
-    assert (heard.upstream.service, heard.upstream.code, heard.upstream.request_id) == (
-        "sts",
-        "AccessDenied",
-        "r-7",
-    )
-    assert "role/x" not in f"{heard} {heard.message} {heard.hint}"
+    assert (heard.upstream.service, heard.upstream.code, heard.upstream.request_id) == ("sts", code, "r-7")
+    assert "role/x" not in f"{heard} {heard.message} {heard.hint} {heard.claims}"
     assert "role/x" in caplog.text
     assert TOKEN.compact.reveal() not in caplog.text
+
+
+@pytest.mark.requirement("ST-03")
+def test_of_connections_only_those_are_tried_again_that_broke_or_never_were() -> None:
+    again = {
+        kind
+        for kind in get_args(FailureKind)
+        if repeatable(OutboundFailure(kind, "a reason", sent=kind != "connect"))
+    }
+
+    assert again == {"connect", "broken"}
 
 
 @pytest.mark.requirement("ST-03")
