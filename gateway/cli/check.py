@@ -18,11 +18,13 @@ from gateway.admin.check import (
 )
 from gateway.admin.listening import listening_findings
 from gateway.admin.remarks import remarks_on
+from gateway.cli.as_served import add_state_option, as_served
 from gateway.cli.options import COULD_NOT_RUN, default_config
 from gateway.files.editor import editor_schemas
 from gateway.files.folder import load_sources
 from gateway.policy.compile import compile_policy
 from gateway.policy.compiled import Compiled
+from gateway.settings.setting import SettingInvalid
 
 #: What `check`, which reads the files anew like a start does, says of teams whose files have errors.
 HELD_BACK: Final = "A gateway that runs keeps their last good rules in memory; one that starts has none for them, so do not restart it."
@@ -45,6 +47,7 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     parser.add_argument(
         "--dev", action="store_true", help="allow what only the embedded environment may have"
     )
+    add_state_option(parser)
     parser.add_argument(
         "--format",
         choices=("text", "json", "github"),
@@ -60,7 +63,7 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print what is wrong; return 0, 1 when something is, 2 when there is no folder."""
+    """Print what is wrong; return 0, 1 when something is, 2 when there is no folder or a variable of `serve` is bad."""
     folder: Path = args.folder or args.config
     if args.schemas:
         return _write_schemas(folder)
@@ -72,7 +75,12 @@ def run(args: argparse.Namespace) -> int:
             file=sys.stderr,
         )
         return COULD_NOT_RUN
-    compiled = compile_policy(sources, dev=args.dev, today=datetime.now(tz=UTC).date())
+    try:
+        serving = as_served(sources, state=args.state)
+    except SettingInvalid as fault:
+        print(f"oidc-gateway check: {fault}", file=sys.stderr)
+        return COULD_NOT_RUN
+    compiled = compile_policy(sources, dev=args.dev, today=datetime.now(tz=UTC).date(), serving=serving)
     report = report_on((*compiled.findings, *listening_findings(sources)))
     _print(report, compiled, folder, args.format)
     return 1 if report.failed(strict=args.strict) else 0

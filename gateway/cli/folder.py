@@ -1,11 +1,13 @@
 """The administrators' folder as commands need it: read, compiled, and its findings said on a terminal."""
 
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from gateway.admin.check import render_text
+from gateway.cli.as_served import as_served
 from gateway.files.folder import Sources, load_sources
 from gateway.files.schema.administration import AdminShape
 from gateway.files.schema.keeping import AuditShape, StateShape
@@ -14,6 +16,15 @@ from gateway.files.source import Finding, FindingCode
 from gateway.policy.compile import compile_policy
 from gateway.policy.compile_central import Serving
 from gateway.policy.snapshot import Policy
+from gateway.settings.setting import SettingInvalid
+
+#: Says how the service runs that the files are for; None: as gateway.yaml says.
+_Judge = Callable[[Sources], Serving | None]
+
+
+def as_written(_: Sources) -> Serving | None:
+    """Judge files by themselves, whatever flags and variables say."""
+    return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,10 +41,12 @@ class Loaded:
     sources: Sources | None = None
 
 
-def load_folder(folder: Path, *, dev: bool, lenient: bool) -> Loaded:
-    """Read and compile a folder. lenient: as `load_sources` says. Raises NotADirectoryError."""
+def load_folder(folder: Path, *, dev: bool, lenient: bool, serving: _Judge = as_served) -> Loaded:
+    """Read and compile a folder. lenient: as `load_sources` says. Raises NotADirectoryError, SettingInvalid."""
     sources = load_sources(folder, lenient=lenient)
-    compiled = compile_policy(sources, dev=dev, today=datetime.now(tz=UTC).date(), overlaps=False)
+    compiled = compile_policy(
+        sources, dev=dev, today=datetime.now(tz=UTC).date(), overlaps=False, serving=serving(sources)
+    )
     shape = sources.gateway.shape if sources.gateway else None
     return Loaded(
         policy=compiled.policy,
@@ -65,15 +78,20 @@ def unfit_for(loaded: Loaded, serving: Serving, *, dev: bool) -> tuple[Finding, 
     )
 
 
-def load_or_complain(folder: Path, *, dev: bool, lenient: bool, command: str) -> Loaded | None:
+def load_or_complain(
+    folder: Path, *, dev: bool, lenient: bool, command: str, serving: _Judge = as_served
+) -> Loaded | None:
     """Return the folder when its files can be served; else say on stderr why not and return None."""
     try:
-        loaded = load_folder(folder, dev=dev, lenient=lenient)
+        loaded = load_folder(folder, dev=dev, lenient=lenient, serving=serving)
     except NotADirectoryError:
         print(
             f"oidc-gateway {command}: there is no folder {folder}. Name the one with gateway.yaml: --config DIR.",
             file=sys.stderr,
         )
+        return None
+    except SettingInvalid as fault:
+        print(f"oidc-gateway {command}: {fault}", file=sys.stderr)
         return None
     if loaded.policy is not None:
         return loaded

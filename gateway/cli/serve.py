@@ -10,7 +10,7 @@ from pathlib import Path
 from gateway.admin.check import render_text
 from gateway.cli.confinement import confine, shed_aws_identity
 from gateway.cli.floors import refuse_below_floors
-from gateway.cli.folder import Loaded, load_or_complain, unfit_for
+from gateway.cli.folder import Loaded, as_written, load_or_complain, unfit_for
 from gateway.cli.logs import LogOutput, configure_logging
 from gateway.cli.options import CONFIG_VARIABLE, COULD_NOT_RUN, default_config
 from gateway.cli.serving import serve_here, why_not
@@ -84,7 +84,9 @@ def run(arguments: argparse.Namespace) -> int:
     confine(debuggable=arguments.dev)
     shed = shed_aws_identity(os.environ)
     folder = arguments.config or default_config()
-    loaded = load_or_complain(folder, dev=arguments.dev, lenient=arguments.dev, command="serve")
+    loaded = load_or_complain(
+        folder, dev=arguments.dev, lenient=arguments.dev, command="serve", serving=as_written
+    )
     if loaded is None:
         return COULD_NOT_RUN
     given = vars(arguments)

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from gateway.admin.check import counted, render_text, visible
+from gateway.cli.as_served import add_state_option, as_served
 from gateway.cli.options import COULD_NOT_RUN, default_config
 from gateway.files.folder import load_sources
 from gateway.files.listing import is_test
@@ -14,6 +15,7 @@ from gateway.files.source import Finding, FindingCode
 from gateway.policy.cases import CaseResult
 from gateway.policy.compile import compile_policy
 from gateway.policy.compiled import Compiled
+from gateway.settings.setting import SettingInvalid
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -30,12 +32,13 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     parser.add_argument(
         "--dev", action="store_true", help="allow what only the embedded environment may have"
     )
+    add_state_option(parser)
     parser.add_argument("--json", action="store_true", help="one JSON object")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run every test; return 0, 1 when one failed or could not be judged, 2 when there is no folder."""
+    """Run every test; return 0, 1 when one failed or could not be judged, 2 when there is no folder or a variable is bad."""
     try:
         sources = load_sources(args.config, lenient=True)
     except NotADirectoryError:
@@ -44,7 +47,14 @@ def run(args: argparse.Namespace) -> int:
             file=sys.stderr,
         )
         return COULD_NOT_RUN
-    compiled = compile_policy(sources, dev=args.dev, today=datetime.now(tz=UTC).date(), overlaps=False)
+    try:
+        serving = as_served(sources, state=args.state)
+    except SettingInvalid as fault:
+        print(f"oidc-gateway test: {fault}", file=sys.stderr)
+        return COULD_NOT_RUN
+    compiled = compile_policy(
+        sources, dev=args.dev, today=datetime.now(tz=UTC).date(), overlaps=False, serving=serving
+    )
     written = sum(len(file.shape.tests) for file in sources.tests if file.shape is not None)
     unjudged = max(0, written - len(compiled.cases))
     wrong = _wrong(compiled, unjudged=unjudged)

@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from gateway.files.schema.mapping import MappingShape, RuleShape
 from gateway.files.shapes import Shaped
 from gateway.files.source import Finding, FindingCode, Place
+from gateway.files.turns import step
 from gateway.identity.issuer import TrustedIssuer
 from gateway.identity.presets import PRESETS, UNKNOWN
 from gateway.policy.compile_grants import Around, GrantReader
@@ -49,12 +50,14 @@ def compile_team(
             continue
         part = (parts or {}).get(file.file)
         if part is not None and part.file is file and names.keys().isdisjoint(part.names):
+            step()
             compiled.take(part)
             names |= part.names
             continue
         begun = compiled.begin()
         of_rules: list[Finding] = []
         for index, shape in zip(file.indices, file.shape.rules, strict=True):
+            step()
             compiled.written += 1
             found = _Rule(team, shape, file, index, against, compiled).compile(names)
             # Bounded; but one error among a thousand warnings holds the team back.
@@ -160,7 +163,8 @@ class _Rule:
                 FindingCode.STORE_NOT_SHARED,
                 f"Rule {self._shape.name} counts uses of a token, and the {self._against.workers} workers of the "
                 "gateway share no store that could: each would allow as many.",
-                "Give gateway.yaml a state with the URL of a Redis, or set server.workers to 1.",
+                "Give gateway.yaml a state with the URL of a Redis, or set server.workers to 1. `serve` takes the URL "
+                "by --state or OIDC_GATEWAY_STATE_URL too: give `check` the same flag, or the same variable.",
             )
 
     def _last_day(self) -> date | None:

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from gateway.cli.main import main
-from tests.support.config_folder import GOOD, TARGETS, write_folder
+from tests.support.config_folder import GATEWAY, GOOD, PAYMENTS, TARGETS, write_folder
 
 
 def test_a_good_folder_is_said_to_be_good(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -110,3 +110,76 @@ def test_listening_in_the_clear_is_found_before_serve_refuses_it(
     assert code == expected
     assert (f"gateway.yaml:{line}:9: error[value_invalid]" in said) is bool(expected)
     assert ("Set server.tls, or server.behind_tls_proxy: true" in said) is bool(expected)
+
+
+COUNTED = {
+    **GOOD,
+    "gateway.yaml": GATEWAY + "server: { workers: 2 }\n",
+    "mappings/payments/deploy.yaml": PAYMENTS + "    replay: once\n",
+    "mappings/payments/deploy.test.yaml": """\
+format: oidc-gateway/tests.v1
+tests:
+  - name: main deploys
+    issuer: github
+    claims: { repository_owner_id: "12", repository_id: "4711", ref: refs/heads/main }
+    may: [{ start: deploy }]
+""",
+}
+STATE = "rediss://state.acme.example:6379/0"
+
+
+@pytest.mark.requirement("TV-42")
+@pytest.mark.parametrize(
+    ("options", "variables", "expected"),
+    [
+        pytest.param([], {}, 1, id="nothing"),
+        pytest.param([], {"OIDC_GATEWAY_STATE_URL": ""}, 1, id="empty-variable"),
+        pytest.param(["--state", STATE], {}, 0, id="flag"),
+        pytest.param([], {"OIDC_GATEWAY_STATE_URL": STATE}, 0, id="variable"),
+        pytest.param([], {"OIDC_GATEWAY_WORKERS": "1"}, 0, id="one-worker"),
+    ],
+)
+@pytest.mark.parametrize("command", ["check", "test"])
+def test_files_are_judged_for_the_service_that_flags_and_variables_of_serve_make(
+    tmp_path: Path,
+    command: str,
+    options: list[str],
+    variables: dict[str, str],
+    expected: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    write_folder(tmp_path, COUNTED)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+
+    code = main([command, "--config", str(tmp_path), *options])
+
+    told = capsys.readouterr().out
+    assert code == expected, told
+    assert ("store_not_shared" in told) == bool(expected)
+    assert ("--state or OIDC_GATEWAY_STATE_URL" in told) == bool(expected)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "why"),
+    [
+        pytest.param("OIDC_GATEWAY_WORKERS", "many", "must be a whole number, not 'many'", id="workers"),
+        pytest.param("OIDC_GATEWAY_STATE_URL", "http://state", "must begin with redis://", id="state"),
+    ],
+)
+def test_a_variable_with_which_serve_would_not_start_is_named(
+    tmp_path: Path,
+    variable: str,
+    value: str,
+    why: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    write_folder(tmp_path, GOOD)
+    monkeypatch.setenv(variable, value)
+
+    code = main(["check", str(tmp_path)])
+
+    assert code == 2
+    assert f"oidc-gateway check: {variable} {why}" in capsys.readouterr().err
