@@ -105,18 +105,20 @@ class JsonlJournal:
             raise copy_behind()
         began = self._clock.monotonic()
         patience = self._patience_s if deadline is None else min(self._patience_s, deadline - began)
-        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        waiter: asyncio.Future[bool] = loop.create_future()
         item = self._offer(record, waiter, intends=True)
         if item is None:
             raise unavailable()
+        late = loop.call_later(patience, _give_up, waiter)
         try:
-            async with asyncio.timeout(patience):
-                await waiter
-        except TimeoutError:
-            self._writer.count_failure(record.kind)
-            raise unavailable() from None
+            durable = await waiter
         finally:
             item.given_up = True
+            late.cancel()
+        if not durable:
+            self._writer.count_failure(record.kind)
+            raise unavailable()
         self._metrics.audit_seconds.observe(self._clock.monotonic() - began)
 
     async def conclude(self, record: Record) -> None:
@@ -127,9 +129,15 @@ class JsonlJournal:
         for found in self._interrupted.found_by(record):
             self._offer(found, None)
             self._metrics.audit_unresolved.set(len(self._interrupted))
-        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        if self._offer(record, waiter) is not None:
-            await asyncio.wait((waiter,), timeout=_CONCLUDE_S)
+        loop = asyncio.get_running_loop()
+        waiter: asyncio.Future[bool] = loop.create_future()
+        if self._offer(record, waiter) is None:
+            return
+        late = loop.call_later(_CONCLUDE_S, _give_up, waiter)
+        try:
+            await waiter
+        finally:
+            late.cancel()
 
     def refuse(self, record: Record) -> None:
         """Take a refusal and return at once."""
@@ -144,7 +152,7 @@ class JsonlJournal:
         return self._writer.health()
 
     def _offer(
-        self, record: Record, waiter: "asyncio.Future[None] | None", *, intends: bool = False
+        self, record: Record, waiter: "asyncio.Future[bool] | None", *, intends: bool = False
     ) -> Item | None:
         try:
             body = encode(record)
@@ -165,3 +173,8 @@ class JsonlJournal:
             message = f"The audit directory {self._directory} cannot be written: {reason}."
             hint = "The service needs a directory of its own there, and room on the disk."
         return ConfigurationInvalid(ErrorCode.AUDIT_UNAVAILABLE, message, hint=hint)
+
+
+def _give_up(waiter: "asyncio.Future[bool]") -> None:
+    if not waiter.done():
+        waiter.set_result(False)

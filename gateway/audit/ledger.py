@@ -244,7 +244,7 @@ class Ledger:
         ours = os.fstat(self._file)
         if ours.st_nlink == 0:
             return "deleted"
-        if not _same(self._directory / self._name, self._file):
+        if not _leads_to(self._directory / self._name, ours):
             return "moved"
         return "changed" if ours.st_size != self._size else None
 
@@ -268,11 +268,14 @@ def _chain(opening: bytes) -> str | None:
 
 
 def _same(path: Path, descriptor: int) -> bool:
+    return _leads_to(path, os.fstat(descriptor))
+
+
+def _leads_to(path: Path, held: os.stat_result) -> bool:
     try:
         named = path.stat()
     except FileNotFoundError:
         return False
-    held = os.fstat(descriptor)
     return (named.st_dev, named.st_ino) == (held.st_dev, held.st_ino)
 
 

@@ -37,7 +37,7 @@ _PAUSE_S: Final = 0.2  # between attempts while the disk fails, so that a full d
 class Item:
     """A record on its way.
 
-    waiter:   answered when an intent is durable, when an outcome is written.
+    waiter:   answered with True when an intent is durable, when an outcome is written.
     intends:  it comes before an effect, a caller's or an administrator's: it is durable or refused.
     given_up: its caller waits no longer, so what it intends must not be written any more.
     place:    where it was written.
@@ -46,7 +46,7 @@ class Item:
     kind: RecordKind | Literal["journal"]
     body: str
     request_id: str = ""
-    waiter: asyncio.Future[None] | None = field(default=None, repr=False)
+    waiter: asyncio.Future[bool] | None = field(default=None, repr=False)
     intends: bool = False
     given_up: bool = False
     place: Place | None = None
@@ -80,6 +80,7 @@ class Writer:
         self._queued_bytes = 0
         self._lost: Counter[str] = Counter()
         self._open = False
+        self._waking = False  # of the event loop alone
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         # Of the thread alone: not yet written; written but not yet durable.
@@ -110,19 +111,33 @@ class Writer:
                 _log.error("audit journal did not stop in time", extra={"waiting": len(self._queue)})
 
     def offer(self, item: Item) -> bool:
-        """Take an item, or return False when there is no room or nobody writes; then it is counted as lost."""
+        """Take an item, or return False when there is no room or nobody writes; then it is counted as lost.
+
+        Called in the event loop.
+        """
         with self._changed:
             full = len(self._queue) >= MAX_WAITING or self._queued_bytes >= MAX_WAITING_BYTES
             if self._open and not full:
                 self._queue.append(item)
                 self._queued_bytes += len(item.body)
-                self._changed.notify()
+                self._wake_soon()
                 return True
         if item.intends:
             self.count_failure(item.kind)  # its call is refused, so nothing is lost
         else:
             self.lose(item.kind)
         return False
+
+    def _wake_soon(self) -> None:
+        """Wake the thread once for all that the event loop offers in its present turn: each waking has both wait for the other."""
+        if not self._waking and self._loop is not None:
+            self._waking = True
+            self._loop.call_soon(self._wake)
+
+    def _wake(self) -> None:
+        self._waking = False
+        with self._changed:
+            self._changed.notify()
 
     def health(self) -> AuditHealth:
         """Return how it stands now, for people who look."""
@@ -299,7 +314,7 @@ class Writer:
             note = dump({"v": VERSION, "kind": "journal", "event": "lost", **counts})
             self._kept.append(Item(kind="journal", body=note))
 
-    def _answer(self, waiters: "Iterable[asyncio.Future[None] | None]", *, failed: bool = False) -> None:
+    def _answer(self, waiters: "Iterable[asyncio.Future[bool] | None]", *, failed: bool = False) -> None:
         waiting = [waiter for waiter in waiters if waiter is not None]
         if not waiting or self._loop is None:
             return
@@ -307,11 +322,11 @@ class Writer:
             self._loop.call_soon_threadsafe(_resolve, waiting, failed)
 
 
-def _resolve(waiters: "list[asyncio.Future[None]]", failed: bool) -> None:  # noqa: FBT001 - call_soon passes positions
+def _resolve(waiters: "list[asyncio.Future[bool]]", failed: bool) -> None:  # noqa: FBT001 - call_soon passes positions
     for waiter in waiters:
         if waiter.done():
             continue
         if failed:
             waiter.set_exception(unavailable())
         else:
-            waiter.set_result(None)
+            waiter.set_result(True)
