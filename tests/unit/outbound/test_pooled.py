@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import uvloop
@@ -253,14 +254,25 @@ async def test_waiting_for_a_connection_ends_in_time_when_all_are_taken() -> Non
 
 
 @pytest.mark.requirement("ST-12")
-@pytest.mark.parametrize("name", ["SSL_CERT_FILE", "AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
+@pytest.mark.parametrize(
+    ("name", "own"),
+    [
+        # SSL_CERT_FILE is OpenSSL's way to say where the system's roots are; with a CA of our own it has no say either.
+        ("SSL_CERT_FILE", True),
+        *(
+            (name, own)
+            for name in ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+            for own in (True, False)
+        ),
+    ],
+)
 async def test_a_server_whose_ca_is_not_configured_is_refused_whatever_bundles_the_environment_names(
-    name: str, monkeypatch: pytest.MonkeyPatch
+    name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *, own: bool
 ) -> None:
-    # SSL_CERT_FILE is OpenSSL's way to say where the system's roots are; with a CA of our own it has no say either.
     trusted, other = Authority(), Authority()
-    monkeypatch.setenv(name, "/nonexistent/bundle.pem")
-    http = PooledHttp(tls=client_context(trusted.pem))
+    (tmp_path / "bundle.pem").write_text(other.pem)
+    monkeypatch.setenv(name, str(tmp_path / "bundle.pem"))
+    http = PooledHttp(tls=client_context(trusted.pem if own else None))
     async with Peer(answers(), tls=other.server(LOOPBACK)) as peer, http:
         with pytest.raises(OutboundFailure) as caught:
             await http.call(post(f"{peer.url}/"), deadline=within(5))
