@@ -126,7 +126,7 @@ class CachingIdentify:
         clock: Clock,
         *,
         gate: IssuerGate,
-        max_entries: int = 10_000,
+        max_entries: int = 4096,
     ) -> None:
         self._inner = inner
         self._keys = keys
@@ -186,12 +186,14 @@ class CachingIdentify:
     def _remember(self, digest: str | None, token: VerifiedToken) -> None:
         if digest is None:
             return
+        now = self._clock.monotonic()
         # Nothing was awaited between the key's look-up and here, so this version is of the set that held the key.
         self._entries[digest] = _Remembered(
-            token=token,
-            keys=self._keys.version(token.issuer),
-            until=self._clock.monotonic() + _CACHED_FOR_S,
+            token=token, keys=self._keys.version(token.issuer), until=now + _CACHED_FOR_S
         )
+        # The oldest stand first. What no hit can count any more is memory alone, 5 kB each.
+        while next(iter(self._entries.values())).until <= now:
+            self._entries.popitem(last=False)
         if len(self._entries) > self._max_entries:
             self._entries.popitem(last=False)
 
