@@ -27,6 +27,7 @@ from gateway.files.schema.targets import TargetsShape
 from gateway.files.shapes import Shaped, shape_document
 from gateway.files.source import SECRET_FIX, Finding, FindingCode, Place, Source, read_source
 from gateway.files.text import find_secrets, positions
+from gateway.files.turns import step
 
 _log = logging.getLogger("gateway.files.folder")
 
@@ -227,6 +228,7 @@ class _Loading:
         if self._allowances.is_spent(file):
             # Not even opened: ten thousand files of the largest size are 80 GB.
             return Source(file=file, digest="", text="", findings=(self._allowances.finding(file),))
+        step()
         source = self._read(file)
         self._allowances.open(file, source.size)
         return source

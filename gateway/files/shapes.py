@@ -16,6 +16,7 @@ from gateway.files.schema.gateway import GATEWAY_FORMAT, GatewayShape
 from gateway.files.schema.mapping import MAPPING_FORMAT, MappingShape, RuleShape
 from gateway.files.schema.targets import TARGETS_FORMAT, TargetsShape
 from gateway.files.source import Finding, FindingCode, show
+from gateway.files.turns import step
 
 Shape = TypeVar("Shape", GatewayShape, TargetsShape, MappingShape, CasesShape)
 
@@ -144,6 +145,7 @@ def _judge_items(data: dict[str, object], section: str, shape: type[BaseModel]) 
         return data
     judged: list[object] = []
     for item in items:
+        step()
         try:
             judged.append(shape.model_validate(item))
         except ValidationError as error:

@@ -8,6 +8,7 @@ from yaml import events
 from gateway.files.bounds import CENTRAL, COLLECTION_NODES, MAX_MISTAKES, Bounds
 from gateway.files.source import FindingCode, Severity, show
 from gateway.files.text import mixed_scripts, unsafe_text
+from gateway.files.turns import step
 from gateway.files.yaml_types import Surprise, read_plain
 
 MAX_DEPTH: Final = 8
@@ -219,6 +220,8 @@ class TreeBuilder:
     def _end(self, place: int) -> None:
         ended = self._stack.pop()
         above = self._stack[-1].compulsory if self._stack else None
+        if above is not None:
+            step()
         if above is not None and (ended.members is None or not above <= ended.members.keys()):
             self._faulty += 1
             if self._faulty > MAX_MISTAKES:

@@ -8,6 +8,7 @@ import logging
 from typing import Final
 
 from gateway.files.source import Finding
+from gateway.files.turns import in_turns
 from gateway.policy.folder import Loaded
 
 _log = logging.getLogger("gateway.policy.watch")
@@ -77,7 +78,7 @@ class OverlapSearch:
     async def _search(self) -> None:
         while (loaded := self._take()) is not None:
             try:
-                findings = await asyncio.to_thread(loaded.overlaps)
+                findings = await asyncio.to_thread(_search, loaded)
             except Exception:  # noqa: BLE001 - a bug of ours in a search for advice
                 _log.exception("overlaps could not be looked for")
             else:
@@ -89,3 +90,8 @@ class OverlapSearch:
 
     def _is_waiting(self) -> bool:
         return self._next is not None
+
+
+def _search(loaded: Loaded) -> tuple[Finding, ...]:
+    with in_turns():
+        return loaded.overlaps()

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Final, Literal
 
+from gateway.files.turns import step
 from gateway.policy.rule import Condition, Operator, Rule
 
 #: How a token's claim is taken apart before it is looked up.
@@ -30,6 +31,7 @@ _SHAPES: Mapping[Operator, Shape] = {
 
 def places_of(rule: Rule) -> Places:
     """Return for each condition the places that it can be filed at; empty: nowhere."""
+    step()
     return [tuple(_places(one)) for one in rule.conditions]
 
 

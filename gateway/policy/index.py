@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from gateway.files.turns import step
 from gateway.policy.census import Census, Key, Place, Shape, places_of
 from gateway.policy.claims import actor_depth, find_claim
 from gateway.policy.rule import AwsRole, Grant, Rule, VaultRole, Verb
@@ -54,6 +55,7 @@ class Drawer:
         loose: list[Filed] = []
         held: dict[_Kept, int] = {}
         for entry in entries:
+            step()
             kept = entry.grant.target.name, entry.grant.form
             held[kept] = held.get(kept, 0) + 1
             if not entry.places:
@@ -68,9 +70,9 @@ class Drawer:
     def after(self, gone: Sequence[Filed], come: Sequence[Filed], order: "Order") -> "Drawer":
         """Return what `build` would make of the entries of this one without `gone` and with `come`."""
         held = dict(self._held)
-        for one, step in (*((entry, -1) for entry in gone), *((entry, 1) for entry in come)):
+        for one, more in (*((entry, -1) for entry in gone), *((entry, 1) for entry in come)):
             kept = one.grant.target.name, one.grant.form
-            held[kept] = held.get(kept, 0) + step
+            held[kept] = held.get(kept, 0) + more
         by_claim = dict(self._by_claim)
         changes = _by_place(gone, come)
         for where, keys in changes.items():
@@ -194,6 +196,7 @@ def _file(
     by_object: dict[tuple[str, Verb, str], list[Filed]],
     by_issuer: dict[str, list[Filed]],
 ) -> None:
+    step()
     actors = max((actor_depth(one.claim) for one in rule.conditions), default=0)
     for grant in rule.grants:
         entry = Filed(rule=rule, grant=grant, places=places, actors=actors)
@@ -217,6 +220,7 @@ def _refiled(
 ) -> Mapping[_Name, Drawer]:
     made = dict(drawers)
     for name in {**gone, **come}:
+        step()
         drawer = drawers.get(name, _EMPTY).after(gone.get(name, ()), come.get(name, ()), order)
         if drawer.is_empty:
             made.pop(name, None)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import combinations, product
 from typing import Final
 
+from gateway.files.turns import step
 from gateway.policy.overlap import Key, finite_values, sample_claims
 from gateway.policy.rule import Condition, Rule, Verb
 
@@ -98,6 +99,7 @@ class _Search:
             self._split(entries)
 
     def _spend(self, work: int) -> None:
+        step()
         self.left -= work
         if self.left < 0:
             self.left = 0

@@ -16,6 +16,7 @@ from gateway.clock import Clock
 from gateway.errors import ConfigurationInvalid, ErrorCode
 from gateway.files.looking import Look, look
 from gateway.files.source import Finding, FindingCode, Place
+from gateway.files.turns import in_turns
 from gateway.metrics import Metrics
 from gateway.policy.afterwards import OverlapSearch, log_findings, log_held_back
 from gateway.policy.changes import changes
@@ -192,7 +193,9 @@ class WatchedPolicy:
         return loaded.findings
 
     def _load_and_vet(self) -> Loaded:
-        loaded = self._load(self._seen, self._active)
+        # At a start nobody waits.
+        with in_turns() if self._policy is not None else contextlib.nullcontext():
+            loaded = self._load(self._seen, self._active)
         if loaded is self._seen or loaded.policy is None or self._vet is None:
             return loaded
         try:
