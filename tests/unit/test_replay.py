@@ -265,9 +265,15 @@ async def test_the_exact_repetition_is_answered_as_before_and_starts_nothing(
     first = await desk.run(desk.use("per-request", kind=kind, key=key))
 
     again = await desk.run(desk.use("per-request", kind=kind, key=key))
+    kept = await MemoryReservations.reserve(desk.store, desk.store.claims[0], deadline=1_025.0)
 
     assert again == replace(first, existed=True, output=None)
     assert desk.starts == 1
+    # What a workflow answers is nobody's to keep.
+    assert isinstance(kept, Taken)
+    assert kept.answer is not None
+    assert first.output is not None
+    assert first.output not in kept.answer.decode()
 
 
 @pytest.mark.requirement("TV-44", "F-20")

@@ -84,6 +84,8 @@ def test_a_name_that_occurs_twice_in_one_object_is_refused_at_every_depth(data: 
 @pytest.mark.requirement("TV-09")
 def test_the_same_name_in_two_objects_is_no_duplicate() -> None:
     assert parse_json_object(b'{"a":{"b":1},"c":{"b":1}}') == {"a": {"b": 1}, "c": {"b": 1}}
+    # Written so that the quick look leaves it to the close one.
+    assert parse_json_object(b'{"a":{"b":"\\n"},"c":{"b":1}}') == {"a": {"b": "\n"}, "c": {"b": 1}}
 
 
 @pytest.mark.requirement("TV-10")

@@ -181,23 +181,24 @@ def test_the_token_may_come_from_standard_input(
 
 @pytest.mark.requirement("TV-06", "TV-07")
 @pytest.mark.parametrize(
-    "text",
+    ("text", "refusal"),
     [
-        pytest.param("", id="empty"),
-        pytest.param("hello", id="no token"),
-        pytest.param("a.b.c", id="three segments"),
-        pytest.param("a.b.c.d.e", id="encrypted"),
-        pytest.param("Bearer x.y.z", id="with its scheme"),
+        pytest.param("", "token_missing", id="empty"),
+        pytest.param("hello", "token_opaque", id="no token"),
+        pytest.param("a.b.c", "token_encoding_invalid", id="three segments"),
+        pytest.param("a.b.c.d.e", "token_encrypted", id="encrypted"),
+        pytest.param("Bearer x.y.z", "token_malformed", id="with its scheme"),
+        pytest.param("eyJ9.e\n.x", "token_malformed", id="with a line end"),
     ],
 )
 def test_what_is_no_token_is_refused_with_its_code_and_never_a_traceback(
-    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, refusal: str
 ) -> None:
     code = decide(config, tmp_path / "token", text)
 
     printed = capsys.readouterr()
     assert (code, printed.err) == (1, "")
-    assert printed.out.startswith("✗ token_")
+    assert printed.out.startswith(f"✗ {refusal}")
     assert printed.out.endswith("REFUSED because of the token.\n") or "would hold no grant" in printed.out
 
 

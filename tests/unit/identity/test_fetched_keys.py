@@ -8,11 +8,12 @@ import pytest
 
 from gateway.errors import ErrorCode, TokenRejected, Unavailable
 from gateway.identity.issuer import KeyLocation, TrustedIssuer
-from gateway.identity.jwks import FetchedKeys
+from gateway.identity.jwks import FetchedKeys, _jitter
 from gateway.identity.keys import KeyFault, KeySetState
 from gateway.metrics import Metrics
 from gateway.outbound.http import FailureKind
 from tests.support.clocks import SettableClock
+from tests.support.hang import no_hang
 from tests.support.scripted_issuer import Scripted, ScriptedIssuers, answer
 from tests.support.tokens import jwk, jwks, key_id, trusted
 
@@ -284,6 +285,24 @@ async def test_every_change_of_the_keys_is_logged_by_thumbprint(
     assert changes[0]["added"] == [first]
     assert changes[1]["removed"] == [first]
     assert changes[1]["levelname"] == "WARNING"
+    assert {change["source"] for change in changes} == {DISCOVERY}
+
+
+@pytest.mark.requirement("KS-17")
+async def test_a_change_that_leaves_a_key_is_no_replacement(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    bench.peer.keys = answer(jwks(jwk(), jwk("RS256", "old")))
+    await bench.find()
+    bench.peer.keys = answer(jwks(jwk(), jwk("RS256", "new")))
+    bench.clock.advance(481)
+    await bench.refresh()
+
+    last = vars(caplog.records[-1])
+
+    assert (last["message"], last["levelname"]) == ("issuer_keys_changed", "INFO")
+    assert (len(last["added"]), len(last["removed"])) == (1, 1)
 
 
 # Freshness
@@ -309,17 +328,28 @@ async def test_keys_are_refreshed_in_the_background_at_four_fifths_of_their_fres
 
 
 @pytest.mark.requirement("KS-19")
-async def test_the_moment_of_a_refresh_varies_by_ten_percent() -> None:
+@pytest.mark.parametrize(("jitter", "due_s"), [(0.9, 432), (1.1, 528)])
+async def test_a_refresh_is_due_earlier_or_later_by_chance(jitter: float, due_s: float) -> None:
     bench = Bench()
-    bench.keys = FetchedKeys(fetch=bench.peer, clock=bench.clock, metrics=bench.metrics)
+    bench.keys = FetchedKeys(
+        fetch=bench.peer, clock=bench.clock, metrics=bench.metrics, jitter=lambda: jitter
+    )
     await bench.find()
 
-    bench.clock.advance(431)
+    bench.clock.advance(due_s - 1)
     await bench.refresh()
     assert bench.peer.key_fetches == 1
-    bench.clock.advance(98)
+    bench.clock.advance(2)
     await bench.refresh()
     assert bench.peer.key_fetches == 2
+
+
+@pytest.mark.requirement("KS-19")
+def test_chance_is_ten_percent_in_either_direction() -> None:
+    found = [_jitter() for _ in range(500)]
+
+    assert 0.9 <= min(found) < 0.95
+    assert 1.05 < max(found) <= 1.1
 
 
 async def test_the_background_refresh_runs_inside_the_context_and_ends_with_it(
@@ -448,6 +478,20 @@ async def test_who_waits_gives_up_at_an_own_deadline_and_the_fetch_goes_on(bench
     assert bench.peer.key_fetches == 1
 
 
+@pytest.mark.requirement("KS-21")
+async def test_nobody_waits_for_a_fetch_longer_than_a_few_seconds_whatever_time_is_left(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.identity.jwks._LONGEST_WAIT_S", 0.001)
+    bench.peer.gate.clear()
+
+    with no_hang(), pytest.raises(Unavailable, match="keys_unavailable"):
+        await bench.find(within_s=3_600)
+
+    bench.peer.gate.set()
+    await bench.settle()
+
+
 @pytest.mark.requirement("KS-21", "KS-11")
 async def test_a_transport_that_ignores_its_deadline_is_stopped(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
@@ -486,11 +530,11 @@ async def test_known_keys_outlive_an_outage_of_a_day_and_come_back_after_it(benc
     await bench.find()
     bench.peer.keys = "connect"
 
-    for hours in (1, 22):
+    for hours in (1, 22, 1):
         bench.clock.advance(hours * 3_600)
         await bench.refresh()
         assert await bench.find()
-    bench.clock.advance(2 * 3_600)
+    bench.clock.advance(1)
     assert bench.keys.known(ISSUER, KID) is None
     assert bench.keys.version(ISSUER) == ""
     assert await bench.code() is ErrorCode.KEYS_UNAVAILABLE
@@ -631,6 +675,7 @@ async def test_two_issuers_with_one_kid_keep_their_own_keys(bench: Bench) -> Non
     assert await bench.find() != await bench.find(issuer=other)
 
 
+@pytest.mark.requirement("KS-13")
 async def test_metrics_count_keys_fetches_and_what_was_dropped(bench: Bench) -> None:
     bench.peer.keys = answer(jwks(jwk(), jwk("ES256", use="enc")))
     await bench.find()

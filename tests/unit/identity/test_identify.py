@@ -170,6 +170,7 @@ async def test_a_key_of_one_issuer_proves_nothing_for_another() -> None:
     other = trusted("generic", keys=KeyLocation())
     bench = Bench(GITHUB, other)
     bench.peer.by_url[f"{other.issuer}/keys"] = answer(jwks(jwk("RS256", "theirs", kid=key_id("RS256"))))
+    await bench.identify(token("generic", which="theirs", header={"kid": key_id("RS256")}))
     forged = token(which="theirs", header={"kid": key_id("RS256")})
 
     assert (await bench.refused(forged)).code is ErrorCode.TOKEN_SIGNATURE_INVALID
@@ -386,7 +387,7 @@ async def test_a_switch_that_is_turned_while_keys_are_fetched_refuses_all_the_sa
 
 @pytest.mark.requirement("KS-27")
 async def test_another_issuer_is_not_touched() -> None:
-    bench = Bench()
+    bench = Bench(GITHUB, trusted("gitlab", keys=KeyLocation()))
     bench.switches.switch_off(off("issuer", "gitlab"))
 
     assert (await bench.identify(token())).issuer is GITHUB

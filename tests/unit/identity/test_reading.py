@@ -78,7 +78,7 @@ def test_a_text_that_is_too_long_is_refused_before_it_is_read(length: int, max_c
     assert refused("." * length, max_chars=max_chars).code is ErrorCode.TOKEN_TOO_LARGE
 
 
-@pytest.mark.requirement("TV-02", "TV-05")
+@pytest.mark.requirement("TV-02")
 def test_a_token_of_exactly_the_longest_length_is_read_on() -> None:
     assert refused("." * 16_384).code is ErrorCode.TOKEN_MALFORMED
 
@@ -280,6 +280,12 @@ def test_no_refusal_shows_any_part_of_the_token() -> None:
 @given(st.text(max_size=200))
 def test_any_text_is_refused_by_the_one_error(text: str) -> None:
     refused(text)
+
+
+@pytest.mark.requirement("TV-48")
+@given(st.lists(st.text("AQgwEIeyJ9-_+/=! \n", min_size=1, max_size=9), min_size=3, max_size=3))
+def test_any_three_parts_are_refused_by_the_one_error(parts: list[str]) -> None:
+    refused(".".join(parts))
 
 
 @pytest.mark.requirement("TV-48")

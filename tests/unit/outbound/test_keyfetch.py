@@ -241,6 +241,25 @@ async def test_a_body_of_exactly_the_limit_is_read_and_one_byte_more_is_not() ->
 
 
 @pytest.mark.requirement("KS-10")
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(b"Content-Length: 1001\r\n\r\n", id="announced"),
+        pytest.param(b"\r\n" + b"x" * 1001, id="until the connection ends"),
+        pytest.param(
+            b"Transfer-Encoding: chunked\r\n\r\n3e9\r\n" + b"x" * 1001 + b"\r\n0\r\n\r\n", id="in chunks"
+        ),
+    ],
+)
+async def test_one_byte_beyond_the_limit_is_too_many_however_the_body_is_framed(data: bytes) -> None:
+    async with Peer(raw(b"HTTP/1.1 200 OK\r\n" + data), tls=tls()) as peer:
+        with pytest.raises(OutboundFailure) as caught:
+            await fetch(f"{peer.url}/keys", max_bytes=1000)
+
+    assert caught.value.kind == "too_large"
+
+
+@pytest.mark.requirement("KS-10")
 async def test_reading_stops_at_the_limit_of_a_body_that_never_ends() -> None:
     async with Peer(pours(), tls=tls()) as peer:
         with pytest.raises(OutboundFailure) as caught:

@@ -325,7 +325,7 @@ def test_a_key_file_is_taken_as_it_is_and_nothing_is_fetched(tmp_path: Path) -> 
         pytest.param({"keys": []}, ["keys_unusable"], id="empty"),
         pytest.param({}, ["keys_unusable"], id="no-keys"),
         pytest.param("[]", ["keys_unusable"], id="no-object"),
-        pytest.param('{"keys": [], "keys": []}', ["keys_unusable"], id="duplicate"),
+        pytest.param('{"keys": [], "keys": [' + json.dumps(EC_KEY) + "]}", ["keys_unusable"], id="duplicate"),
         pytest.param(
             {"keys": [EC_KEY | {"use": "enc"}]}, ["keys_unusable", "keys_unusable"], id="for-encryption"
         ),

@@ -157,6 +157,16 @@ def test_every_operator_fits_its_claim(tmp_path: Path, claims: str, expected: li
     assert codes(compiled(tmp_path, partner(claims))) == expected
 
 
+@pytest.mark.requirement("TV-39")
+@pytest.mark.parametrize(("deep", "expected"), [(4, []), (5, ["rule_unsatisfiable"])])
+def test_a_rule_describes_a_chain_of_four_actors_at_most(
+    tmp_path: Path, deep: int, expected: list[str]
+) -> None:
+    claims = f"{{ sub: x, {'/act' * deep}/sub: c }}"
+
+    assert codes(compiled(tmp_path, partner(claims))) == expected
+
+
 @pytest.mark.requirement("TV-36")
 @pytest.mark.parametrize(
     ("claims", "expected"),
