@@ -551,11 +551,31 @@ async def test_an_express_key_with_another_input_is_a_conflict_while_it_runs_and
 
 
 @pytest.mark.requirement("SF-04", "F-20")
-async def test_an_express_key_of_another_identity_is_another_key(desk: Desk) -> None:
+@pytest.mark.parametrize(
+    "stranger",
+    [
+        pytest.param(verified("github", sub="repo:acme/other:ref:refs/heads/main"), id="subject"),
+        pytest.param(
+            replace(TOKEN, principal=replace(TOKEN.principal, issuer="https://other.example")), id="issuer"
+        ),
+    ],
+)
+async def test_an_express_key_of_another_identity_is_another_key(desk: Desk, stranger: VerifiedToken) -> None:
     await desk.run(desk.use("off", kind="express"))
-    stranger = verified("github", sub="repo:acme/other:ref:refs/heads/main")
 
     await desk.run(desk.use("off", kind="express", token=stranger))
+
+    assert desk.starts == 2
+
+
+@pytest.mark.requirement("SF-04")
+async def test_an_express_key_of_another_workflow_is_another_key(desk: Desk) -> None:
+    use = desk.use("off", kind="express")
+    assert use.plan is not None
+    elsewhere = replace(use.plan, workflow=replace(use.plan.workflow, name="another"))
+    await desk.run(use)
+
+    await desk.run(replace(desk.use("off", kind="express"), plan=elsewhere))
 
     assert desk.starts == 2
 

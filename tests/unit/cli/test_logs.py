@@ -80,10 +80,11 @@ def test_an_event_for_people_is_one_line() -> None:
 
 @pytest.mark.requirement("SE-09")
 @pytest.mark.parametrize("format_", ["json", "console"])
-def test_no_text_adds_a_line_or_turns_one(format_: Format) -> None:
+@pytest.mark.parametrize("text", [NAUGHTY, *NAUGHTY], ids=ascii)
+def test_no_text_adds_a_line_or_turns_one(format_: Format, text: str) -> None:
     lines = Lines(format_)
 
-    OUR_LOG.info("said %s", NAUGHTY, extra={"subject": NAUGHTY, "more": {"deep": [NAUGHTY]}, NAUGHTY: 1})
+    OUR_LOG.info("said %s", text, extra={"subject": text, "more": {"deep": [text]}, text: 1})
 
     (line,) = lines.read()
     assert line.isprintable()
