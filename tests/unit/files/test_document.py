@@ -165,6 +165,7 @@ def test_the_findings_of_one_file_are_bounded() -> None:
     ("text", "code", "part"),
     [
         pytest.param('a: " x"', "value_unsafe_text", "white space", id="leading-blank"),
+        pytest.param('a: "x "', "value_unsafe_text", "white space", id="blank-at-the-end"),
         pytest.param('a: "x\\u00a0"', "value_unsafe_text", "white space", id="no-break-blank"),
         pytest.param("a: |\n  x\n", "value_unsafe_text", "white space", id="block-text-ends-in-a-line-end"),
         pytest.param('a: "x\\ny"', "value_unsafe_text", "U+000A (control character)", id="line-end"),
