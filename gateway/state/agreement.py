@@ -26,6 +26,11 @@ PATIENCE_S: Final = 5.0
 #: A process that has posted nothing new for this long counts as gone.
 GONE_S: Final = 15.0
 _PERIOD_S: Final = 1.0
+# Of what the log says about a difference: sides of it, workers of each, characters of a digest and of a name.
+_SIDES: Final = 4
+_NAMED: Final = 4
+_DIGEST: Final = 12
+_NAME: Final = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +39,7 @@ class View:
 
     workers:  everybody alive, this process included.
     disagree: what has not been the same everywhere for five seconds.
+    differ:   in which digest who holds what, a text for each, the fewest first; bounded, for the log.
     behind:   this process lacks, for five seconds, a policy that its siblings took from the same files.
     key_sets: issuers of whose keys others hold another version now, with this process's own.
     missing:  how many of this gateway's own workers are not among them: not started yet, or dead.
@@ -41,6 +47,7 @@ class View:
 
     workers: tuple[str, ...] = ()
     disagree: frozenset[What] = frozenset()
+    differ: tuple[str, ...] = ()
     behind: bool = False
     key_sets: Mapping[str, str] = field(default_factory=dict)
     missing: int = 0
@@ -63,9 +70,11 @@ class Comparer:
         alive = [status for status in latest.values() if self._is_alive(status, now)]
         self._seen = {worker: seen for worker, seen in self._seen.items() if worker in latest}
         mine = latest.get(self._me)
+        disagree = frozenset(what for what in WHATS if self._lasts(what, now, holds=_differs(alive, what)))
         return View(
             workers=tuple(sorted(status.worker for status in alive)),
-            disagree=frozenset(what for what in WHATS if self._lasts(what, now, holds=_differs(alive, what))),
+            disagree=disagree,
+            differ=tuple(text for what in sorted(disagree) for text in _sides(alive, what)),
             behind=self._lasts("behind", now, holds=mine is not None and self._is_behind(mine, alive)),
             key_sets={} if mine is None else _disputed(mine, alive),
         )
@@ -100,6 +109,20 @@ class Comparer:
 
 def _differs(alive: list[Status], what: What) -> bool:
     return len({getattr(status, what) for status in alive}) > 1
+
+
+def _sides(alive: list[Status], what: What) -> list[str]:
+    """Say who holds which: `policy 1a2b3c4d5e6f: host-8080/w2`."""
+    sides: dict[str, list[str]] = {}
+    for status in alive:
+        sides.setdefault(getattr(status, what), []).append(status.worker[:_NAME])
+    fewest_first = sorted(sides.items(), key=lambda side: (len(side[1]), side[0]))
+    texts = []
+    for digest, workers in fewest_first[:_SIDES]:
+        more = len(workers) - _NAMED
+        named = " ".join(sorted(workers)[:_NAMED]) + (f" and {more} more" if more > 0 else "")
+        texts.append(f"{what} {digest.removeprefix('sha256:')[:_DIGEST] or 'none'}: {named}")
+    return texts
 
 
 def _disputed(mine: Status, alive: list[Status]) -> dict[str, str]:
@@ -236,6 +259,5 @@ class Agreement:
             self._metrics.workers_disagree.labels(what).set(what in view.disagree)
         if view.disagree != self._view.disagree:
             level, text = (logging.ERROR, "disagree") if view.disagree else (logging.INFO, "agree again")
-            _log.log(
-                level, f"workers {text}", extra={"what": sorted(view.disagree), "workers": len(view.workers)}
-            )
+            told = {"what": sorted(view.disagree), "workers": len(view.workers), "differ": list(view.differ)}
+            _log.log(level, f"workers {text}", extra=told)

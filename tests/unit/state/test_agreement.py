@@ -77,6 +77,37 @@ def test_who_has_posted_nothing_for_fifteen_seconds_is_gone_whatever_clock_it_ha
     assert [view.disagree for view in views] == [frozenset(), {"policy"}, frozenset()]
 
 
+@pytest.mark.requirement("MP-07")
+def test_who_holds_what_is_named_those_first_who_are_the_fewer_and_not_without_bound() -> None:
+    many = [status(f"w{number}") for number in range(1, 7)]
+    other = status("w7", policy=f"sha256:{'ab' * 32}")
+
+    view = lasting(*many, other)
+    torn = lasting(*(status(f"w{number}", policy=f"sha256:{number}") for number in range(1, 10)))
+
+    assert view.differ == (
+        "policy abababababab: host-8080/w7",
+        "policy old: host-8080/w1 host-8080/w2 host-8080/w3 host-8080/w4 and 2 more",
+    )
+    assert len(torn.differ) == 4
+    assert lasting(*many).differ == ()
+
+
+async def test_the_log_names_the_worker_that_differs(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = SettableClock()
+    worker = Worker("w1", tmp_path, ScriptedIssuers(), clock)
+    await worker.agreement.turn()
+    for _ in range(6):
+        await FileBoard(tmp_path, name="w2").post(status("w2", policy="sha256:new", at=clock.wall()))
+        clock.advance(1)
+        await worker.agreement.turn()
+
+    (said,) = [one for one in caplog.records if one.getMessage() == "workers disagree"]
+    assert "policy new: host-8080/w2" in vars(said)["differ"]
+
+
 NEW = {"policy": "sha256:new"}
 
 
