@@ -34,6 +34,10 @@ class CredentialKey:
     session: RoleSession
     region: str
 
+    def __hash__(self) -> int:
+        # Equality compares all of it; the token alone tells nearly all of them apart, and is hashed already.
+        return hash(self.token)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Kept:
@@ -141,9 +145,8 @@ class CredentialCache:
 
 
 async def _landed(flight: asyncio.Task[AwsCredentials | GatewayError], deadline: float) -> AwsCredentials:
-    left = deadline - asyncio.get_running_loop().time()
-    done, _ = await asyncio.wait({flight}, timeout=max(0.0, left))
-    if not done:
+    await _ended(flight, deadline)
+    if not flight.done():
         raise Unavailable(
             ErrorCode.DEADLINE_EXCEEDED, "The credentials did not come in time.", retry_after_s=5
         )
@@ -154,3 +157,21 @@ async def _landed(flight: asyncio.Task[AwsCredentials | GatewayError], deadline:
         # The same error for everybody who waits, without the frames of those who heard it before.
         raise outcome.with_traceback(None)
     return outcome
+
+
+async def _ended(flight: asyncio.Task[AwsCredentials | GatewayError], deadline: float) -> None:
+    """Wait for the flight until the deadline; who leaves meanwhile leaves it alone."""
+    loop = asyncio.get_running_loop()
+    waiter: asyncio.Future[None] = loop.create_future()
+
+    def wake(_: object = None) -> None:
+        if not waiter.done():
+            waiter.set_result(None)
+
+    late = loop.call_at(deadline, wake)
+    flight.add_done_callback(wake)
+    try:
+        await waiter
+    finally:
+        late.cancel()
+        flight.remove_done_callback(wake)

@@ -4,12 +4,13 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final, Protocol, assert_never
 
-from gateway.arn import ArnInvalid, RoleArn, parse_assumed_role
+from gateway.arn import ArnInvalid, RoleArn, StateMachineArn, parse_assumed_role
 from gateway.errors import ErrorCode, RequestRejected
 from gateway.identity.token import VerifiedToken
-from gateway.policy.rule import AwsRole, Target, VaultRole, Workflow
+from gateway.policy.rule import AwsRole, Target, VaultRole, Workflow, WorkflowType
 from gateway.secret import Secret
 
 #: Shortest session that STS issues, in seconds; ours last no longer.
@@ -159,11 +160,15 @@ def is_session_of(identity: str, role: RoleArn, name: str) -> bool:
 
 def session_policy(workflow: Workflow) -> str:
     """Return the IAM policy that leaves of any role what this workflow needs: its one machine and its executions."""
-    machine = workflow.state_machine
+    return _session_policy(workflow.state_machine, workflow.type)
+
+
+@lru_cache(maxsize=1024)
+def _session_policy(machine: StateMachineArn, kind: WorkflowType) -> str:
     # IAM judges a version or alias by the machine's own ARN; the qualifier is a condition key.
     start: dict[str, object] = {
         "Effect": "Allow",
-        "Action": "states:StartSyncExecution" if workflow.type == "express-sync" else "states:StartExecution",
+        "Action": "states:StartSyncExecution" if kind == "express-sync" else "states:StartExecution",
         "Resource": f"arn:{machine.partition}:states:{machine.region}:{machine.account}:stateMachine:{machine.name}",
     }
     if machine.qualifier is not None:
@@ -174,7 +179,7 @@ def session_policy(workflow: Workflow) -> str:
         "Action": ["states:DescribeExecution", "states:GetExecutionHistory", "states:StopExecution"],
         "Resource": machine.execution("*"),
     }
-    statements = [start, follow] if workflow.type == "standard" else [start]
+    statements = [start, follow] if kind == "standard" else [start]
     return json.dumps({"Version": "2012-10-17", "Statement": statements}, separators=(",", ":"))
 
 

@@ -22,6 +22,10 @@ _OURS: Final = re.compile(r"[0-9a-f]{32}-[0-9a-f]{32}")
 _KEY: Final = re.compile(r"[!-~]{1,128}")
 _QUOTED: Final = re.compile(r'"((?:[!#-\[\]-~]|\\["\\])*)"')
 
+_canonical: Final = json.JSONEncoder(
+    sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+)
+
 Status = Literal["RUNNING", "SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED", "PENDING_REDRIVE"]
 
 
@@ -183,8 +187,7 @@ def plan_start(
 
 def canonical(value: object) -> bytes:
     """Return a JSON value as the one text we send for it: sorted members, no blanks, UTF-8."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    return text.encode()
+    return _canonical.encode(value).encode()
 
 
 def _unkeyed_name(workflow: Workflow, principal: Principal, unkeyed: str | None) -> str:
