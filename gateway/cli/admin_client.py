@@ -67,7 +67,15 @@ def ask(access: Access, method: str, path: str, body: object = None) -> dict[str
         answer = connection.getresponse()
         status, data = answer.status, answer.read(_MOST_BYTES)
     except ssl.SSLError as fault:
-        raise NotAsked(f"{access.to} was not reached over TLS: {fault.reason or fault}.") from None
+        raise NotAsked(
+            f"{access.to} was not reached over TLS: {fault.reason or fault}. {_tls_advice(access)}"
+        ) from None
+    except http.client.RemoteDisconnected:
+        raise NotAsked(
+            f"{access.to} was not reached: it closed the connection without an answer. {_cut_advice(access)}"
+        ) from None
+    except ConnectionResetError as fault:
+        raise NotAsked(f"{access.to} was not reached: {fault.strerror}. {_cut_advice(access)}") from None
     except (ConnectionRefusedError, FileNotFoundError) as fault:
         raise NotAsked(
             f"{access.to} was not reached: {fault.strerror}. Does the gateway run, with `admin.listen` there? "
@@ -80,6 +88,23 @@ def ask(access: Access, method: str, path: str, body: object = None) -> dict[str
     finally:
         connection.close()
     return _document(access, status, data)
+
+
+def _tls_advice(access: Access) -> str:
+    if access.ca is None:
+        return "Name the CA of its certificate with --ca FILE; without it only the system's CAs count."
+    return f"--ca must be the CA of its certificate, which must name the host. {_cut_advice(access)}"
+
+
+def _cut_advice(access: Access) -> str:
+    """Say why a listener may close a connection before it has answered."""
+    if access.to.startswith("http:"):
+        return "Where `admin` has `tls`, write https:// and name its CA with --ca FILE."
+    if access.to.startswith("https:") and access.certificate is None:
+        return "Where `admin.tls` has `client_ca`, it asks for a certificate of yours: --cert FILE, and --key FILE."
+    if access.to.startswith("https:"):
+        return "--cert must be signed by its `admin.tls.client_ca`."
+    return "Its log may say why."
 
 
 def _document(access: Access, status: int, data: bytes) -> dict[str, object]:

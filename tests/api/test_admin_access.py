@@ -318,6 +318,34 @@ def test_the_command_presents_certificate_and_token(
     assert "admin_forbidden: This identity may not change anything here." in said.err
 
 
+@pytest.mark.parametrize(
+    ("scheme", "with_ca", "advice"),
+    [
+        pytest.param("https", False, "Name the CA of its certificate with --ca FILE", id="no-ca"),
+        pytest.param(
+            "https", True, "it asks for a certificate of yours: --cert FILE, and --key FILE", id="no-cert"
+        ),
+        pytest.param("http", False, "write https:// and name its CA with --ca FILE", id="http"),
+    ],
+)
+def test_a_listener_with_tls_that_is_not_reached_is_said_with_the_option_to_add(
+    by_certificate: Certified,
+    tmp_path: Path,
+    scheme: str,
+    with_ca: bool,
+    advice: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    ca = tmp_path / "ca.pem"
+    ca.write_text(by_certificate.authority.pem)
+    to = by_certificate.url.replace("https:", f"{scheme}:")
+
+    code = main(["admin", "state", "--to", to, *(["--ca", str(ca)] if with_ca else [])])
+
+    assert code == 2
+    assert advice in capsys.readouterr().err
+
+
 @pytest.mark.requirement("AD-02")
 def test_the_command_takes_a_token_from_a_file_or_a_variable(
     tokened: Admin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
