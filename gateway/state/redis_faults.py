@@ -37,9 +37,9 @@ DOWN: Final[frozenset[Reason]] = frozenset(
 )
 
 _ADVICE: Final[dict[Reason, str]] = {
-    "timeout": "look at its load (SLOWLOG, INFO commandstats) and at the network; state.timeout_ms is the limit",
+    "timeout": "look at its load (SLOWLOG, INFO commandstats) and at the network, and whether it is a Redis that listens there; state.timeout_ms is the limit",
     "unreachable": "check state.url, that Redis runs, and the network between",
-    "tls": "check state.ca_file, that its certificate names the host of state.url, and that the port speaks TLS",
+    "tls": "check state.ca_file, that its certificate names the host of state.url, and that the port speaks TLS; where Redis asks for a client's certificate (tls-auth-clients), give state.certificate and state.key",
     "password": "state.username and state.password_file must be those of an ACL user that is `on`",
     "permission": "give the user what the README's ACL line gives",
     "database": "state.url ends in the number of a database that this Redis has",
@@ -89,6 +89,9 @@ _KINDS: Final[tuple[tuple[tuple[type[Exception], ...], Reason, str], ...]] = (
     ((exceptions.OutOfMemoryError,), "full", "Redis has no memory left"),
     ((exceptions.ReadOnlyError,), "readonly", "Redis is a replica"),
 )
+# What a failed handshake may look like too: of TLS 1.3 the refusal of a client's certificate comes behind it, and is lost
+# when what we send meanwhile meets a closed connection, or when nothing is said at all.
+_CUT_OFF: Final = re.compile(r"reset by peer|closed by server|Broken pipe")
 _UNPRINTABLE: Final = re.compile(r"[^ -~]")
 
 
@@ -103,6 +106,13 @@ class RedisFault:
     def advice(self) -> str:
         """Return what an administrator can do about it."""
         return _ADVICE[self.reason]
+
+
+def may_be_tls(fault: RedisFault) -> bool:
+    """Say whether a fault right after one of TLS may have the same cause, which it names worse."""
+    return fault.reason == "timeout" or (
+        fault.reason == "unreachable" and _CUT_OFF.search(fault.what) is not None
+    )
 
 
 class RedisFailed(Exception):

@@ -16,7 +16,7 @@ from gateway.clock import Clock
 from gateway.metrics import Metrics
 from gateway.repeating import Repeating
 from gateway.state.redis_client import SharedRedis
-from gateway.state.redis_faults import REASONS, RedisFailed, RedisFault
+from gateway.state.redis_faults import REASONS, RedisFailed, RedisFault, may_be_tls
 from gateway.state.redis_scripts import RELEASE, RESERVE
 from gateway.state.redis_survey import MAX_CLOCK_OFFSET_S, Survey, survey_of
 
@@ -27,6 +27,8 @@ _RETRY_S: Final = 0.5
 _PAUSE_S: Final = 0.05
 #: Between two tries of what a reservation needs, while all is well.
 _TRY_PERIOD_S: Final = 30.0
+#: A fault of TLS stands this long for those that it may look like at the next probe.
+_TLS_STANDS_S: Final = 30.0
 #: What is wrong is said again after this time.
 _REPEAT_S: Final = 300.0
 
@@ -52,6 +54,7 @@ class RedisWatch:
         self._marker: str | None = None
         self._tried_at = float("-inf")
         self._said_at = float("-inf")
+        self._tls_at = float("-inf")
         for reason in REASONS:
             metrics.state_failures.labels(reason)
         self.fault: RedisFault | None = RedisFault(reason="unreachable", what="Redis was not asked yet")
@@ -93,8 +96,20 @@ class RedisWatch:
             await self._compare(survey)
             found = self._judge(survey) or await self._try()
         except RedisFailed as failed:
-            found = failed.fault
+            found = self._named(failed.fault)
         self._note(found)
+
+    def _named(self, found: RedisFault) -> RedisFault:
+        """Return the fault under its best name: one cause must not be said as another from probe to probe."""
+        now, before = self._clock.monotonic(), self.fault
+        if found.reason == "tls":
+            self._tls_at = now
+            return found
+        lately = now - self._tls_at <= _TLS_STANDS_S
+        if before is None or before.reason != "tls" or not lately or not may_be_tls(found):
+            return found
+        self._redis.is_down(before)
+        return before
 
     async def _look(self) -> Survey:
         async def ask(client: Redis) -> Survey:

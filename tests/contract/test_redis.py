@@ -11,6 +11,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from redis import exceptions
 
 from gateway.clock import Clock, SystemClock
 from gateway.errors import ConfigurationInvalid, ErrorCode, Unavailable
@@ -18,6 +19,7 @@ from gateway.state.address import RedisAddress, parse_url
 from gateway.state.board import Status
 from gateway.state.rates import Rate, RateTable
 from gateway.state.redis_board import RedisBoard
+from gateway.state.redis_faults import fault_of, may_be_tls
 from gateway.state.redis_rates import SharedRates
 from gateway.state.redis_switches import RedisSwitches
 from gateway.state.store import Reservation, Taken
@@ -456,6 +458,40 @@ async def test_a_redis_that_asks_for_a_certificate_gets_ours(prefix: str, tmp_pa
         ):
             assert without.watch.status() != "ok"
             assert isinstance(await reserve(state), Reservation)
+
+
+async def test_a_certificate_that_is_asked_for_is_named_and_stays_the_cause(
+    prefix: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    files = tls_files(Authority(), tmp_path, "127.0.0.1")
+    files[-1] = "yes"
+    with running_redis(*files, tls=True) as server:
+        address = replace(parse_url(server.url), ca_file=str(tmp_path / "ca.pem"), timeout_s=10.0)
+        async with shared_state(address, prefix=prefix) as state:
+            await until(lambda: state.watch.status() == "tls")
+            caplog.clear()
+            reasons = set()
+            for _ in range(20):
+                await state.watch.probe()
+                reasons.add(state.watch.status())
+
+    assert reasons == {"tls"}
+    assert caplog.text == ""
+
+
+@pytest.mark.parametrize(
+    ("found", "shown"),
+    [
+        pytest.param(
+            "Error while reading from state:6380 : (104, 'Connection reset by peer')", "tls", id="cut"
+        ),
+        pytest.param("Error 111 connecting to state:6380. Connection refused.", "unreachable", id="gone"),
+    ],
+)
+def test_only_what_a_failed_handshake_may_look_like_counts_as_one(found: str, shown: str) -> None:
+    fault = fault_of(exceptions.ConnectionError(found))
+
+    assert ("tls" if may_be_tls(fault) else fault.reason) == shown
 
 
 async def test_a_password_that_is_changed_is_read_again_and_a_lost_file_is_named(
