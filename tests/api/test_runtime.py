@@ -36,7 +36,7 @@ def open_folder() -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-@pytest.mark.requirement("CO-01", "CO-02", "CO-03")
+@pytest.mark.requirement("CO-01", "CO-02", "CO-03", "SE-07")
 @pytest.mark.skipif(
     why_not_sealed() is not None and os.environ.get("REQUIRE_REAL") != "1", reason=why_not_sealed() or ""
 )
@@ -59,6 +59,8 @@ def test_nobody_without_a_capability_serves_from_a_disk_that_is_read_only_but_fo
         environment={"TMPDIR": str(temporary)},
     ) as gateway:
         status = status_of(gateway)
+        # The kernel gives what it tells of a process to root where nobody else may look into it (proc(5)).
+        lookers = [Path(f"/proc/{process}/environ").stat().st_uid for process in family_of(gateway)]
         known = gateway.get("/v1/whoami", fresh())
         refused = gateway.start(fresh(), "no-such-workflow", input=GOOD, key="1")
         gateway.process.send_signal(signal.SIGTERM)
@@ -68,9 +70,19 @@ def test_nobody_without_a_capability_serves_from_a_disk_that_is_read_only_but_fo
 
     assert (known.status_code, refused.status_code, code) == (200, 404, 0), gateway.log()
     assert {status["Uid"].split()[0], status["Gid"].split()[0]} == {str(USER)}
+    assert lookers == [0] * (1 if workers == "1" else 3)
     assert (status["CapEff"], status["CapBnd"], status["NoNewPrivs"]) == ("0" * 16, "0" * 16, "1")
     assert refused.json()["request_id"] in lines
     assert {oct(path.stat().st_mode & 0o077) for path in [audit, *audit.rglob("*")]} == {"0o0"}
+
+
+def family_of(gateway: Gateway) -> list[int]:
+    """Return the processes of a gateway that are its own: itself, and its workers."""
+    return [
+        process
+        for process in descendants(gateway.process.pid)
+        if b"resource_tracker" not in Path(f"/proc/{process}/cmdline").read_bytes()
+    ]
 
 
 def status_of(gateway: Gateway) -> Mapping[str, str]:
@@ -87,11 +99,7 @@ def test_every_process_of_a_gateway_writes_privately_and_leaves_no_memory_image(
     environment = {"OIDC_GATEWAY_WORKERS": "2", "TMPDIR": str(tmp_path)}
 
     with running_gateway(config, tmp_path / "audit", environment=environment) as gateway:
-        family = [
-            process
-            for process in descendants(gateway.process.pid)
-            if b"resource_tracker" not in Path(f"/proc/{process}/cmdline").read_bytes()
-        ]
+        family = family_of(gateway)
         cores = [resource.prlimit(process, resource.RLIMIT_CORE) for process in family]
         masks = [
             re.findall(r"^Umask:\s+(\d+)", Path(f"/proc/{process}/status").read_text(), re.MULTILINE)

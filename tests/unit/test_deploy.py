@@ -346,7 +346,7 @@ def test_temporary_files_are_in_memory_and_bounded_and_files_of_the_policy_are_n
     assert volumes["files"]["configMap"]["defaultMode"] & 0o222 == 0
 
 
-@pytest.mark.requirement("CO-01", "CO-04")
+@pytest.mark.requirement("CO-01", "CO-02", "CO-04")
 def test_the_image_has_one_unprivileged_user_private_records_and_no_way_to_the_metadata_service() -> None:
     image = (ROOT / "deploy" / "Containerfile").read_text()
     final = image.rpartition("\nFROM ")[2]
