@@ -118,7 +118,7 @@ def test_a_worker_that_lacks_its_siblings_policy_is_not_ready_and_all_say_that_t
 ) -> None:
     status, document = readiness(Draining(), STALE, (GOOD,), view)
 
-    assert (status, document["status"]) == expected
+    assert (status, document["status"], document["digest"]) == (*expected, STALE.digest)
     assert document["agreement"] == {
         "workers": 2,
         "missing": 0,

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
+from typing import get_args
 
 import pytest
 from botocore.loaders import Loader
@@ -20,6 +21,8 @@ from gateway.errors import (
     UpstreamFailed,
 )
 from gateway.executions.execution import CredentialsExpired, Event, Execution, StartPlan
+from gateway.executions.states_errors import repeatable_unless_done
+from gateway.outbound.http import FailureKind, OutboundFailure
 from gateway.policy.rule import Workflow
 from tests.support.aws import Aws, aws_at, held, within
 from tests.support.clocks import START_S, SettableClock
@@ -721,3 +724,15 @@ async def test_an_unknown_region_is_a_wrong_mapping() -> None:
             await start(aws, replace(STANDARD, state_machine=machine))
 
     assert caught.value.code is ErrorCode.MAPPING_INVALID_FOR_AWS
+
+
+@pytest.mark.requirement("SF-05")
+def test_what_must_not_happen_twice_is_repeated_only_where_nothing_was_sent() -> None:
+    again = {
+        (kind, sent)
+        for kind in get_args(FailureKind)
+        for sent in (True, False)
+        if repeatable_unless_done(OutboundFailure(kind, "a reason", sent=sent))
+    }
+
+    assert again == {("connect", False)}
