@@ -5,6 +5,7 @@
 
 import logging
 import secrets
+from collections import deque
 from collections.abc import Mapping
 from typing import Final, Literal
 
@@ -21,6 +22,8 @@ from gateway.state.store import MAX_ANSWER_BYTES, Claim, Reservation, Taken
 _log = logging.getLogger("gateway.state.redis")
 
 _MAX_OFFSET_MS: Final = str(round(MAX_CLOCK_OFFSET_S * 1000))
+#: Reservations that nobody answers for, remembered until Redis is back; of more the leases have to end by themselves.
+_MOST_GIVEN_UP: Final = 1_000
 _STATES: Final[Mapping[bytes, Literal["running", "interrupted", "done"]]] = {
     b"running": "running",
     b"interrupted": "interrupted",
@@ -35,11 +38,14 @@ class RedisReservations:
         self._redis = redis
         self._watch = watch
         self._clock = clock
+        self._given_up: deque[Reservation] = deque(maxlen=_MOST_GIVEN_UP)
+        watch.when_well(self._let_go)
 
     async def reserve(self, claim: Claim, *, deadline: float) -> Reservation | Taken:
         """Take the key; see `Reservations`."""
-        if self._watch.fault is not None:
-            raise _refusal(self._watch.fault)
+        fault = self._redis.down or self._watch.fault
+        if fault is not None:
+            raise _refusal(fault)
         reservation = Reservation(claim=claim, owner=secrets.token_hex(16))
         arguments = (
             reservation.owner,
@@ -56,6 +62,9 @@ class RedisReservations:
                 "reserve", RESERVE, self._key(claim), *arguments, deadline=deadline
             )
         except RedisFailed as failed:
+            # A Redis that stalls may carry it out later: then whoever was refused would be in his own way.
+            if failed.fault.reason in {"timeout", "unreachable"}:
+                self._given_up.append(reservation)
             raise _refusal(failed.fault) from None
         return _read(answer, reservation)
 
@@ -88,9 +97,22 @@ class RedisReservations:
 
     async def release(self, reservation: Reservation) -> None:
         """Free the key; see `Reservations`."""
-        await self._end("release", RELEASE, reservation.claim, reservation.owner)
+        if not await self._end("release", RELEASE, reservation.claim, reservation.owner):
+            self._given_up.append(reservation)
 
-    async def _end(self, operation: str, script: Script, claim: Claim, *arguments: str | bytes) -> None:
+    async def _let_go(self) -> None:
+        """Free what was given up while Redis was away; raises RedisFailed. Nothing was done under it, and the owner is
+        one reservation's own: it cannot be anybody else's that is freed.
+        """
+        while self._given_up:
+            reservation = self._given_up[0]
+            key = self._key(reservation.claim)
+            await self._redis.script("release", RELEASE, key, reservation.owner, even_if_down=True)
+            if self._given_up and self._given_up[0] is reservation:
+                self._given_up.popleft()
+
+    async def _end(self, operation: str, script: Script, claim: Claim, *arguments: str | bytes) -> bool:
+        """Say whether Redis did it."""
         try:
             # Even while Redis counts as away: it may be back by now, and this is the last word on the key.
             await self._redis.script(operation, script, self._key(claim), *arguments, even_if_down=True)
@@ -101,6 +123,8 @@ class RedisReservations:
                 failed.fault.what,
                 extra={"request_id": claim.request_id, "reason": failed.fault.reason},
             )
+            return False
+        return True
 
     def _key(self, claim: Claim) -> str:
         return self._redis.key("used", claim.key)

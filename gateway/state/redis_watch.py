@@ -6,6 +6,7 @@
 import asyncio
 import logging
 import secrets
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Final, Self
@@ -55,6 +56,7 @@ class RedisWatch:
         self._tried_at = float("-inf")
         self._said_at = float("-inf")
         self._tls_at = float("-inf")
+        self._when_well: Callable[[], Awaitable[None]] | None = None
         for reason in REASONS:
             metrics.state_failures.labels(reason)
         self.fault: RedisFault | None = RedisFault(reason="unreachable", what="Redis was not asked yet")
@@ -70,6 +72,10 @@ class RedisWatch:
     ) -> None:
         """Stop."""
         await self._probing.end()
+
+    def when_well(self, act: Callable[[], Awaitable[None]]) -> None:
+        """Have this done after every probe that found nothing wrong; it may raise RedisFailed."""
+        self._when_well = act
 
     def status(self) -> str:
         """Return `ok`, or the reason why reservations are refused; for health."""
@@ -95,6 +101,8 @@ class RedisWatch:
             self._redis.is_up()
             await self._compare(survey)
             found = self._judge(survey) or await self._try()
+            if found is None and self._when_well is not None:
+                await self._when_well()
         except RedisFailed as failed:
             found = self._named(failed.fault)
         self._note(found)

@@ -37,7 +37,8 @@ def store_unavailable() -> Unavailable:
     return Unavailable(
         ErrorCode.REPLAY_STORE_UNAVAILABLE,
         "Whether the token was used before cannot be found out at the moment; nothing was done.",
-        hint="Send the same request again in a few seconds.",
+        hint="Send the same request again in a few seconds. Where the store still took it in, that is answered "
+        "request_in_progress for half a minute: wait Retry-After, and send it again.",
         retry_after_s=2,
     )
 

@@ -109,6 +109,22 @@ async def test_a_redis_that_stalls_is_waited_for_once_and_used_again_when_it_goe
             assert isinstance(await reserve(state), Reservation)
 
 
+@pytest.mark.requirement("TV-45")
+async def test_who_was_refused_while_redis_stalled_is_not_in_his_own_way_afterwards(prefix: str) -> None:
+    with private() as server:
+        async with shared_state(quick(server), prefix=prefix) as state:
+            await reserve(state, "another")  # a connection for the next one to wait on
+            with server.stalled(), pytest.raises(Unavailable) as refused:
+                await reserve(state)
+            await until(well(state))
+
+            again = await reserve(state)
+
+    assert isinstance(again, Reservation)
+    assert refused.value.hint is not None
+    assert "request_in_progress" in refused.value.hint
+
+
 def seconds_count(state: SharedState, operation: str) -> float:
     found = state.metrics.registry.get_sample_value(
         "oidc_gateway_state_seconds_count", {"operation": operation, "outcome": "failed"}
