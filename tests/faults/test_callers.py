@@ -218,7 +218,7 @@ def test_a_caller_who_leaves_while_keys_are_fetched_has_done_nothing_and_the_fet
     name, agent = faulty.provider(), uuid.uuid4().hex
     faulty.idps.script(name, keys=stays_silent())
     faulty.steering.age(61)
-    asked = faulty.idps.asked(name)
+    asked, ended = faulty.idps.asked(name), faulty.attempts(name)
 
     sock = leave_behind(faulty, agent, faulty.token(name, which="next"))
     until(lambda: faulty.idps.asked(name) > asked)
@@ -226,6 +226,12 @@ def test_a_caller_who_leaves_while_keys_are_fetched_has_done_nothing_and_the_fet
     faulty.idps.script(name)
 
     assert faulty.all_answer(faulty.token(name), 200)
+    # Whoever still waited for that fetch would have gone on by now, and be recorded before whoever comes later.
+    until(lambda: faulty.attempts(name) > ended)
+    later = uuid.uuid4().hex
+    with leave_behind(faulty, later, fresh(environment="nowhere")) as sock:
+        assert sock.recv(65_536).startswith(b"HTTP/1.1 403 ")
+    until(lambda: records_of(faulty, later))
     assert records_of(faulty, agent) == []
     assert faulty.aws.peer.received == []
 
