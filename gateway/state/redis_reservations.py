@@ -43,9 +43,8 @@ class RedisReservations:
 
     async def reserve(self, claim: Claim, *, deadline: float) -> Reservation | Taken:
         """Take the key; see `Reservations`."""
-        fault = self._redis.down or self._watch.fault
-        if fault is not None:
-            raise _refusal(fault)
+        if self._watch.fault is not None:
+            raise _refusal(self._watch.fault)
         reservation = Reservation(claim=claim, owner=secrets.token_hex(16))
         arguments = (
             reservation.owner,
@@ -57,13 +56,14 @@ class RedisReservations:
             _ms(self._clock.wall()),
             _MAX_OFFSET_MS,
         )
+        was_sent = self._redis.down is None
         try:
             answer = await self._redis.script(
                 "reserve", RESERVE, self._key(claim), *arguments, deadline=deadline
             )
         except RedisFailed as failed:
             # A Redis that stalls may carry it out later: then whoever was refused would be in his own way.
-            if failed.fault.reason in {"timeout", "unreachable"}:
+            if was_sent and failed.fault.reason in {"timeout", "unreachable"}:
                 self._given_up.append(reservation)
             raise _refusal(failed.fault) from None
         return _read(answer, reservation)
