@@ -1,5 +1,6 @@
 """Real tokens of providers that nobody here wrote, through files as an administrator writes them, real discovery and real keys."""
 
+import asyncio
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import AsyncIterator, Mapping
@@ -373,9 +374,12 @@ async def test_tokens_of_a_provider_that_is_down_stay_good_with_its_last_keys(tm
             await running.identify(token)
         running.clock.ahead_s = 1_200
         running.keys.refresh_due()
+        await asyncio.gather(*(one for one in asyncio.all_tasks() if one.get_name() == "issuer-keys-fetch"))
         verified = await running.identify(token)
+        states = running.keys.states()
 
     assert verified.principal.subject == "agent"
+    assert [state.fault for state in states] == [KeyFault.UNREACHABLE]
 
 
 # --- Cognito: the issuer is AWS's host, the keys are elsewhere, and there are two kinds of tokens ---
