@@ -1,6 +1,8 @@
 """What the record and the log say of people: tokens by their digests, subjects and claims in the record alone."""
 
+import base64
 import hashlib
+import json
 from pathlib import Path
 
 import pytest
@@ -25,8 +27,12 @@ def test_a_token_is_known_by_its_sha_256_and_who_it_was_stands_in_the_record_and
         (record,) = gateway.records(answer)
         until(lambda: answer.headers["x-request-id"] in gateway.log())
         log = gateway.log()
+        journal = "".join(path.read_text() for path in (tmp_path / "audit").rglob("*.jsonl"))
+    kid = json.loads(base64.urlsafe_b64decode(token.partition(".")[0] + "=="))["kid"]
 
     assert record.token == hashlib.sha256(token.encode()).hexdigest()
+    assert record.key_id_digest == hashlib.sha256(kid.encode()).hexdigest()[:16]
+    assert f'"{kid}"' not in journal + log
     assert ("email", email) in record.claims
     assert record.principal is not None
     assert email not in log + answer.text

@@ -165,7 +165,7 @@ async def test_the_policy_is_there_and_announced_when_the_start_returns(watched:
     assert watched.gauge("stale") == 0
 
 
-@pytest.mark.requirement("MP-06")
+@pytest.mark.requirement("MP-06", "MP-07")
 async def test_good_to_good_is_live_within_a_second(watched: Watched) -> None:
     before = watched.source.current()
     watched.clock.advance(60)
@@ -179,6 +179,7 @@ async def test_good_to_good_is_live_within_a_second(watched: Watched) -> None:
     assert before.digest == "good-1"  # a call that began with it keeps it
     assert watched.reloads() == {"accepted": 2}
     assert watched.gauge("info", digest="good-1") is None
+    assert watched.gauge("info", digest="good-2") == 1
     assert watched.gauge("loaded_timestamp_seconds") == START_S + 60
     await watched.until(lambda: watched.told == ["good-1", "good-2"])
 
