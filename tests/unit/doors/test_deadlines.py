@@ -12,7 +12,7 @@ ARRIVED_S = 700.0
 
 def request_that_took(seconds: float, clock: SettableClock) -> Request:
     clock.monotonic_s = ARRIVED_S + seconds
-    state = {
+    state: dict[str, object] = {
         "request_id": "r1",
         "trace_id": None,
         "arrived": ARRIVED_S,
