@@ -136,7 +136,10 @@ class AnswerReader:
         )
 
     def _answer(self) -> Answer:
-        return Answer(status=self._status, headers=self._headers, body=bytes(self._body))
+        # Nothing of it stays here: the connection may be idle for long, and answers hold credentials.
+        body, self._body = bytes(self._body), bytearray()
+        headers, self._headers = self._headers, {}
+        return Answer(status=self._status, headers=headers, body=body)
 
     def _bound(self) -> None:
         """Stop what llhttp would go on reading without an end: a header without one, chunks with long extensions."""
