@@ -50,6 +50,7 @@ class Connection(asyncio.Protocol):
         self._waiter = waiter
         timer = self._loop.call_at(deadline, self._late)
         self._transport.write(request)
+        del request  # 2 kB in which a token stands, for as long as the answer takes
         try:
             return await waiter
         except BaseException:

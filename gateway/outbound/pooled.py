@@ -73,11 +73,14 @@ class PooledHttp:
             place = place_of(request.url)
         except UrlInvalid as fault:
             raise OutboundFailure("connect", str(fault), sent=False) from None
-        data = request_bytes(request, place, keep=self._reuse)
         connection = await self._take(self._loop, place, request.connect_s, deadline)
         try:
-            # From here on the request may reach the peer.
-            return await connection.ask(data, max_answer_bytes=request.max_answer_bytes, deadline=deadline)
+            # From here on the request may reach the peer. Nothing here keeps its bytes meanwhile.
+            return await connection.ask(
+                request_bytes(request, place, keep=self._reuse),
+                max_answer_bytes=request.max_answer_bytes,
+                deadline=deadline,
+            )
         finally:
             self._give_back(place, connection)
 
