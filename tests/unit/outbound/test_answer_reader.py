@@ -188,6 +188,12 @@ def test_a_body_without_a_stated_length_ends_with_its_connection() -> None:
     assert (reader.end().body, reader.keep) == (b"ok", False)
 
 
+def test_an_idle_connection_holds_nothing_of_its_last_answer() -> None:
+    _, reader = read(b"HTTP/1.1 200 OK\r\nX-Key: secret\r\nContent-Length: 6\r\n\r\nsecret")
+
+    assert "secret" not in str(vars(reader))
+
+
 @pytest.mark.parametrize("status", [204, 304])
 def test_an_answer_that_has_no_body_ends_with_its_head(status: int) -> None:
     answer, reader = read(f"HTTP/1.1 {status} None\r\n\r\n".encode())
