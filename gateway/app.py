@@ -3,6 +3,7 @@
 Its pieces, with which it names every concrete class: `upstreams`, `telling`, `sharing` and, for what listens, `front`.
 """
 
+import asyncio
 import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -26,7 +27,7 @@ from gateway.policy.folder import FolderLoad
 from gateway.policy.snapshot import Policy
 from gateway.policy.watch import WatchedPolicy
 from gateway.settings.settings import LimitSettings, Settings
-from gateway.sharing import Sharing, running_shared, share
+from gateway.sharing import Sharing, note_where_switches_are, running_shared, share
 from gateway.state.agreement import Agreement, describing
 from gateway.state.board import Board
 from gateway.state.file_board import FileBoard
@@ -215,6 +216,8 @@ async def running(parts: Parts) -> AsyncIterator[None]:
     """Start the parts in the order in which they need each other, and end them in reverse, effects concluded first."""
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(running_telling(parts.telling))
+        # Behind the journal, which says whose the folder is.
+        await asyncio.to_thread(note_where_switches_are, parts.settings)
         await stack.enter_async_context(running_upstreams(parts.upstreams))
 
         # Before anything is fetched for an issuer: it may be switched off.

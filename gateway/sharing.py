@@ -5,12 +5,18 @@ these settings name one, which is still before anything serves: its client and w
 among it) are a tenth of the memory of a gateway that has nothing to do, and of the time of its start.
 """
 
+import json
+import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
 
+from gateway.audit.shipped import replace_durably
 from gateway.clock import Clock
 from gateway.metrics import Metrics
+from gateway.settings.loading import SWITCHES_FILE
 from gateway.settings.settings import Settings
 from gateway.state.address import RedisAddress
 from gateway.state.board import Board
@@ -21,6 +27,21 @@ from gateway.state.rates import Rates
 from gateway.state.store import Reservations
 from gateway.state.switch_file import SwitchFile
 from gateway.state.switches import Switches, SwitchStore
+
+_log = logging.getLogger(__name__)
+
+#: In the audit folder of a gateway whose switches are not there: where they are.
+_ELSEWHERE: Final = f".{SWITCHES_FILE}.elsewhere"
+_LONGEST_NOTE: Final = 8_192
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Elsewhere:
+    """Where a gateway has its switches. file: None: in Redis, at the URL `state` and below `prefix`."""
+
+    file: str | None = None
+    state: str = ""
+    prefix: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,3 +136,41 @@ async def shared_switches(settings: Settings, *, clock: Clock) -> AsyncIterator[
 def _file_switches(settings: Settings, clock: Clock) -> tuple[SwitchFile, FileSwitches]:
     file = SwitchFile(settings.switches.file, may_be_absent=not settings.switches.named)
     return file, FileSwitches(file, clock=clock)
+
+
+def note_where_switches_are(settings: Settings) -> None:
+    """Leave in the audit folder where the switches are, for who would turn them in the folder; nothing, if they are there.
+
+    Only for whoever holds the folder. One that takes no note stops nothing.
+    """
+    seat = settings.seat
+    if seat is not None and seat.name != seat.workers[0]:
+        return
+    folder = settings.audit.directory if seat is None else settings.audit.directory.parent
+    note = folder / _ELSEWHERE
+    file = settings.switches.file.absolute()
+    try:
+        if settings.switches.shared and settings.state is not None:
+            state = settings.state
+            replace_durably(note, json.dumps({"state": str(state), "prefix": state.prefix}).encode())
+        elif file != (folder / SWITCHES_FILE).absolute():
+            replace_durably(note, json.dumps({"file": str(file)}).encode())
+        else:
+            note.unlink(missing_ok=True)
+    except OSError as fault:
+        _log.warning("where the switches are cannot be noted", extra={"reason": fault.strerror})
+
+
+def switches_elsewhere(folder: Path) -> Elsewhere | None:
+    """Return where the gateway that last began in this audit folder has its switches; None: in the folder.
+
+    Raises OSError, and ValueError for a note that nobody of ours has written.
+    """
+    try:
+        with (folder / _ELSEWHERE).open("rb") as note:
+            said = json.loads(note.read(_LONGEST_NOTE))
+    except FileNotFoundError:
+        return None
+    if not isinstance(said, dict) or not said or not all(isinstance(one, str) for one in said.values()):
+        raise ValueError("it does not say where they are")
+    return Elsewhere(file=said.get("file"), state=said.get("state", ""), prefix=said.get("prefix", ""))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from gateway.audit.safe_text import one_line
 from gateway.clock import SystemClock
 from gateway.files.folder import Sources
 from gateway.files.schema.gateway import GatewayShape
@@ -16,12 +17,14 @@ from gateway.files.schema.serving import ServerShape
 from gateway.settings.loading import SWITCHES_FILE, load_settings
 from gateway.settings.setting import SETTINGS, Setting, SettingInvalid
 from gateway.settings.settings import Settings
-from gateway.sharing import shared_switches
+from gateway.sharing import shared_switches, switches_elsewhere
+from gateway.state.address import RedisAddress
 from gateway.state.switch_file import SwitchFile
 from gateway.state.switches import SwitchStore
 
 _SWITCHES: Final = Setting(path="state.switches", flag="--switches")
 _STATE: Final = Setting(path="state.url", flag="--state")
+_PREFIX: Final = Setting(path="state.prefix")
 _AUDIT: Final = Setting(path="audit.directory", flag="--audit")
 
 
@@ -94,7 +97,34 @@ def _file(args: argparse.Namespace, shape: GatewayShape | None) -> Opened:
             f"There is no audit folder {directory}, where the switches of a gateway are. Go where `serve` was started, "
             "or name it with --audit DIR, or the file with --switches FILE."
         )
+    _must_be_here(Path(directory))
     return _opened(Path(directory) / SWITCHES_FILE, may_be_absent=True)
+
+
+def _must_be_here(folder: Path) -> None:
+    """Raise StoreUnknown for an audit folder whose gateway looks elsewhere: what is turned there, nobody would heed."""
+    here = f"If no gateway on it does so any more: --switches {folder / SWITCHES_FILE}"
+    try:
+        found = switches_elsewhere(folder)
+    except (OSError, ValueError) as fault:
+        why = fault.strerror if isinstance(fault, OSError) else "it is damaged"
+        raise StoreUnknown(
+            f"A gateway noted in {folder} that its switches are elsewhere, and the note cannot be read: {why}. "
+            f"Name them with --switches, and --state for Redis. {here}."
+        ) from None
+    if found is None:
+        return
+    if found.file is not None:
+        where, options = one_line(found.file, limit=1_000), "--switches FILE, with that name"
+    else:
+        where = f"Redis ({one_line(found.state, limit=1_000)})"
+        options = f"--switches redis --state {one_line(found.state, limit=1_000)}"
+        if found.prefix != RedisAddress(scheme="redis").prefix:
+            options += f", with {_PREFIX.variable}={one_line(found.prefix, limit=200)}"
+    raise StoreUnknown(
+        f"The gateway on {folder} has its switches in {where} and heeds none in this folder, so nothing was done. "
+        f"Add {options}. {here}."
+    )
 
 
 def _opened(path: Path, *, may_be_absent: bool) -> Opened:

@@ -98,6 +98,18 @@ def test_a_switch_turned_by_a_command_reaches_both_gateways_and_back(
     assert {found for found, _ in allowed} == {201}
 
 
+@pytest.mark.requirement("MP-15")
+def test_in_the_audit_folder_of_such_a_gateway_nothing_is_turned_and_the_redis_is_named(
+    pair: Pair, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = pair.one.audit
+
+    code = main(["switch", "list", "--config", str(pair.config), "--audit", str(folder)])
+
+    assert code == 2
+    assert f"Add --switches redis --state {pair.redis.url}." in capsys.readouterr().err
+
+
 @pytest.mark.requirement("AD-06")
 def test_a_command_that_cannot_reach_the_switches_says_so(
     pair: Pair, capsys: pytest.CaptureFixture[str]

@@ -7,6 +7,11 @@ from pathlib import Path
 import pytest
 
 from gateway.cli.main import main
+from gateway.files.schema.keeping import AuditShape, StateShape
+from gateway.files.schema.serving import ServerShape
+from gateway.settings.loading import load_settings
+from gateway.settings.settings import Settings
+from gateway.sharing import note_where_switches_are
 from gateway.state.switch_document import decode
 from tests.support.config_folder import write_folder
 from tests.support.gateways import CONFIG
@@ -283,3 +288,75 @@ def test_a_redis_that_is_away_is_told_in_one_line_with_what_to_do(capsys: pytest
         "oidc-gateway switch: The switches in redis://127.0.0.1:1/0 cannot be read: Redis cannot be reached: "
     )
     assert line.endswith("Check state.url, that Redis runs, and the network between.")
+
+
+def settings_of(audit: Path, **state: str) -> Settings:
+    return load_settings(
+        config=CONFIG,
+        server=ServerShape(),
+        audit=AuditShape(directory=str(audit)),
+        state=StateShape(**state),  # type: ignore[arg-type]
+        environment={},
+        flags={},
+    )
+
+
+OFF = ("off", "workflow", "deploy-payments", "--why", "x")
+REDIS = {"url": "redis://127.0.0.1:6390/0", "switches": "redis"}
+
+
+@pytest.mark.requirement("MP-15")
+@pytest.mark.parametrize("words", [OFF, ("list",), ("init",)], ids=["off", "list", "init"])
+@pytest.mark.parametrize(
+    ("state", "advice"),
+    [
+        pytest.param(REDIS, "Add --switches redis --state redis://127.0.0.1:6390/0. ", id="redis"),
+        pytest.param(
+            {**REDIS, "prefix": "b:"},
+            "Add --switches redis --state redis://127.0.0.1:6390/0, with OIDC_GATEWAY_STATE_PREFIX=b:. ",
+            id="prefix",
+        ),
+        pytest.param({"switches": "/etc/off.json"}, "has its switches in /etc/off.json and", id="file"),
+    ],
+)
+def test_nothing_is_turned_or_listed_in_a_folder_whose_gateway_has_its_switches_elsewhere(
+    switch: Run,
+    audit: Path,
+    words: tuple[str, ...],
+    state: dict[str, str],
+    advice: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    note_where_switches_are(settings_of(audit, **state))
+
+    code = switch(*words)
+
+    said = capsys.readouterr()
+    assert (code, said.out) == (2, "")
+    assert advice in said.err
+    assert not (audit / "switches.json").exists()
+
+
+def test_a_gateway_that_has_its_switches_in_the_folder_again_is_heeded(switch: Run, audit: Path) -> None:
+    note_where_switches_are(settings_of(audit, **REDIS))
+    note_where_switches_are(settings_of(audit))
+
+    assert switch(*OFF) == 0
+    assert ("workflow", "deploy-payments") in off_in(audit)
+
+
+def test_a_file_that_is_named_is_turned_whatever_a_gateway_once_noted(switch: Run, audit: Path) -> None:
+    note_where_switches_are(settings_of(audit, **REDIS))
+
+    assert switch("init", "--switches", str(audit / "switches.json")) == 0
+
+
+def test_a_note_that_nobody_can_read_lets_nothing_be_turned(
+    switch: Run, audit: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (audit / ".switches.json.elsewhere").write_text("[]")
+
+    code = switch(*OFF)
+
+    assert code == 2
+    assert "the note cannot be read: it is damaged" in capsys.readouterr().err
