@@ -1,7 +1,7 @@
 import pytest
 
 from gateway.files.document import MAX_FINDINGS, Document, read_document
-from gateway.files.source import Source
+from gateway.files.source import Source, show
 
 
 def read(text: str) -> Document:
@@ -227,6 +227,7 @@ def test_a_secret_is_refused_and_never_shown(kind: str, where: str) -> None:
 
     assert "secret_in_file" in [finding.code for finding in document.findings]
     assert all(SECRETS[kind] not in repr(finding) for finding in document.findings)
+    assert show(f"before {SECRETS[kind]}") == "(a secret)"
 
 
 @pytest.mark.requirement("MP-14")
