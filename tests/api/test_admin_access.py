@@ -139,6 +139,21 @@ def test_reading_and_writing_are_separate_rights(
     assert [answer.status_code for answer in answers] == [reads, writes]
 
 
+@pytest.mark.requirement("AD-02")
+def test_an_administrator_whose_identity_is_switched_off_may_do_nothing(tokened: Admin) -> None:
+    writer, leaver = admin_token("writer"), admin_token("reader", sub="leaver")
+    switch = "/admin/v1/switches/subject?name=okta-agents%20leaver"
+
+    before = tokened.ask(*READS, token=leaver)
+    off = tokened.ask("PUT", switch, body={"why": "has left"}, token=writer)
+    until(lambda: tokened.ask(*READS, token=leaver).status_code == 403)
+    refused = tokened.ask(*READS, token=leaver)
+    on = tokened.ask("DELETE", switch, body={"why": "is back"}, token=writer)
+
+    assert [before.status_code, off.status_code, on.status_code] == [200, 200, 200], off.text
+    assert (refused.status_code, problem(refused)["code"]) == (403, "subject_disabled")
+
+
 @pytest.mark.requirement("AD-03")
 @pytest.mark.parametrize(
     ("client", "requests"),
