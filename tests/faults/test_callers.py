@@ -211,7 +211,7 @@ def test_a_caller_who_leaves_before_the_request_is_whole_has_done_nothing(faulty
     assert records_of(faulty, agent) == []
 
 
-@pytest.mark.requirement("F-25", "F-62")
+@pytest.mark.requirement("F-25", "F-62", "HT-15")
 def test_a_caller_who_leaves_while_keys_are_fetched_has_done_nothing_and_the_fetch_serves_the_next(
     faulty: Faulty,
 ) -> None:
