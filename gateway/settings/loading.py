@@ -50,7 +50,7 @@ def load_settings(
 ) -> Settings:
     """Return the settings; raises SettingInvalid.
 
-    environment: a variable without a value counts as not set. flags: by `Setting.path`, only those that were given.
+    environment: a variable without a value counts as not set, but for the prefix of shared state. flags: by `Setting.path`, only those that were given.
     """
     blocks = {
         "server": server,
@@ -212,6 +212,11 @@ def _state(state: StateShape, config: Path, written: Written) -> RedisAddress | 
         )
     if (state.certificate is None) != (state.key is None):
         raise SettingInvalid("state.certificate and state.key go together.")
+    if state.username is not None and state.password_file is None:
+        raise SettingInvalid(
+            f"{written.name_of('state.username')} names a user, but nothing says the password: "
+            f"state.password_file ({PREFIX}STATE_PASSWORD_FILE) names a file with it."
+        )
 
     def file(name: str | None) -> str | None:
         return None if name is None else str(config / name)

@@ -17,6 +17,7 @@ _Shape = TypeVar("_Shape", bound=BaseModel)
 _SERVICE_LINK: Final = re.compile(
     PREFIX + r"(?:SERVICE_(?:HOST|PORT(?:_\w+)?)|PORT_[0-9]+_(?:TCP|UDP|SCTP)(?:_\w+)?)"
 )
+_PREFIX: Final = Setting(path="state.prefix").variable
 _SERVICE_URL: Final = re.compile(r"(?:tcp|udp|sctp)://")
 
 # What texts look like, by the beginning of their path.
@@ -66,6 +67,9 @@ def overridden(
     _refuse_unknown(environment)
     blocks: dict[str, dict[str, object]] = {name: block.model_dump() for name, block in files.items()}
     named: dict[str, str] = {}
+    if environment.get(_PREFIX) == "":
+        # Of all variables this one may not count as not set: two installations would share used tokens and switches.
+        raise SettingInvalid(f"{_PREFIX} is empty. Write a prefix, or unset it for what gateway.yaml says.")
     for setting in SETTINGS:
         if setting.path in flags:
             named[setting.path] = setting.flag or setting.path

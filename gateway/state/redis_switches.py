@@ -153,10 +153,16 @@ class RedisSwitches:
         self._say(fault.what)
         return switches_unavailable(
             f"The switches in {self._redis.address} cannot be {verb}: {fault.what.removesuffix('.')}.",
-            f"{fault.advice[0].upper()}{fault.advice[1:]}.",
+            as_sentence(fault.advice),
         )
 
     def _say(self, what: str) -> None:
         if what != self._trouble:
             self._trouble = what
             _log.error("switches: %s; everything they could switch off is off after %d s", what, _STALE_S)
+
+
+def as_sentence(advice: str) -> str:
+    """Return an advice as a sentence. A setting at its beginning gets no capital: it is written as the files write it."""
+    first = advice.partition(" ")[0]
+    return f"{advice if '.' in first else advice[0].upper() + advice[1:]}."

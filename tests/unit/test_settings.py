@@ -231,7 +231,7 @@ CASES = (
             under={"state.url": "rediss://redis.example"},
         )
         for name, expected, beside in (
-            ("username", "{}", {}),
+            ("username", "{}", {"state.password_file": "password"}),
             ("password_file", "config/{}", {}),
             ("ca_file", "config/{}", {}),
             ("certificate", "config/{}", {"state.key": "key.pem"}),
@@ -398,7 +398,9 @@ def test_the_environment_wins_over_the_file(case: Case) -> None:
     assert case.held(settings) == expected
 
 
-@EACH
+@pytest.mark.parametrize(
+    "case", [case for case in CASES if case.path != "state.prefix"], ids=lambda case: case.path
+)
 def test_a_variable_without_a_value_counts_as_not_set(case: Case) -> None:
     settings = load(case.written(case.file[0]), {VARIABLE[case.path]: ""})
 
@@ -654,6 +656,27 @@ def test_redis_without_tls_is_for_loopback_even_in_development() -> None:
 def test_half_of_a_certificate_for_redis_is_refused() -> None:
     with pytest.raises(SettingInvalid, match=r"state\.certificate and state\.key go together"):
         load({"state.url": "rediss://redis.example", "state.key": "key.pem"})
+
+
+@pytest.mark.parametrize(
+    ("written", "environment", "name"),
+    [
+        pytest.param({"state.username": "gateway"}, {}, "state.username", id="file"),
+        pytest.param(
+            {}, {"OIDC_GATEWAY_STATE_USERNAME": "gateway"}, "OIDC_GATEWAY_STATE_USERNAME", id="variable"
+        ),
+    ],
+)
+def test_a_user_of_redis_without_a_password_is_refused(
+    written: dict[str, str], environment: dict[str, str], name: str
+) -> None:
+    with pytest.raises(SettingInvalid, match=f"^{name} names a user, but .*OIDC_GATEWAY_STATE_PASSWORD_FILE"):
+        load({"state.url": "rediss://redis.example", **written}, environment)
+
+
+def test_an_empty_prefix_is_refused_because_installations_would_share_what_they_have() -> None:
+    with pytest.raises(SettingInvalid, match=r"^OIDC_GATEWAY_STATE_PREFIX is empty"):
+        load({"state.url": "rediss://redis.example"}, {"OIDC_GATEWAY_STATE_PREFIX": ""})
 
 
 def test_switches_in_redis_need_a_redis() -> None:

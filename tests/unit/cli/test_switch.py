@@ -12,6 +12,8 @@ from gateway.files.schema.serving import ServerShape
 from gateway.settings.loading import load_settings
 from gateway.settings.settings import Settings
 from gateway.sharing import note_where_switches_are
+from gateway.state.redis_faults import Reason, RedisFault
+from gateway.state.redis_switches import as_sentence
 from gateway.state.switch_document import decode
 from tests.support.config_folder import write_folder
 from tests.support.gateways import CONFIG
@@ -288,6 +290,20 @@ def test_a_redis_that_is_away_is_told_in_one_line_with_what_to_do(capsys: pytest
         "oidc-gateway switch: The switches in redis://127.0.0.1:1/0 cannot be read: Redis cannot be reached: "
     )
     assert line.endswith("Check state.url, that Redis runs, and the network between.")
+
+
+@pytest.mark.parametrize(
+    ("reason", "said"),
+    [
+        pytest.param("password", "state.username and state.password_file must", id="a-setting"),
+        pytest.param("unreachable", "Check state.url, ", id="a-word"),
+    ],
+)
+def test_a_hint_that_begins_with_a_setting_writes_it_as_the_files_do(reason: Reason, said: str) -> None:
+    hint = as_sentence(RedisFault(reason=reason, what="x").advice)
+
+    assert hint.startswith(said)
+    assert hint.endswith(".")
 
 
 def settings_of(audit: Path, **state: str) -> Settings:
