@@ -18,7 +18,7 @@ from gateway.audit.ledger import DirectoryInUse, Ledger
 from gateway.audit.place import Mark
 from gateway.audit.record import AuditHealth, Record
 from gateway.audit.recovery import Interrupted, begin
-from gateway.audit.refusals import copy_behind, unavailable
+from gateway.audit.refusals import copy_behind, in_use, unavailable
 from gateway.audit.writer import Item, Writer
 from gateway.clock import Clock
 from gateway.errors import ConfigurationInvalid, ErrorCode
@@ -166,12 +166,10 @@ class JsonlJournal:
 
     def _unusable(self, fault: OSError) -> ConfigurationInvalid:
         if isinstance(fault, DirectoryInUse):
-            message = f"The audit directory {self._directory} is in use by another process."
-            hint = "Give every process an audit directory of its own."
-        else:
-            reason = fault.strerror or "unknown reason"
-            message = f"The audit directory {self._directory} cannot be written: {reason}."
-            hint = "The service needs a directory of its own there, and room on the disk."
+            return in_use(self._directory)
+        reason = fault.strerror or "unknown reason"
+        message = f"The audit directory {self._directory} cannot be written: {reason}."
+        hint = "The service needs a directory of its own there, and room on the disk."
         return ConfigurationInvalid(ErrorCode.AUDIT_UNAVAILABLE, message, hint=hint)
 
 

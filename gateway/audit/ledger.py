@@ -21,6 +21,21 @@ from gateway.clock import Clock
 Event = Literal["started", "rotated", "moved", "deleted", "changed", "recovered"]
 
 
+def is_held(directory: Path) -> bool:
+    """Say whether a process writes to this directory now. Who holds nothing yet learns early; `Ledger.open` decides."""
+    try:
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError as fault:
+        return isinstance(fault, BlockingIOError)
+    finally:
+        os.close(descriptor)
+    return False
+
+
 class DirectoryInUse(OSError):
     """Another process writes to this directory."""
 

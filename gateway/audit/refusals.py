@@ -1,6 +1,17 @@
-"""What callers are told when nothing may be done, because it could not be recorded."""
+"""What is said when nothing may be done, because it could not be recorded: to callers, and to who starts a gateway."""
 
-from gateway.errors import ErrorCode, Unavailable
+from pathlib import Path
+
+from gateway.errors import ConfigurationInvalid, ErrorCode, Unavailable
+
+
+def in_use(directory: Path) -> ConfigurationInvalid:
+    """Return why a gateway cannot start on a directory that another one writes to."""
+    return ConfigurationInvalid(
+        ErrorCode.AUDIT_UNAVAILABLE,
+        f"The audit directory {directory} is in use by another process.",
+        hint="Nothing is waited for: start again when that one has ended, or give every process an audit directory of its own.",
+    )
 
 
 def unavailable() -> Unavailable:

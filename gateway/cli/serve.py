@@ -8,6 +8,8 @@ from contextlib import closing
 from pathlib import Path
 
 from gateway.admin.check import render_text
+from gateway.audit.ledger import is_held
+from gateway.audit.refusals import in_use
 from gateway.cli.confinement import confine, shed_aws_identity
 from gateway.cli.floors import refuse_below_floors
 from gateway.cli.folder import Loaded, as_written, load_or_complain, unfit_for
@@ -128,11 +130,21 @@ def _refuse_unfit(loaded: Loaded, settings: Settings) -> None:
         )
 
 
+def _refuse_held(settings: Settings) -> None:
+    """Raise ConfigurationInvalid while another gateway has the audit folder, before workers take seconds to find out."""
+    audit = settings.audit.directory
+    several = [audit / f"w{number}" for number in range(1, settings.workers + 1)]
+    for folder in several if settings.workers > 1 else [audit]:
+        if is_held(folder):
+            raise in_use(folder)
+
+
 def _serve(settings: Settings, log: LogOutput) -> int:
     def announce(url: str) -> None:
         print(f"Listening on {url}", file=sys.stderr, flush=True)
 
     try:
+        _refuse_held(settings)
         if settings.workers > 1:
             return supervise(settings, log, announce=announce)
         return serve_here(settings, log, announce=announce)

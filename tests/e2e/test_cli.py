@@ -202,6 +202,7 @@ def test_an_audit_folder_that_another_gateway_writes_is_refused_by_name(
 
     assert refused.returncode == 2
     assert str(running.audit) in refused.stderr.splitlines()[-1]
+    assert "Nothing is waited for" in refused.stderr.splitlines()[-1]
     assert refused.stderr.splitlines()[-1].startswith("oidc-gateway serve: ")
     assert "Traceback" not in refused.stdout + refused.stderr
 

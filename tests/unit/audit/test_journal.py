@@ -16,6 +16,7 @@ import pytest
 
 from gateway.audit.files import journal_files
 from gateway.audit.journal import JsonlJournal
+from gateway.audit.ledger import is_held
 from gateway.audit.reading import read_entries
 from gateway.audit.record import Record
 from gateway.audit.verdict import ChainCode, Verdict
@@ -543,6 +544,17 @@ async def test_two_processes_never_share_a_directory(directory: Path, metrics: M
 
     assert raised.value.message == f"The audit directory {directory} is in use by another process."
     assert raised.value.code is ErrorCode.AUDIT_UNAVAILABLE
+
+
+@pytest.mark.requirement("AU-05")
+async def test_before_anything_is_loaded_one_can_tell_that_a_directory_is_held(
+    directory: Path, metrics: Metrics
+) -> None:
+    before = is_held(directory)
+    async with journal(directory, metrics):
+        meanwhile = is_held(directory)
+
+    assert (before, meanwhile, is_held(directory)) == (False, True, False)
 
 
 async def test_a_directory_that_cannot_be_written_is_named_at_the_start(
