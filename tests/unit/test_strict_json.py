@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gateway import strict_json
@@ -255,6 +255,10 @@ _OBJECT_TEXTS = st.recursive(
 @pytest.mark.requirement("TV-08", "TV-09", "TV-10", "TV-11")
 @settings(max_examples=500)
 @given(_OBJECT_TEXTS)
+@example('{"a":"\x01"}')
+@example('{"a":1,"a":2}')
+@example('{"a":NaN}')
+@example('{"a":[' + "1," * 1_024 + "1]}")
 def test_the_quick_look_accepts_nothing_that_the_close_look_refuses(text: str) -> None:
     data = text.encode()
 
