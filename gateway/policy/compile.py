@@ -62,7 +62,11 @@ def _kept_by(previous: Compiled | None, settled: Settled | None) -> Mapping[str,
     tests = previous.kept_tests
     made = previous.made if settled is not None and settled is previous.settled else {}
     return {
-        name: Before(files=previous.kept.get(name, ()), tests=tests.get(name), team=made.get(name))
+        name: Before(
+            files=previous.kept.get(name, ()),
+            tests=tests.get(name) if name in previous.kept else None,
+            team=made.get(name),
+        )
         for name in {**previous.kept, **made}
     }
 

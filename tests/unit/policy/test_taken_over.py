@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from gateway.policy import census
@@ -86,6 +86,9 @@ edits = st.one_of(
 
 @pytest.mark.requirement("MP-05", "MP-06")
 @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@example(
+    steps=[[(FILES[0], None), (TESTS, MUST_NOT)], [(FILES[0], "rules: [\n")]]
+)  # tests without a file of rules
 @given(steps=st.lists(st.lists(edits, min_size=1, max_size=3), min_size=2, max_size=6))
 def test_whatever_is_edited_a_reload_ends_where_a_load_from_nothing_does(
     monkeypatch: pytest.MonkeyPatch, steps: list[list[tuple[str, str | None]]]
