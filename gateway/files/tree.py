@@ -172,7 +172,7 @@ class TreeBuilder:
         self._known: dict[str, str | int | bool | Surprise] = {}
         self._safe: set[str] = set()
         # Texts that are safe and mean the same with and without quotes.
-        self._known_text: set[str] = set()
+        self._known_text: dict[str, str] = {}
 
     def read(self, parser: Parser) -> None:
         """Take all events; the parser's own errors pass through, and what was read before them stays.
@@ -185,30 +185,34 @@ class TreeBuilder:
             self.nodes = self._bounds.nodes - self._left
 
     def _read(self, parser: Parser) -> None:
-        scalar, node, end = events.ScalarEvent, events.NodeEvent, events.CollectionEndEvent
-        collection = events.CollectionStartEvent
-        stack, known = self._stack, self._known_text
-        event = parser.get_event()
+        scalar, end = events.ScalarEvent, events.CollectionEndEvent
+        node, collection = events.NodeEvent, events.CollectionStartEvent
+        stack, known, get = self._stack, self._known_text, parser.get_event
+        event = get()
         while event is not None and not isinstance(event, events.StreamEndEvent):
             mark = event.start_mark
             place = 0 if mark is None else mark.line * _COLUMNS + mark.column
-            if isinstance(event, node):
-                self._left -= COLLECTION_NODES if isinstance(event, collection) else 1
+            # The parser's own classes and none below them, so that most events cost one comparison.
+            if type(event) is scalar:
+                self._left -= 1
                 if self._left < 0:
                     raise self._too_many(place)
-            if isinstance(event, scalar):
-                text = event.value
-                # Nine scalars of ten were seen before, as keys or values, and need no second look.
-                if text in known and stack and event.anchor is None and event.tag is None:
+                # Nine scalars of ten were seen before, as keys or values, and need no second look; nor is each kept.
+                text = known.get(event.value)
+                if text is not None and stack and event.anchor is None and event.tag is None:
                     stack[-1].take_text(text, place, self)
                 else:
                     self._decorated(place, event.anchor, event.tag)
-                    self._scalar(text, place, plain=event.implicit[0] and not event.style)
+                    self._scalar(event.value, place, plain=event.implicit[0] and not event.style)
             elif isinstance(event, end):
                 self._end(place)
             else:
+                if isinstance(event, node):
+                    self._left -= COLLECTION_NODES if isinstance(event, collection) else 1
+                    if self._left < 0:
+                        raise self._too_many(place)
                 self._structure(event, place)
-            event = parser.get_event()
+            event = get()
 
     def _too_many(self, place: int) -> Hopeless:
         most = self._bounds.nodes
@@ -318,7 +322,7 @@ class TreeBuilder:
         if known is None:
             known = self._known[text] = read_plain(text)
             if isinstance(known, str) and text in self._safe:
-                self._known_text.add(text)
+                self._known_text[text] = text
         return known
 
     def _value(self, value: object, place: int | Tree) -> None:
