@@ -1,7 +1,7 @@
 """Rules of mapping files, judged by themselves and against the issuers and targets they name."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import date
 from difflib import get_close_matches
 
@@ -11,8 +11,8 @@ from gateway.files.source import Finding, FindingCode, Place
 from gateway.files.turns import step
 from gateway.identity.issuer import TrustedIssuer
 from gateway.identity.presets import PRESETS, UNKNOWN
-from gateway.policy.compile_grants import Around, GrantReader
-from gateway.policy.conditions import binding_claims, judge_email, read_conditions
+from gateway.policy.compile_grants import Around, GoodGrants, GrantReader
+from gateway.policy.conditions import GoodConditions, binding_claims, judge_email, read_conditions
 from gateway.policy.overlap import satisfiable
 from gateway.policy.report import MAX_FINDINGS, Report, Spot, unknown_reference
 from gateway.policy.rule import Condition, Operator, Rule
@@ -36,6 +36,7 @@ def compile_team(
     compiled = TeamRules()
     known = against.teams is None or team in against.teams
     names: dict[str, Place] = {}
+    good = _Good()
     for file in files:
         if not known and team not in against.written_teams:
             _misplaced(team, file, against, compiled.outer)
@@ -59,7 +60,7 @@ def compile_team(
         for index, shape in zip(file.indices, file.shape.rules, strict=True):
             step()
             compiled.written += 1
-            found = _Rule(team, shape, file, index, against, compiled).compile(names)
+            found = _Rule(team, shape, file, index, against, compiled, good).compile(names)
             # Bounded; but one error among a thousand warnings holds the team back.
             if len(of_rules) < MAX_FINDINGS or any(one.severity == "error" for one in found):
                 of_rules += found
@@ -92,6 +93,14 @@ def _misplaced(team: str, file: Shaped[MappingShape], against: Around, report: R
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Good:
+    """What other rules of the team have shown to be good."""
+
+    conditions: GoodConditions = field(default_factory=dict)
+    grants: GoodGrants = field(default_factory=dict)
+
+
 class _Rule:
     def __init__(
         self,
@@ -101,7 +110,9 @@ class _Rule:
         index: int,
         against: Around,
         into: TeamRules,
+        good: "_Good",
     ) -> None:
+        self._good = good
         self._team = team
         self._shape = shape
         self._against = against
@@ -132,7 +143,7 @@ class _Rule:
         issuers = self._issuers()
         # Claims are judged by the issuer that is meant; the grants of a misspelt one are inert all the same.
         conditions = self._conditions(issuers or self._meant)
-        reader = GrantReader(self._team, issuers, self._against, self._outer_spot)
+        reader = GrantReader(self._team, issuers, self._against, self._outer_spot, self._good.grants)
         grants = [grant for index, one in enumerate(shape.grants) if (grant := reader.read(one, index))]
         self._into.unknown |= reader.unknown
         is_whole = not self._own_spot.has_hole
@@ -236,7 +247,7 @@ class _Rule:
         spot = self._own_spot / "claims"
         # Without an issuer, what is wrong for any of them is wrong all the same.
         preset = PRESETS[issuers[0].preset] if issuers else UNKNOWN
-        conditions = read_conditions(self._shape.claims, spot, preset)
+        conditions = read_conditions(self._shape.claims, spot, preset, self._good.conditions)
         if spot.is_hole:
             return conditions
         if not spot.has_hole and not any(preset.binds_subject(claim) for claim in binding_claims(conditions)):

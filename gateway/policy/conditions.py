@@ -9,7 +9,7 @@ from gateway.files.source import FindingCode, show
 from gateway.identity.presets import ClaimType, Preset
 from gateway.policy.decide import LONGEST_ACTOR_CHAIN
 from gateway.policy.likelihood import judge_claim, judge_value
-from gateway.policy.report import Spot
+from gateway.policy.report import MAX_FINDINGS, Spot
 from gateway.policy.rule import Condition, Operator, Scalar
 
 _FORBIDDEN: Final[Mapping[str, str]] = {
@@ -28,24 +28,51 @@ _BINDING: Final = frozenset(set(Operator) - {Operator.ABSENT, Operator.SCOPE})
 _LISTS: Final = frozenset({Operator.CONTAINS, Operator.CONTAINS_ANY, Operator.CONTAINS_ALL})
 
 
+#: Conditions in which nothing is wrong: many rules of a team share most of theirs, which are judged and kept once.
+GoodConditions = dict[tuple[object, ...], Condition]
+
+
 def read_conditions(
-    claims: Mapping[str, Scalar | ConditionShape], spot: Spot, preset: Preset
+    claims: Mapping[str, Scalar | ConditionShape],
+    spot: Spot,
+    preset: Preset,
+    good: GoodConditions | None = None,
 ) -> tuple[Condition, ...]:
-    """Return the conditions; what is wrong with them goes to the spot's report."""
-    conditions = tuple(_read(claim, wanted) for claim, wanted in claims.items())
-    for condition in conditions:
-        before = spot.report.errors
-        _judge_name(condition.claim, spot)
-        _judge_values(condition, spot)
-        claim = spot / condition.claim
-        meant = judge_claim(condition.claim, claim, preset) if spot.report.errors == before else None
-        # What stands beside a misspelt name is judged as what is meant by it.
-        judged = replace(condition, claim=meant) if meant is not None else condition
-        _judge_type(judged, claim, preset)
-        # One mistake, one finding: of what is wrong anyway it is not said that it is unlikely, too.
-        if spot.report.errors == before:
-            judge_value(judged, claim, preset)
-    return conditions
+    """Return the conditions; what is wrong with them goes to the spot's report.
+
+    good: those of other rules, by all that they are judged by; more are added.
+    """
+    good = {} if good is None else good
+    return tuple(_judged(_read(claim, wanted), spot, preset, good) for claim, wanted in claims.items())
+
+
+def _judged(condition: Condition, spot: Spot, preset: Preset, good: GoodConditions) -> Condition:
+    # With the types of the values: in Python True == 1.
+    types = tuple(map(type, condition.wanted))
+    key = (id(preset), condition.claim, condition.operator, types, condition.wanted)
+    known = good.get(key)
+    if known is not None:
+        return known
+    found = len(spot.report.findings)
+    _judge(condition, spot, preset)
+    # What stands in for something wrong is not judged, and a full report says nothing.
+    if len(spot.report.findings) == found < MAX_FINDINGS and not spot.document.holes:
+        good[key] = condition
+    return condition
+
+
+def _judge(condition: Condition, spot: Spot, preset: Preset) -> None:
+    before = spot.report.errors
+    _judge_name(condition.claim, spot)
+    _judge_values(condition, spot)
+    claim = spot / condition.claim
+    meant = judge_claim(condition.claim, claim, preset) if spot.report.errors == before else None
+    # What stands beside a misspelt name is judged as what is meant by it.
+    judged = replace(condition, claim=meant) if meant is not None else condition
+    _judge_type(judged, claim, preset)
+    # One mistake, one finding: of what is wrong anyway it is not said that it is unlikely, too.
+    if spot.report.errors == before:
+        judge_value(judged, claim, preset)
 
 
 def binding_claims(conditions: Iterable[Condition]) -> tuple[str, ...]:
