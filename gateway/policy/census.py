@@ -29,10 +29,19 @@ _SHAPES: Mapping[Operator, Shape] = {
 }
 
 
-def places_of(rule: Rule) -> Places:
-    """Return for each condition the places that it can be filed at; empty: nowhere."""
-    step()
-    return [tuple(_places(one)) for one in rule.conditions]
+def places_of(rules: Iterable[Rule]) -> Iterator[tuple[Rule, Places]]:
+    """Yield each rule with, for each of its conditions, the places that it can be filed at; empty: nowhere."""
+    # Many rules of a team share the very same conditions.
+    known: dict[int, tuple[Place, ...]] = {}
+    for rule in rules:
+        step()
+        found = []
+        for one in rule.conditions:
+            places = known.get(id(one))
+            if places is None:
+                places = known[id(one)] = tuple(_places(one))
+            found.append(places)
+        yield rule, found
 
 
 class Census:
@@ -85,10 +94,13 @@ class Census:
         ]
         if not usable:
             return ()
-        shared = [max(map(self._count, places)) for _, places in usable]
-        chosen = next((at for at, count in enumerate(shared) if count <= _FEW), None)
-        if chosen is None:
-            chosen = shared.index(min(shared))
+        shared = []
+        for _, places in usable:
+            shared.append(max(map(self._count, places)) if len(places) > 1 else self._count(places[0]))
+            if shared[-1] <= _FEW:
+                break
+        chosen = shared.index(min(shared))
+        if shared[chosen] > _FEW:
             self._watched.update(place for _, places in usable for place in places)
         condition, places = usable[chosen]
         if condition.operator is Operator.CONTAINS_ALL:

@@ -135,7 +135,7 @@ class GrantIndex:
         """File the grants of all rules."""
         by_object: dict[tuple[str, Verb, str], list[Filed]] = defaultdict(list)
         by_issuer: dict[str, list[Filed]] = defaultdict(list)
-        written = [(rule, places_of(rule)) for rule in rules]
+        written = list(places_of(rules))
         census = Census.of(found for _, found in written)
         for rule, found in written:
             _file(rule, census.choose(rule, found), by_object, by_issuer)
@@ -151,8 +151,7 @@ class GrantIndex:
         gone, come: what must be taken from the rules of this index, and added to them, to make those; the others stand in
         the same order among each other.
         """
-        left = [(rule, places_of(rule)) for rule in gone]
-        new = [(rule, places_of(rule)) for rule in come]
+        left, new = list(places_of(gone)), list(places_of(come))
         census = self._census.after([found for _, found in left], [found for _, found in new])
         if census is None:
             return GrantIndex.build(rules)
