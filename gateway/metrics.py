@@ -3,7 +3,9 @@
 import contextlib
 import os
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, Literal, get_args
 
 from prometheus_client import (
@@ -17,6 +19,8 @@ from prometheus_client import (
     values,
 )
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+
+from gateway.tallies import Tally, Times
 
 #: How a gauge's values add up over the workers that live.
 Over = Literal["livesum", "livemin", "livemax"]
@@ -46,6 +50,7 @@ class Metrics:
     No label ever holds caller data: an issuer is its name in `gateway.yaml`, or `unknown`.
 
     shared: where several workers count together; from then on this whole process counts there.
+    shapes: of each metric, by its name: counter, gauge or histogram, and its labels.
     """
 
     def __init__(self, shared: Shared | None = None) -> None:
@@ -54,24 +59,26 @@ class Metrics:
             _count_together(shared)
         # One more series for each of a counter, which says nothing that `process_start_time_seconds` does not.
         disable_created_metrics()  # type: ignore[no-untyped-call]
+        self.shapes: dict[str, tuple[str, tuple[str, ...]]] = {}
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
-        self._answers: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
-        self._decisions: dict[tuple[str, str, str], Counter] = {}
-        self.decisions = self._counter(
+        self._decisions = self._tally(
             "decisions", "Decisions by act and by code; `allowed` is a code here.", "act", "code", "issuer"
         )
-        self.http_requests = self._counter(
+        self._answers = self._tally(
             "http_requests", "Answers by route template, method and status.", "route", "method", "status"
         )
-        self.http_seconds = self._histogram(
+        self._seconds = self._times(
             "http_request_seconds",
             "Time from the first byte of a request to the last of its answer.",
             "route",
         )
-        self.http_in_flight = self._gauge(
+        self._in_flight = 0
+        self._in_flight_gauge = self._gauge(
             "http_requests_in_flight", "Requests being served now.", over="livesum"
         )
+        if shared is None:
+            self._in_flight_gauge.set_function(lambda: self._in_flight)
         self.connections_refused = self._counter(
             "http_connections_refused", "Connections closed by a limit, by reason.", "reason"
         )
@@ -225,22 +232,18 @@ class Metrics:
 
     def answered(self, route: str, method: str, status: int, seconds: float) -> None:
         """Count one answer."""
-        key = (route, method, status)
-        children = self._answers.get(key)
-        if children is None:
-            # Looked up once, which costs more than counting; no label comes from a request, so they are few.
-            children = self.http_requests.labels(*key), self.http_seconds.labels(route)
-            self._answers[key] = children
-        children[0].inc()
-        children[1].observe(seconds)
+        self._answers((route, method, str(status)))
+        self._seconds(route, seconds)
+
+    def in_flight(self, change: int) -> None:
+        """Note that so many requests more are being served."""
+        self._in_flight += change
+        if self.shared is not None:
+            self._in_flight_gauge.set(self._in_flight)
 
     def decided(self, act: str, code: str, issuer: str) -> None:
         """Count one decision."""
-        key = (act, code, issuer)
-        child = self._decisions.get(key)
-        if child is None:
-            child = self._decisions[key] = self.decisions.labels(*key)
-        child.inc()
+        self._decisions((act, code, issuer))
 
     def exposition(self) -> bytes:
         """Return the text exposition format, version 0.0.4; with several workers, what all of them counted."""
@@ -256,14 +259,36 @@ class Metrics:
         if self.shared is not None:
             mark_process_dead(name, self.shared.folder)  # type: ignore[no-untyped-call]
 
+    # What every request counts. Where several workers count together, the library has to keep it.
+
+    def _tally(self, name: str, text: str, *labels: str) -> Callable[[tuple[str, ...]], None]:
+        if self.shared is None:
+            return Tally(self._named("counter", name, labels), text, labels, registry=self.registry).count
+        child = lru_cache(maxsize=None)(self._counter(name, text, *labels).labels)
+        return lambda values: child(*values).inc()
+
+    def _times(self, name: str, text: str, label: str) -> Callable[[str, float], None]:
+        if self.shared is None:
+            full = self._named("histogram", name, (label,))
+            return Times(full, text, label, _LATENCY_S, registry=self.registry).take
+        child = lru_cache(maxsize=None)(self._histogram(name, text, label).labels)
+        return lambda value, seconds: child(value).observe(seconds)
+
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
-        return Counter(f"oidc_gateway_{name}", text, labels, registry=self.registry)
+        return Counter(self._named("counter", name, labels), text, labels, registry=self.registry)
 
     def _gauge(self, name: str, text: str, *labels: str, over: Over = "livemax") -> Gauge:
-        return Gauge(f"oidc_gateway_{name}", text, labels, registry=self.registry, multiprocess_mode=over)
+        full = self._named("gauge", name, labels)
+        return Gauge(full, text, labels, registry=self.registry, multiprocess_mode=over)
 
     def _histogram(self, name: str, text: str, *labels: str) -> Histogram:
-        return Histogram(f"oidc_gateway_{name}", text, labels, registry=self.registry, buckets=_LATENCY_S)
+        full = self._named("histogram", name, labels)
+        return Histogram(full, text, labels, registry=self.registry, buckets=_LATENCY_S)
+
+    def _named(self, kind: str, name: str, labels: tuple[str, ...]) -> str:
+        full = f"oidc_gateway_{name}"
+        self.shapes[f"{full}_total" if kind == "counter" else full] = kind, labels
+        return full
 
 
 def make_room(folder: str, name: str) -> None:

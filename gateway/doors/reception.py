@@ -150,7 +150,7 @@ class Reception:
         state["source"] = self._entrance.source(scope)
         state["standings"] = visit.standings
         self._in_flight += visit.place
-        self._metrics.http_in_flight.inc()
+        self._metrics.in_flight(1)
         return visit
 
     def admit(self, visit: Visit) -> None:
@@ -218,13 +218,13 @@ class Reception:
     def forget(self, visit: Visit) -> None:
         """Take the note of one request back: the same one is about to be received again."""
         self._in_flight -= visit.place
-        self._metrics.http_in_flight.dec()
+        self._metrics.in_flight(-1)
 
     def see_off(self, visit: Visit, route: str | None) -> None:
         """Count the request, and write its line. route: its template, None where none was found."""
         self._in_flight -= visit.place
         metrics = self._metrics
-        metrics.http_in_flight.dec()
+        metrics.in_flight(-1)
         seconds = self._clock.monotonic() - visit.begun
         scope, notes = visit.scope, visit.notes
         path = scope["path"]

@@ -8,7 +8,6 @@ from typing import cast
 
 import pytest
 import yaml
-from prometheus_client.metrics import MetricWrapperBase
 
 from gateway.errors import ErrorCode
 from gateway.metrics import Metrics
@@ -55,10 +54,8 @@ def queries() -> Iterator[tuple[str, str]]:
 def known() -> dict[str, set[str]]:
     """Every metric of the code and its labels."""
     ours = {
-        one._name + ("_total" if one._type == "counter" else ""): set(one._labelnames)
-        | ({"le"} if one._type == "histogram" else set())
-        for one in vars(Metrics()).values()
-        if isinstance(one, MetricWrapperBase)
+        name: {*labels} | ({"le"} if kind == "histogram" else set())
+        for name, (kind, labels) in Metrics().shapes.items()
     }
     return {**ours, **{name: set() for name in PROCESS}, "up": set()}
 
