@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import fcntl
 import logging
 import os
 import re
@@ -149,6 +150,7 @@ def test_a_log_that_nobody_reads_costs_lines_which_are_counted_and_neither_servi
 ) -> None:
     faulty_aws.begin()
     reader, writer = os.pipe()
+    fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, resource.getpagesize())
     with no_hang(), logging_into(writer, tmp_path, faulty_aws) as process:
         os.close(writer)
         caller = Caller(url_of(tmp_path), tmp_path / "audit")
