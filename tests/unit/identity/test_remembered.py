@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.unit.identity.test_identify import Bench, token
+from tests.support.tokens import token
+from tests.unit.identity.test_identify import Bench
 
 
 @pytest.mark.requirement("TV-49")
