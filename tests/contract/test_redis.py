@@ -164,6 +164,7 @@ async def test_a_restart_with_append_only_file_forgets_nothing(prefix: str) -> N
 
             server.stop()
             server.start()
+            await state.watch.probe()  # else it may still say what was before, while Redis reads its data
             await until(well(state))
 
             assert isinstance(await reserve(state), Taken)
