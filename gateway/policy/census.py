@@ -31,16 +31,16 @@ _SHAPES: Mapping[Operator, Shape] = {
 
 def places_of(rules: Iterable[Rule]) -> Iterator[tuple[Rule, Places]]:
     """Yield each rule with, for each of its conditions, the places that it can be filed at; empty: nowhere."""
-    # Many rules of a team share the very same conditions.
-    known: dict[int, tuple[Place, ...]] = {}
+    # Many rules of a team share the very same conditions. Each is kept beside its places: its number stays its own.
+    known: dict[int, tuple[Condition, tuple[Place, ...]]] = {}
     for rule in rules:
         step()
         found = []
         for one in rule.conditions:
-            places = known.get(id(one))
-            if places is None:
-                places = known[id(one)] = tuple(_places(one))
-            found.append(places)
+            kept = known.get(id(one))
+            if kept is None:
+                kept = known[id(one)] = one, tuple(_places(one))
+            found.append(kept[1])
         yield rule, found
 
 
