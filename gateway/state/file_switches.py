@@ -32,9 +32,9 @@ class FileSwitches:
         self._file = file
         self._clock = clock
         self._was_there = False
-        self._board = unreadable()
         self._why: str | None = None
-        self._looked_at = float("-inf")
+        #: What was read, and the monotonic seconds at which it was begun; replaced together.
+        self._seen = unreadable(), float("-inf")
         self._looking = Repeating(
             self.look,
             wait=every(period_s),
@@ -47,9 +47,10 @@ class FileSwitches:
 
     def current(self) -> SwitchBoard:
         """Return what is off; at most five seconds old, else unreadable."""
-        if self._clock.monotonic() - self._looked_at > PATIENCE_S:
+        board, looked_at = self._seen
+        if self._clock.monotonic() - looked_at > PATIENCE_S:
             return unreadable()
-        return self._board
+        return board
 
     async def __aenter__(self) -> Self:
         """Look once, and every second from now on. An unreadable file stops nothing but the exchanges."""
@@ -82,15 +83,19 @@ class FileSwitches:
 
     async def look(self) -> None:
         """Read the file now."""
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._look)
+
+    def _look(self) -> None:
+        # All of it in the thread: an event loop that is held up must not let what was read just now grow old.
         began = self._clock.monotonic()
         try:
-            board = await asyncio.get_running_loop().run_in_executor(self._thread, self._load)
+            board = self._load()
         except SwitchesUnreadable as fault:
             self._refuse(str(fault))
             board = unreadable()
         else:
             self._accept()
-        self._board, self._looked_at = board, began
+        self._seen = board, began
 
     def _load(self) -> SwitchBoard:
         found = self._file.load()

@@ -2,7 +2,6 @@
 
 import inspect
 import json
-import logging
 import socket
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from uvicorn.server import Server
 from gateway.doors.answers import SECURITY_HEADERS
 from gateway.doors.framing import FramingLimits
 from gateway.doors.protocol import ProtocolLimits
+from gateway.doors.strangers import Strangers
 from tests.support.serving import Serving, read_all, read_answer, serving
 
 QUICK = ProtocolLimits(
@@ -288,21 +288,20 @@ def test_a_connection_without_a_first_byte_is_closed_without_a_word(server: Serv
 @pytest.mark.requirement("HT-02")
 @pytest.mark.parametrize("before", ["nothing", "a request", "half a head"])
 def test_what_came_in_time_is_answered_however_late_the_server_gets_to_read_it(
-    server: Serving, before: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    server: Serving, before: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     held_up, go_on = threading.Event(), threading.Event()
 
-    def hold(_: logging.LogRecord) -> bool:
+    def hold(*_: object, **__: object) -> None:
         # In the middle of what the server reads: nothing else of it goes on, as on a machine that is too busy.
         held_up.set()
-        return go_on.wait(10)
+        go_on.wait(10)
 
     late, holder = server.connect(), server.connect()
     late.sendall({"nothing": b"", "a request": GET + b"\r\n", "half a head": GET}[before])
     if before == "a request":
         read_answer(late)
-    caplog.set_level(logging.INFO, "gateway.access")
-    monkeypatch.setattr(logging.getLogger("gateway.access"), "filters", [hold])
+    monkeypatch.setattr(Strangers, "refused", hold)
     holder.sendall(b"nonsense\r\n\r\n")
     assert held_up.wait(10)
     late.sendall(b"\r\n" if before == "half a head" else GET + b"\r\n")
