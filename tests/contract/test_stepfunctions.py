@@ -137,9 +137,17 @@ async def test_a_stop_ends_an_execution_and_may_be_repeated(aws: tuple[Aws, str]
     planned = plan(workflow)
     await edges.executions.start(planned, ROOT, deadline=within(20))
 
-    stopped = await edges.executions.stop(
-        workflow, planned.name, ROOT, reason="superseded", deadline=within(20)
-    )
+    async def stop() -> Execution:
+        return await edges.executions.stop(
+            workflow, planned.name, ROOT, reason="superseded", deadline=within(20)
+        )
+
+    try:
+        stopped = await stop()
+    except UpstreamFailed as fault:
+        # moto leaves the time out while its execution is still ending.
+        assert fault.code is ErrorCode.AWS_ANSWER_MISMATCH
+        stopped = await stop()
     again = await edges.executions.stop(
         workflow, planned.name, ROOT, reason="superseded", deadline=within(20)
     )

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import cycle
 from pathlib import Path
 
 import pytest
@@ -140,9 +141,14 @@ def test_in_a_storm_of_good_and_bad_changes_every_request_is_decided_by_one_vers
 
     statuses: set[int] = set()
 
+    # A few tokens in turns: what is kept for each token has bounds of its own, and memory is compared afterwards.
+    tokens = [fresh() for _ in range(20)]
+
     def ask() -> None:
-        while not end.is_set():
-            answer = faulty.gateway.start(fresh(), DEPLOY, key="storm", input={"version": "1.4.2"})
+        for token in cycle(tokens):
+            if end.is_set():
+                return
+            answer = faulty.gateway.start(token, DEPLOY, key="storm", input={"version": "1.4.2"})
             statuses.add(answer.status_code)
 
     with ThreadPoolExecutor() as pool:
