@@ -146,7 +146,8 @@ async def test_a_stop_ends_an_execution_and_may_be_repeated(aws: tuple[Aws, str]
         stopped = await stop()
     except UpstreamFailed as fault:
         # moto leaves the time out while its execution is still ending.
-        assert fault.code is ErrorCode.AWS_ANSWER_MISMATCH
+        if fault.code is not ErrorCode.AWS_ANSWER_MISMATCH:
+            raise
         stopped = await stop()
     again = await edges.executions.stop(
         workflow, planned.name, ROOT, reason="superseded", deadline=within(20)
