@@ -1,18 +1,17 @@
 """The command `oidc-gateway`: one parser, the commands, and how every failure leaves the process."""
 
 import argparse
-import gc
 import io
 import os
 import signal
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from importlib import import_module
 from importlib.metadata import version
 from typing import Final
 
 from gateway.cli.options import COULD_NOT_RUN
+from gateway.collector import collector_paused
 
 #: In the order in which people meet them; each is a module beside this one.
 COMMANDS: Final = ("serve", "check", "test", "decide", "switch", "explain", "audit", "admin", "vault", "dev")
@@ -56,24 +55,10 @@ def build_parser(commands: Sequence[str] = COMMANDS) -> argparse.ArgumentParser:
         help="show the version and exit",
     )
     below = parser.add_subparsers(metavar="COMMAND", title="commands", required=True)
-    with _collector_paused():
+    with collector_paused():
         for name in commands:
             import_module(f"gateway.cli.{name}").add_parser(below)
     return parser
-
-
-@contextmanager
-def _collector_paused() -> Iterator[None]:
-    """Keep the garbage collector from running meanwhile."""
-    # A thousand modules are made and kept. Looking through them for garbage, again and again as they become more, took a
-    # fifth of the time in which they are loaded.
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,16 +1,15 @@
 """The whole configuration folder, read once: gateway, targets, mappings, and the files they name."""
 
-import gc
 import hashlib
 import logging
 import os
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, TypeVar
 
+from gateway.collector import collector_paused
 from gateway.files.allowance import Allowances, Owner, listings, owner_of
 from gateway.files.bounds import RULES, TESTS, Bounds
 from gateway.files.document import MAX_FINDINGS, Document, read_document
@@ -35,7 +34,6 @@ _NAMES: Final = ("gateway.yaml", "targets.yaml", "targets", "mappings")
 # Writing a folder takes moments; who writes it all the time will not stop for us.
 _ATTEMPTS: Final = 5
 _PAUSE_S: Final = 0.02
-_MANY_OBJECTS: Final = 50_000
 
 AnyShape = TypeVar("AnyShape", GatewayShape, TargetsShape, MappingShape, CasesShape)
 
@@ -119,28 +117,6 @@ def _attempt(
     new = loading.named - names
     names |= new
     return loading, not new and look(folder, names) == before
-
-
-@contextmanager
-def collector_paused() -> Iterator[None]:
-    """Keep the garbage collector from running meanwhile."""
-    # Half a million small objects are made and kept: looking for garbage among them takes as long as making them.
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            if gc.get_count()[0] > _MANY_OBJECTS:
-                # Straight to the oldest generation: what was made lives long, and going through all of it once for each
-                # generation took a fifth of a load, at whose end everybody waited for it.
-                # In a process that serves they join what it froze, which thawing would have it look through again. None
-                # of them is part of a cycle, so they go when nobody holds them any more.
-                frozen = gc.get_freeze_count()
-                gc.freeze()
-                if not frozen:
-                    gc.unfreeze()
-            gc.enable()
 
 
 class _Loading:

@@ -8,8 +8,9 @@ from datetime import date
 from types import MappingProxyType
 from typing import Final
 
+from gateway.collector import collector_paused
 from gateway.files.document import Document
-from gateway.files.folder import Sources, collector_paused
+from gateway.files.folder import Sources
 from gateway.files.source import Finding, FindingCode, Place
 from gateway.policy.compile_central import Central, Serving, Settled, settle_central
 from gateway.policy.compile_grants import Around

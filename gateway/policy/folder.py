@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from gateway.clock import Clock
-from gateway.files.folder import Sources, collector_paused, load_sources
+from gateway.collector import collector_paused
+from gateway.files.folder import Sources, load_sources
 from gateway.files.source import Finding, FindingCode
 from gateway.policy.compile import compile_policy, overlaps_of
 from gateway.policy.compile_central import Serving

@@ -9,6 +9,7 @@ from pathlib import Path
 ORDER = [
     "errors",
     "clock",
+    "collector",
     "repeating",
     "together",
     "secret",
