@@ -151,6 +151,7 @@ def test_a_gateway_starts_without_its_redis_and_serves_what_needs_none(
             shown(gateway, "ok")
 
             assert (answer.status_code, state) == (201, "unreachable")
+            until(lambda: "cannot be reached" in gateway.log())
             said = [json.loads(line) for line in gateway.log().splitlines() if "cannot be reached" in line]
             assert len(said) == 1
             assert said[0]["level"] == logging.getLevelName(logging.ERROR)

@@ -195,7 +195,7 @@ def test_switches_that_nobody_can_read_close_everything_and_open_again_by_themse
     assert (answer.status_code, who.status_code) == (503, 503)
     assert int(answer.headers["retry-after"]) > 0
     assert problem(answer)["retryable"] is True
-    assert "everything counts as switched off" in replicas.one.log()
+    until(lambda: "everything counts as switched off" in replicas.one.log())
 
 
 @pytest.mark.requirement("AU-07")

@@ -311,7 +311,7 @@ def test_a_second_signal_ends_all_workers_at_once(tmp_path: Path, aws: ScriptedA
 
     assert code == 128 + signal.SIGTERM
     assert not any(Path(f"/proc/{process}").exists() for process in family)
-    assert "Second SIGTERM: ending at once." in gateway.log()
+    until(lambda: "Second SIGTERM: ending at once." in gateway.log())
 
 
 def test_a_hang_up_ends_nobody(gateway: Gateway) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import httpx2
 
+from tests.support.caller import until
 from tests.support.gateways import Gateway, fresh, running_gateway, write_config
 
 AUDIENCE = "https://admin.gateway.acme.example"
@@ -66,9 +67,7 @@ class Admin:
 
 def listening_at(gateway: Gateway) -> str:
     """Return where the gateway says that it listens for administrators."""
-    found = re.search(r'"listening for administrators".*"address":"([^"]+)"', gateway.log())
-    assert found is not None, gateway.log()
-    return found[1]
+    return until(lambda: re.search(r'"listening for administrators".*"address":"([^"]+)"', gateway.log()))[1]
 
 
 @contextlib.contextmanager
