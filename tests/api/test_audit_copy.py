@@ -48,7 +48,7 @@ def test_heads_are_in_the_journal_in_the_log_and_in_the_copy(
         assert start(gateway, "one") == 201
         until(lambda: gateway.metric("oidc_gateway_audit_head_timestamp_seconds"))
         gateway.process.terminate()  # the orderly end, which signs the last head and sends it
-        gateway.process.wait(20)
+        gateway.ended()
     logged = [json.loads(line)["head"] for line in gateway.lines if '"audit head"' in line]
 
     files = journal_files(tmp_path / "audit")

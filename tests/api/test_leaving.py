@@ -90,6 +90,6 @@ def test_a_gateway_that_is_told_to_end_finishes_what_has_begun_and_exits_well(
         answer = running.result(30)
 
     assert answer.status_code == 201
-    assert own_gateway.process.wait(30) == 0
+    assert own_gateway.ended() == 0
     assert [record.kind for record in own_gateway.records(answer)] == ["intent", "outcome"]
     assert "Traceback" not in own_gateway.log()

@@ -307,11 +307,11 @@ def test_a_second_signal_ends_all_workers_at_once(tmp_path: Path, aws: ScriptedA
         until(lambda: log_of(gateway, "ending workers"))
 
         gateway.process.send_signal(signal.SIGTERM)
-        code = gateway.process.wait(20)
+        code = gateway.ended()
 
     assert code == 128 + signal.SIGTERM
     assert not any(Path(f"/proc/{process}").exists() for process in family)
-    until(lambda: "Second SIGTERM: ending at once." in gateway.log())
+    assert "Second SIGTERM: ending at once." in gateway.log()
 
 
 def test_a_hang_up_ends_nobody(gateway: Gateway) -> None:

@@ -49,7 +49,7 @@ def test_a_librarys_failure_is_told_by_our_code_and_never_in_its_words(
         metrics = scene.gateway.client.get("/metrics").content
         (scene.temporary / DISK_FAILS).unlink(missing_ok=True)
         scene.gateway.process.terminate()
-        scene.gateway.process.wait(30)
+        scene.gateway.ended()
         written = {
             "log": scene.gateway.log().encode(),
             "metrics": metrics,
@@ -76,7 +76,7 @@ def test_where_a_library_talks_and_nothing_holds_it_back_what_is_shaped_like_a_s
     with running_scene(tmp_path, hurt={"loud": True, "unfiltered": True}) as scene:
         goes_well(scene)
         scene.gateway.process.terminate()
-        scene.gateway.process.wait(30)
+        scene.gateway.ended()
         log = scene.gateway.log()
 
     talking = {line["logger"].partition(".")[0] for line in map(json.loads, _lines(log))} - {"gateway"}
@@ -107,7 +107,7 @@ def test_no_text_in_any_place_of_a_request_turns_a_line_of_log_or_record_or_ends
     with running_scene(tmp_path) as scene:
         statuses = {answer.status_code for text in texts for answer in _everywhere(scene, text)}
         scene.gateway.process.terminate()
-        scene.gateway.process.wait(30)
+        scene.gateway.ended()
         log = scene.gateway.log()
 
     lines = log.split("\n")

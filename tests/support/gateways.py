@@ -20,6 +20,7 @@ ROOT = Path(__file__).parents[2]
 CONFIG = ROOT / "config"
 _START_S = 60.0
 _STOP_S = 20.0
+_END_S = 60.0
 
 
 def write_config(folder: Path, *, aws: str, account: str = "111122223333", emulator: bool = False) -> Path:
@@ -60,15 +61,24 @@ def fresh(kind: str = "github", **overrides: object) -> str:
 class Gateway(Caller):
     """A running gateway. config: its folder; process: its own; lines: what it has logged so far."""
 
-    def __init__(self, url: str, audit: Path, config: Path, process: "subprocess.Popen[str]") -> None:
+    def __init__(
+        self, url: str, audit: Path, config: Path, process: "subprocess.Popen[str]", reader: "_Reader"
+    ) -> None:
         super().__init__(url, audit)
         self.config = config
         self.process = process
-        self.lines: list[str] = []
+        self._reader = reader
+        self.lines = reader.lines
 
     def log(self) -> str:
         """Return everything logged so far."""
         return "".join(list(self.lines))
+
+    def ended(self) -> int:
+        """Wait for its end, and until all that it logged has been read; return its exit code."""
+        code = self.process.wait(_END_S)
+        self._reader.join(_END_S)
+        return code
 
 
 @contextlib.contextmanager
@@ -103,13 +113,10 @@ def running_gateway(
         text=True,
         bufsize=1,
     ) as process:
-        lines: list[str] = []
-        urls: Queue[str] = Queue()
-        reader = threading.Thread(target=_read, args=(process, lines, urls), daemon=True)
+        reader = _Reader(process)
         reader.start()
         try:
-            gateway = Gateway(_url(urls, lines), audit, config, process)
-            gateway.lines = lines
+            gateway = Gateway(reader.url(), audit, config, process, reader)
             with gateway.client:
                 yield gateway
         finally:
@@ -121,20 +128,29 @@ def running_gateway(
             except subprocess.TimeoutExpired:
                 process.kill()
             reader.join(_STOP_S)
-            RUN.add(f"log of a gateway on {config}", "".join(lines))
+            RUN.add(f"log of a gateway on {config}", "".join(reader.lines))
 
 
-def _read(process: "subprocess.Popen[str]", lines: list[str], urls: "Queue[str]") -> None:
-    assert process.stdout is not None
-    for line in process.stdout:
-        lines.append(line)
-        if found := re.search(r"Listening on (http://\S+)", line):
-            urls.put(found[1])
-    urls.put("")
+class _Reader(threading.Thread):
+    """Takes what a gateway writes. lines: so far."""
 
+    def __init__(self, process: "subprocess.Popen[str]") -> None:
+        super().__init__(daemon=True)
+        self.lines: list[str] = []
+        self._process = process
+        self._urls: Queue[str] = Queue()
 
-def _url(urls: "Queue[str]", lines: list[str]) -> str:
-    with contextlib.suppress(Empty):
-        if url := urls.get(timeout=_START_S):
-            return url
-    raise AssertionError("The gateway did not start.\n" + "".join(lines[-30:]))
+    def run(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            self.lines.append(line)
+            if found := re.search(r"Listening on (http://\S+)", line):
+                self._urls.put(found[1])
+        self._urls.put("")
+
+    def url(self) -> str:
+        """Return where it listens, as soon as it says so."""
+        with contextlib.suppress(Empty):
+            if url := self._urls.get(timeout=_START_S):
+                return url
+        raise AssertionError("The gateway did not start.\n" + "".join(self.lines[-30:]))
