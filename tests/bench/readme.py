@@ -7,7 +7,6 @@ from typing import Final
 from tests.bench.rows import Line, Measured
 
 _ROW: Final = re.compile(r"^\| (P\d+) \|.*$", re.MULTILINE)
-_PYTHON: Final = re.compile(r"[0-9.]+")
 
 
 def refreshed(text: str, measured: Iterable[Measured], header: Mapping[str, object]) -> str:

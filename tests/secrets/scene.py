@@ -121,10 +121,6 @@ class Scene:
         return received
 
 
-def _vault_path(request: Received) -> bool:
-    return request.target.startswith("/v1/")
-
-
 class Vault:
     """A Vault that gives marked tokens. reply: what it does next to a login; None is to do it well."""
 

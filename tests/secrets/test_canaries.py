@@ -34,7 +34,6 @@ pytestmark = skip_without("redis")
 
 VAULT_TOKEN = "urn:oidc-gateway:token-type:vault-token"
 GOOD = {"version": "1.4.2"}
-AGENT = {"environment": None}
 #: How an upstream may repeat what it was sent, in the text of an error.
 ECHOES: Mapping[str, Callable[[str], str]] = {
     "as it is": lambda text: text,
@@ -69,7 +68,7 @@ def test_no_secret_is_where_it_does_not_belong(
         metrics = scene.gateway.client.get("/metrics").content
         until(lambda: len(scene.collector.spans) > 30)
         scene.gateway.process.terminate()
-        scene.gateway.process.wait(30)
+        scene.gateway.ended()
         written = {
             "log": scene.gateway.log().encode(),
             "metrics": metrics,

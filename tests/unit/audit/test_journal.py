@@ -27,8 +27,6 @@ from gateway.errors import ConfigurationInvalid, ErrorCode, Unavailable
 from gateway.metrics import Metrics
 from tests.support.records import INTENT, OUTCOME, REFUSAL
 
-HEAVY = replace(REFUSAL, claims=tuple((f"claim-{n}", "x" * 500) for n in range(40)))
-
 
 @pytest.fixture
 def metrics() -> Metrics:
