@@ -57,7 +57,7 @@ class Metrics:
         self.shared = shared
         if shared is not None:
             _count_together(shared)
-        # One more series for each of a counter, which says nothing that `process_start_time_seconds` does not.
+        # One more series for each of a counter, which says nothing that `start_time_seconds` does not.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.shapes: dict[str, tuple[str, tuple[str, ...]]] = {}
         self.registry = CollectorRegistry()

@@ -13,7 +13,6 @@ from gateway.outbound.http import Outgoing
 PORTS: Final = {"http": 80, "https": 443}
 _VISIBLE: Final = re.compile(r"[!-~]+")
 _NAME: Final = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,251}[A-Za-z0-9_.])?")
-_LAST_PORT: Final = 65_535
 
 
 class UrlInvalid(ValueError):

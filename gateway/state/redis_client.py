@@ -5,7 +5,6 @@
 
 import asyncio
 import contextlib
-import logging
 import os
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
@@ -29,7 +28,6 @@ from gateway.state.address import RedisAddress
 from gateway.state.redis_faults import DOWN, RedisFailed, RedisFault, fault_of
 from gateway.state.redis_scripts import Script
 
-_log = logging.getLogger("gateway.state.redis")
 _T = TypeVar("_T")
 
 # Redis does one thing at a time; more connections would only make a burst begin with more handshakes.
