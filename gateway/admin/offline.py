@@ -15,7 +15,8 @@ from gateway.identity.times import check_times
 from gateway.identity.token import Claims, UnverifiedToken
 from gateway.identity.verify import check_acceptable, check_signature
 from gateway.policy.claims import MISSING, ClaimCheck
-from gateway.policy.decide import Allowed, Denied, Held, decide, grants_of
+from gateway.policy.decide import Allowed, Denied, decide, grants_of
+from gateway.policy.holdings import Held
 from gateway.policy.rule import Operator, Wish
 from gateway.policy.snapshot import Policy
 from gateway.secret import Secret

@@ -11,7 +11,8 @@ from typing import Final, get_args
 from gateway.admin.offline import Forecast, Step, forecast
 from gateway.cli.folder import load_or_complain
 from gateway.cli.options import COULD_NOT_RUN, default_config
-from gateway.policy.decide import Allowed, Denied, Held
+from gateway.policy.decide import Allowed, Denied
+from gateway.policy.holdings import Held
 from gateway.policy.refuse import refusal
 from gateway.policy.rule import AwsRole, Issued, Obtain, Replay, Start, VaultRole, Wish
 from gateway.policy.snapshot import Policy

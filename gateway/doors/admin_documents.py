@@ -10,7 +10,8 @@ from gateway.files.schema.values import duration_text
 from gateway.files.source import Finding
 from gateway.identity.keys import KeySetState
 from gateway.policy.claims import MISSING, ClaimCheck
-from gateway.policy.decide import Allowed, Denied, Held
+from gateway.policy.decide import Allowed, Denied
+from gateway.policy.holdings import Held
 from gateway.policy.rule import Condition, Rule
 from gateway.policy.snapshot import Policy, PolicyState
 from gateway.settings.settings import Settings

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from gateway.credentials.session import AwsCredentials, VaultToken
 from gateway.executions.execution import Execution
 from gateway.identity.token import VerifiedToken
-from gateway.policy.decide import Held
+from gateway.policy.holdings import Holdings
 from gateway.policy.rule import Target, VaultRole, Workflow
 from gateway.secret import Secret
 from gateway.state.rates import Standing
@@ -84,5 +84,5 @@ class Identity:
     """Who a token speaks for, what it holds now, and the digest of the policy that says so."""
 
     token: VerifiedToken
-    grants: tuple[Held, ...]
+    holdings: Holdings
     policy: str

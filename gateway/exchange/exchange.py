@@ -28,8 +28,8 @@ from gateway.executions.execution import CredentialsExpired, Event, Execution, E
 from gateway.executions.follow import Ended, Follower
 from gateway.identity.token import Identify, VerifiedToken
 from gateway.metrics import Metrics
-from gateway.policy.decide import Allowed, grants_of
-from gateway.policy.rule import Grant, Issued, Obtain, Start, VaultRole, Workflow
+from gateway.policy.decide import Allowed, holdings_of
+from gateway.policy.rule import Issued, Obtain, Start, VaultRole, Workflow
 from gateway.policy.snapshot import PolicySource
 
 
@@ -193,10 +193,9 @@ class Exchange:
 
     def _identity(self, story: Story, call: Call, token: VerifiedToken) -> Identity:
         off = self._gate.rules_off()
-        held = grants_of(token.claims, story.policy, now=call.now, off=off)
+        held = holdings_of(token.claims, story.policy, now=call.now, off=off)
         self._recorder.count(story, None)
-        grants = tuple(one for one in held if self._is_on(one.grant))
-        return Identity(token=token, grants=grants, policy=story.policy.digest)
+        return Identity(token=token, holdings=self._gate.what_is_on(held), policy=story.policy.digest)
 
     def drain(self) -> None:
         """End long polls and event streams early; nothing new is expected after this."""
@@ -207,9 +206,6 @@ class Exchange:
         await self._replay.finish()
         await self._recorder.finish()
         self._refusals.finish()
-
-    def _is_on(self, grant: Grant) -> bool:
-        return grant.verb != "start" or grant.workflow is None or self._gate.may_start(grant.workflow)
 
     def _story(self, call: Call, act: Act, name: str | None) -> Story:
         return Story(

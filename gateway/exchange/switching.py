@@ -3,7 +3,8 @@
 from gateway.errors import AccessDenied, ErrorCode, Unavailable
 from gateway.identity.issuer import TrustedIssuer
 from gateway.identity.token import VerifiedToken
-from gateway.policy.rule import Workflow
+from gateway.policy.holdings import Holdings
+from gateway.policy.rule import Grant, Workflow
 from gateway.state.switches import SwitchBoard, Switches
 
 _HINT = "Ask the gateway's administrators; give them the request id."
@@ -47,6 +48,16 @@ class SwitchGate:
     def may_start(self, workflow: Workflow) -> bool:
         """Say whether the workflow is not switched off."""
         return ("workflow", workflow.name) not in self._board().off
+
+    def what_is_on(self, holdings: Holdings) -> Holdings:
+        """Return what is left of it without the starts of workflows that are switched off."""
+        if not self._board().off:
+            return holdings
+        grants = [held for held in holdings.grants if self._is_on(held.grant)]
+        return Holdings(grants=tuple(grants))
+
+    def _is_on(self, grant: Grant) -> bool:
+        return grant.verb != "start" or grant.workflow is None or self.may_start(grant.workflow)
 
     def _board(self) -> SwitchBoard:
         board = self._switches.current()

@@ -8,10 +8,10 @@ from typing import NamedTuple, assert_never
 from gateway.errors import ErrorCode
 from gateway.identity.token import Claims
 from gateway.policy.claims import MISSING, ClaimCheck, actor_depth, check_claim, find_claim, satisfies
+from gateway.policy.holdings import NOTHING, Held, Holdings
 from gateway.policy.index import Drawer, Filed
 from gateway.policy.rule import (
     Condition,
-    Grant,
     Obtain,
     Operator,
     Replay,
@@ -46,14 +46,6 @@ class Allowed:
     rules: tuple[str, ...]
     checks: tuple[ClaimCheck, ...]
     replay: Replay = "off"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Held:
-    """A grant that a token holds. replay: the strictest of the rules that give it."""
-
-    grant: Grant
-    replay: Replay
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,28 +127,26 @@ def grants_of(
     claims: Claims, policy: Policy, *, now: float, off: frozenset[str] = frozenset()
 ) -> tuple[Held, ...]:
     """Return every grant these claims hold now, each once, in the order of the files. off: as in `decide`."""
+    return holdings_of(claims, policy, now=now, off=off).grants
+
+
+def holdings_of(claims: Claims, policy: Policy, *, now: float, off: frozenset[str] = frozenset()) -> Holdings:
+    """Return the same as one value, which a policy has once for all tokens that satisfy the same rules."""
     members = claims.members
     for required in policy.requirements.get(claims.issuer, ()):
         if not satisfies(required, members):
-            return ()
-    verdicts: dict[str, bool] = {}
-    held: dict[tuple[str, str | None, str, str | None], Held] = {}
-    for entry in policy.index.of_issuer(claims.issuer).candidates(members):
-        rule = entry.rule
-        verdict = verdicts.get(rule.id)
-        if verdict is None:
-            verdict = rule.id not in off and _holds(entry, members) and not _over(rule, now)
-            verdicts[rule.id] = verdict
+            return NOTHING
+    drawer = policy.index.of_issuer(claims.issuer)
+    entries = []
+    judged, verdict = None, False
+    for entry in drawer.candidates(members):
+        if entry.rule is not judged:
+            # The grants of a rule stand together.
+            judged = entry.rule
+            verdict = judged.id not in off and _holds(entry, members) and not _over(judged, now)
         if verdict:
-            grant = entry.grant
-            workflow = grant.workflow.name if grant.workflow else None
-            key = (grant.verb, workflow, grant.target.name, grant.form)
-            before = held.get(key)
-            if before is None:
-                held[key] = Held(grant=grant, replay=rule.replay)
-            elif before.replay != rule.replay:
-                held[key] = Held(grant=before.grant, replay=strictest([before.replay, rule.replay]))
-    return tuple(held.values())
+            entries.append(entry)
+    return drawer.holdings(entries)
 
 
 def _drawers(issuer: str, wish: Wish, policy: Policy) -> tuple[Drawer, ...]:

@@ -1,13 +1,14 @@
 """Grants filed so that the cost of a decision does not depend on the number of rules."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from gateway.files.turns import step
 from gateway.policy.census import Census, Key, Place, Shape, places_of
 from gateway.policy.claims import actor_depth, find_claim
+from gateway.policy.holdings import Holdings
 from gateway.policy.rule import AwsRole, Grant, Rule, VaultRole, Verb
 
 _Where = tuple[str, Shape]
@@ -17,9 +18,13 @@ _Filings = Mapping[_Where, Mapping[Key, tuple["Filed", ...]]]
 _Name = TypeVar("_Name", tuple[str, Verb, str], str)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+#: Sets of rules, of those that tokens satisfy together, for which is kept what that amounts to.
+_MOST_HOLDINGS: Final = 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Filed:
-    """One grant of one rule.
+    """One grant of one rule, equal to itself alone.
 
     places: where it is filed: under the rule's most selective condition; empty: nowhere.
     actors: how many actors of the token's chain the rule's conditions describe.
@@ -37,13 +42,14 @@ class Drawer:
     claims: the claims that entries are filed under, in their order; few, whatever the number of rules.
     """
 
-    __slots__ = ("_by_claim", "_held", "_loose", "claims", "forms", "targets")
+    __slots__ = ("_by_claim", "_held", "_holdings", "_loose", "claims", "forms", "targets")
 
     def __init__(self, by_claim: _Filings, loose: tuple[Filed, ...], held: Mapping[_Kept, int]) -> None:
         # In an order of their own: that of the rules would have to be found again whenever one of them changes.
         self._by_claim = dict(sorted(by_claim.items()))
         self._loose = loose
         self._held = held
+        self._holdings: dict[tuple[Filed, ...], Holdings] = {}
         self.claims = tuple(dict.fromkeys(claim for claim, _ in self._by_claim))
         self.targets = frozenset(target for target, _ in held)
         self.forms = frozenset(form for _, form in held)
@@ -96,16 +102,23 @@ class Drawer:
         """Say whether nothing is filed here."""
         return not self._held
 
-    def candidates(self, members: Mapping[str, object]) -> Iterator[Filed]:
-        """Yield every entry that these claims could satisfy, each once. The others certainly fail."""
-        yield from self._loose
-        seen: set[int] = set()
+    def candidates(self, members: Mapping[str, object]) -> list[Filed]:
+        """Return every entry that these claims could satisfy, each once. The others certainly fail."""
+        found = [*self._loose]
         for (claim, shape), keys in self._by_claim.items():
             for key in _keys_of(find_claim(members, claim), shape):
-                for entry in keys.get(key, ()):
-                    if id(entry) not in seen:
-                        seen.add(id(entry))
-                        yield entry
+                found += keys.get(key, ())
+        return list(dict.fromkeys(found))
+
+    def holdings(self, entries: Sequence[Filed]) -> "Holdings":
+        """Return what tokens hold that satisfy the rules of these entries: the same value whenever it is asked."""
+        key = tuple(entries)
+        held = self._holdings.get(key)
+        if held is None:
+            if len(self._holdings) >= _MOST_HOLDINGS:
+                self._holdings.clear()
+            held = self._holdings[key] = Holdings.of((entry.grant, entry.rule.replay) for entry in key)
+        return held
 
 
 _EMPTY = Drawer({}, (), {})

@@ -433,7 +433,7 @@ async def test_who_am_i_answers_for_every_verified_token_and_has_no_effect(house
     identity = await house.exchange.whoami(call())
 
     assert house.happened == ["identify"]
-    assert [held.grant.verb for held in identity.grants] == ["start", "obtain", "obtain"]
+    assert [held.grant.verb for held in identity.holdings.grants] == ["start", "obtain", "obtain"]
     assert identity.policy == RULES.digest
 
 
@@ -512,7 +512,7 @@ async def test_whoami_lists_only_what_is_not_off(house: House) -> None:
 
     found = await house.exchange.whoami(call())
 
-    assert {one.grant.verb for one in found.grants} == {"obtain"}
+    assert {one.grant.verb for one in found.holdings.grants} == {"obtain"}
 
 
 @pytest.mark.requirement("MP-15")

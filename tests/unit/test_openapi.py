@@ -24,7 +24,7 @@ from gateway.exchange.call import Identity, Shown
 from gateway.executions.execution import Execution, Status
 from gateway.identity.keys import KeyFault, KeySetState
 from gateway.metrics import Metrics
-from gateway.policy.decide import Held
+from gateway.policy.holdings import Held, Holdings
 from gateway.policy.snapshot import PolicyState
 from gateway.secret import Secret
 from tests.support import policies
@@ -271,7 +271,9 @@ def test_an_execution_fits_its_schema(document: Document, status: Status) -> Non
 def test_an_identity_fits_its_schema(document: Document) -> None:
     grants = (Held(grant=policies.start(), replay="once"), Held(grant=policies.obtain(), replay="off"))
 
-    said = identity_document(Identity(token=verified("github"), grants=grants, policy="sha256:…"))
+    said = identity_document(
+        Identity(token=verified("github"), holdings=Holdings(grants=grants), policy="sha256:…")
+    )
 
     assert accepts(document, "Identity")(said) == []
     assert said.keys() == members(document, "Identity")

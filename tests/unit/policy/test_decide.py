@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from gateway.errors import ErrorCode, FailedClaim
 from gateway.identity.token import Claims
 from gateway.policy.claims import ClaimCheck, check_claim
-from gateway.policy.decide import Allowed, Denied, Held, decide, grants_of, judge
+from gateway.policy.decide import Allowed, Denied, decide, grants_of, judge
+from gateway.policy.holdings import Held
 from gateway.policy.refuse import refusal
 from gateway.policy.rule import Condition, Obtain, Operator, Rule, Scalar, Start, Stop, View, Wish
 from gateway.policy.snapshot import Policy

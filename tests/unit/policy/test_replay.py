@@ -9,7 +9,8 @@ from gateway.identity.token import Claims
 from gateway.policy.compile import compile_policy
 from gateway.policy.compile_central import Serving
 from gateway.policy.compiled import Compiled
-from gateway.policy.decide import Allowed, Held, decide, grants_of
+from gateway.policy.decide import Allowed, decide, grants_of
+from gateway.policy.holdings import Held
 from gateway.policy.rule import Obtain, Replay, Start, strictest
 from tests.support.config_folder import GATEWAY, PAYMENTS, TODAY, codes, compiled, load
 from tests.support.policies import is_, obtain, policy, rule, start
