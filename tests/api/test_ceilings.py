@@ -4,12 +4,14 @@ import os
 import re
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from math import ceil
 from pathlib import Path
 from threading import Event, Semaphore
 
 import pytest
 import yaml
 
+from gateway.metrics import make_room
 from tests.support.base_line import standing
 from tests.support.gateways import ROOT, fresh, running_gateway, write_config
 from tests.support.scripted_aws import ScriptedAws, held_back, issues_credentials
@@ -25,13 +27,16 @@ OWN_THREADS = 20
 OWN_DESCRIPTORS = 64
 
 
-def test_the_guide_says_the_numbers_that_are_measured_here() -> None:
+def test_the_guide_says_the_numbers_that_are_measured_here(tmp_path: Path) -> None:
+    make_room(str(tmp_path), "w1")
+    room_mib = sum(file.stat().st_size for file in tmp_path.iterdir()) / (1 << 20)
     page = (ROOT / "deploy" / "README.md").read_text()
     needs = page.partition("### What it needs")[2].partition("\n## ")[0]
 
     assert f"{IDLE_MIB} MiB" in needs
     assert f"{REQUEST_KIB} KiB and {('four', 'five')[BODIES - 4]} times its body" in needs
     assert f"{OWN_THREADS} and processors + 4" in needs
+    assert f"{ceil(room_mib * 10) / 10} MiB, none with one worker" in needs
 
 
 @pytest.mark.parametrize(
