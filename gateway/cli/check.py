@@ -36,7 +36,7 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         "check",
         help="find every problem of the files, with place and fix",
         description="Reads the files as `serve` would and says everything that is wrong, at once. Nothing is fetched.",
-        epilog="Exit codes: 0 good, 1 findings, 2 could not run.",
+        epilog="Exit codes: 0 no errors, 1 errors, with --strict warnings too, 2 could not run.",
     )
     default = default_config()
     parser.add_argument(
