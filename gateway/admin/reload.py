@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Final
 
 from gateway.files.source import Finding, Place
+from gateway.files.turns import step
 from gateway.policy.rule import Rule
 from gateway.policy.snapshot import Policy, PolicyState
 
@@ -22,7 +23,7 @@ def reload_changes(
         lines += _differences("issuer", _issuers(before), _issuers(after))
         lines += _differences("target", before.targets, after.targets)
         lines += _differences("workflow", before.workflows, after.workflows)
-        lines += _differences("rule", _rules(before), _rules(after))
+        lines += _differences("rule", before.rules, after.rules)
     if (more := len(lines) - _MOST_NAMED) > 0:
         lines = [*lines[:_MOST_NAMED], f"… {more} more"]
     if state.state == "stale":
@@ -33,11 +34,16 @@ def reload_changes(
 
 
 def _differences(kind: str, before: Mapping[str, object], after: Mapping[str, object]) -> Iterator[str]:
-    yield from (f"+ {kind} {name}" for name in sorted(after.keys() - before.keys()))
-    yield from (f"- {kind} {name}" for name in sorted(before.keys() - after.keys()))
-    yield from (
-        f"~ {kind} {name}" for name in sorted(after.keys() & before.keys()) if after[name] != before[name]
-    )
+    come, changed = [], []
+    for name, one in after.items():
+        step()
+        if name not in before:
+            come.append(name)
+        elif one is not before[name] and _as_judged(one) != _as_judged(before[name]):
+            changed.append(name)
+    yield from (f"+ {kind} {name}" for name in sorted(come))
+    yield from (f"- {kind} {name}" for name in sorted(name for name in before if name not in after))
+    yield from (f"~ {kind} {name}" for name in sorted(changed))
 
 
 def _issuers(policy: Policy) -> dict[str, object]:
@@ -45,6 +51,6 @@ def _issuers(policy: Policy) -> dict[str, object]:
     return {one.name: (one, policy.requirements.get(one.name, ())) for one in policy.issuers.values()}
 
 
-def _rules(policy: Policy) -> dict[str, Rule]:
+def _as_judged(one: object) -> object:
     # A line that was inserted above a rule does not change it.
-    return {name: replace(rule, written=_NOWHERE) for name, rule in policy.rules.items()}
+    return replace(one, written=_NOWHERE) if isinstance(one, Rule) else one

@@ -5,7 +5,8 @@ from dataclasses import replace
 
 from gateway.admin.reload import reload_changes
 from gateway.audit.administration import AdminLog
-from gateway.policy.snapshot import Policy, PolicySource
+from gateway.files.turns import in_turns
+from gateway.policy.snapshot import Policy, PolicySource, PolicyState
 
 
 class ReloadRecord:
@@ -31,5 +32,10 @@ class ReloadRecord:
         # What was rejected is no change; the log and the metrics say it.
         state = replace(self._policies.state(), state="current")
         # A hundred thousand rules take longer to compare than calls may wait.
-        changes = await asyncio.to_thread(reload_changes, before, policy, state, ())
+        changes = await asyncio.to_thread(_changes, before, policy, state)
         self._log.note("reload", actor="the files", object="files", why="the files changed", changes=changes)
+
+
+def _changes(before: Policy, after: Policy, state: PolicyState) -> tuple[str, ...]:
+    with in_turns():
+        return reload_changes(before, after, state, ())

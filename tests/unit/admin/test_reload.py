@@ -1,13 +1,19 @@
 """What a reload changed, line by line: names of what came, went or is different, never a value."""
 
+import time
 from dataclasses import replace
 
 import pytest
 
 from gateway.admin.reload import reload_changes
+from gateway.admin.reload_record import ReloadRecord
+from gateway.audit.administration import AdminLog
+from gateway.audit.record import Record
+from gateway.files import turns
 from gateway.files.source import Finding, FindingCode, Place
 from gateway.policy.rule import Rule
 from gateway.policy.snapshot import Policy, PolicyState
+from tests.support.clocks import SettableClock
 from tests.support.policies import is_, policy, rule, start
 
 ONE = rule("one", [is_("ref", "main")], start())
@@ -65,3 +71,40 @@ def test_many_changes_are_cut_and_counted() -> None:
 
     assert len(lines) == 51
     assert lines[-1] == "… 33 more"
+
+
+class Recorded:
+    """A policy in force, and the records of what came before it."""
+
+    def __init__(self) -> None:
+        self.changes: list[tuple[str, ...]] = []
+        self.policy = of("a")
+
+    def current(self) -> Policy:
+        return self.policy
+
+    def state(self) -> PolicyState:
+        return STATE
+
+    def note(self, record: Record) -> None:
+        self.changes.append(record.changes)
+
+    async def intend(self, record: Record, *, deadline: float | None = None) -> None:
+        self.note(record)
+
+
+@pytest.mark.requirement("AU-07")
+async def test_policies_are_compared_in_turns_with_who_answers_callers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rests: list[float] = []
+    recorded = Recorded()
+    record = ReloadRecord(AdminLog(recorded, SettableClock(), policy=lambda: "sha256:b"), recorded)
+    await record.note(of("a", ONE))
+    monkeypatch.setattr(turns, "TURN_S", -1.0)  # every step is one too many
+    monkeypatch.setattr(time, "sleep", rests.append)
+
+    await record.note(of("b", ONE, rule("two", [is_("ref", "x")], start())))
+
+    assert recorded.changes[1:] == [("~ policy a to b", "+ rule team.two")]
+    assert rests
