@@ -22,6 +22,34 @@ def test_work_in_turns_gives_way_once_its_turn_is_over(monkeypatch: pytest.Monke
     assert len(rests) == 3
 
 
+@pytest.mark.parametrize(
+    ("used", "expected"),
+    [
+        pytest.param([0.0], 1, id="nobody-works"),
+        pytest.param([1.0, 1.0, 0.0], 3, id="until-they-have-done"),
+        pytest.param([1.0] * 100, 4, id="but-not-for-ever"),
+    ],
+)
+def test_work_in_turns_rests_while_others_work(
+    used: list[float], expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rests: list[float] = []
+    cpu_s = [0.0]
+
+    def sleep(seconds: float) -> None:
+        cpu_s[0] += used[len(rests)] * seconds
+        rests.append(seconds)
+
+    monkeypatch.setattr(turns, "TURN_S", -1.0)  # the first step is one too many
+    monkeypatch.setattr(time, "sleep", sleep)
+    monkeypatch.setattr(time, "process_time", lambda: cpu_s[0])
+
+    with in_turns():
+        step()
+
+    assert len(rests) == expected
+
+
 def test_other_work_never_rests(monkeypatch: pytest.MonkeyPatch) -> None:
     rests: list[float] = []
     monkeypatch.setattr(time, "sleep", rests.append)
