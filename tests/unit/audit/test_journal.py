@@ -179,16 +179,14 @@ async def test_a_disk_slower_than_the_call_refuses_the_intent_and_is_asked_again
     disk = SlowDisk()
     async with journal(directory, metrics, fsync=disk) as kept:
         disk.gate.clear()
-        began = time.monotonic()
         with pytest.raises(Unavailable) as raised:
-            await kept.intend(INTENT, deadline=began + 0.2)
-        took = time.monotonic() - began
+            async with asyncio.timeout(4):  # without a deadline it would be patient for longer
+                await kept.intend(INTENT, deadline=time.monotonic() + 0.2)
         kept.refuse(REFUSAL)
         disk.gate.set()
         await kept.intend(numbered(INTENT, 9))
 
     assert raised.value.code is ErrorCode.AUDIT_UNAVAILABLE
-    assert took < 1
     assert metrics.registry.get_sample_value("oidc_gateway_audit_failures_total", {"kind": "intent"}) == 1
 
 
@@ -217,14 +215,12 @@ async def test_refusals_and_outcomes_do_not_wait_for_a_slow_disk(directory: Path
         disk.gate.clear()
         stuck = asyncio.create_task(kept.intend(INTENT))
         await until(lambda: ids(directory))
-        began = time.monotonic()
         kept.refuse(REFUSAL)
         await kept.conclude(OUTCOME)
-        took = time.monotonic() - began
+        assert not stuck.done()
         disk.gate.set()
         await stuck
 
-    assert took < 1
     assert [entry.record.kind for entry in read_entries(directory)] == ["intent", "refused", "outcome"]
 
 
