@@ -447,11 +447,9 @@ def test_of_connections_only_those_are_tried_again_that_broke_or_never_were() ->
 
 @pytest.mark.requirement("ST-03")
 async def test_a_hanging_sts_ends_with_the_callers_deadline() -> None:
-    began = asyncio.get_running_loop().time()
+    async with asyncio.timeout(6):  # one attempt alone would take longer
+        heard, calls = await refused(stays_silent(), seconds=0.3)
 
-    heard, calls = await refused(stays_silent(), seconds=0.3)
-
-    assert asyncio.get_running_loop().time() - began < 2
     assert (type(heard), heard.code, calls) == (Unavailable, ErrorCode.DEADLINE_EXCEEDED, 1)
 
 
@@ -468,18 +466,21 @@ class _Allowances:
         return Answer(status=200, headers={}, body=document().encode())
 
 
-@pytest.mark.requirement("ST-01")
-@pytest.mark.parametrize("region", [REGION, "us-east-1"])
-async def test_the_region_that_is_asked_for_is_the_one_that_is_called(region: str) -> None:
-    calls = _Allowances()
-    sts = StsCredentials(
+def sts_over(calls: _Allowances) -> StsCredentials:
+    return StsCredentials(
         calls=cast(AwsCalls, calls),
         data=DATA,
         endpoints=lambda: AwsEndpoints(region=REGION),
         clock=SettableClock(),
     )
 
-    await sts.assume(TOKEN, role(), SESSION, region=region, deadline=within(5))
+
+@pytest.mark.requirement("ST-01")
+@pytest.mark.parametrize("region", [REGION, "us-east-1"])
+async def test_the_region_that_is_asked_for_is_the_one_that_is_called(region: str) -> None:
+    calls = _Allowances()
+
+    await sts_over(calls).assume(TOKEN, role(), SESSION, region=region, deadline=within(5))
 
     assert calls.urls == [f"https://sts.{region}.amazonaws.com/"]
 
@@ -490,14 +491,8 @@ async def test_all_attempts_together_have_eight_seconds_of_the_callers_time_at_m
     asked_s: float, given_s: float
 ) -> None:
     calls = _Allowances()
-    sts = StsCredentials(
-        calls=cast(AwsCalls, calls),
-        data=DATA,
-        endpoints=lambda: AwsEndpoints(region=REGION),
-        clock=SettableClock(),
-    )
 
-    await sts.assume(TOKEN, role(), SESSION, region=REGION, deadline=within(asked_s))
+    await sts_over(calls).assume(TOKEN, role(), SESSION, region=REGION, deadline=within(asked_s))
 
     (seconds,) = calls.seconds
     assert given_s - 0.5 < seconds <= given_s
