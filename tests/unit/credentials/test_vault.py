@@ -20,12 +20,13 @@ from gateway.errors import (
     UpstreamFailed,
 )
 from gateway.metrics import Metrics
-from gateway.outbound.http import Answer, HttpClient, Outgoing
+from gateway.outbound.http import Answer
 from gateway.outbound.vault import VaultCalls
 from gateway.secret import Secret
 from tests.support.aws import within
 from tests.support.certificates import Authority
 from tests.support.clocks import START_S, SettableClock
+from tests.support.patience import Patience
 from tests.support.peer import (
     LOOPBACK,
     Peer,
@@ -487,25 +488,9 @@ async def test_vault_s_own_wish_when_to_come_again_is_passed_on_within_reason() 
     assert told == [7, 60, 5]
 
 
-class _Patience:
-    """Hands itself out as the client for every CA, and notes how long each call may take."""
-
-    def __init__(self) -> None:
-        self.connect_s: list[float] = []
-        self.seconds: list[float] = []
-
-    async def client(self, ca_pem: str | None) -> HttpClient:
-        return self
-
-    async def call(self, request: Outgoing, *, deadline: float) -> Answer:
-        self.connect_s.append(request.connect_s)
-        self.seconds.append(deadline - asyncio.get_running_loop().time())
-        return Answer(status=200, headers={}, body=json.dumps(login_answer()).encode())
-
-
 @pytest.mark.requirement("VA-02")
 async def test_a_connection_has_a_second_and_a_call_six_however_much_time_the_caller_has() -> None:
-    clients = _Patience()
+    clients = Patience(Answer(status=200, headers={}, body=json.dumps(login_answer()).encode()))
     calls = VaultCalls(clients, metrics=Metrics(), jitter=lambda: 0.0)
     async with VaultCredentials(calls=calls, clock=SettableClock()) as vault:
         await vault.login(TOKEN, vault_role(), deadline=within(300))

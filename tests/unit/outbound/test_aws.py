@@ -16,9 +16,10 @@ from gateway.metrics import Metrics
 from gateway.outbound.aws import AwsCall, AwsCalls, SigningKey, signed
 from gateway.outbound.aws_answers import AnswerInvalid, AwsFault, date_of, fault_of, xml_texts
 from gateway.outbound.aws_endpoints import AwsEndpointData, RegionUnknown, Service
-from gateway.outbound.http import Answer, OutboundFailure, Outgoing
+from gateway.outbound.http import Answer, OutboundFailure
 from gateway.secret import Secret
 from tests.support.aws import DATA, aws_at, within
+from tests.support.patience import Patience
 from tests.support.peer import LOOPBACK, Peer, answers, closed_port, cuts_the_connection, stays_silent
 
 THROTTLED = answers('{"__type": "ThrottlingException"}', status=400)
@@ -306,22 +307,9 @@ async def test_nothing_is_repeated_when_no_time_is_left_for_it() -> None:
     assert len(peer.received) == 1
 
 
-class _Patience:
-    """An HttpClient that notes how long it may take."""
-
-    def __init__(self) -> None:
-        self.connect_s: list[float] = []
-        self.seconds: list[float] = []
-
-    async def call(self, request: Outgoing, *, deadline: float) -> Answer:
-        self.connect_s.append(request.connect_s)
-        self.seconds.append(deadline - asyncio.get_running_loop().time())
-        return answer("{}", status=200)
-
-
 @pytest.mark.requirement("ST-03")
 async def test_a_connection_has_a_second_and_an_attempt_seven_however_much_time_the_caller_has() -> None:
-    http = _Patience()
+    http = Patience(answer("{}", status=200))
     calls = AwsCalls(http, metrics=Metrics(), jitter=lambda: 0.0)
 
     await calls.make(call("https://sts.invalid"), whatever, deadline=within(300))
