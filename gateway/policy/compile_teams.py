@@ -214,7 +214,8 @@ def _too_many(team: Team, over: int, added: int, most: int) -> Finding:
         FindingCode.LIMIT_EXCEEDED,
         ("rules",),
         f"All teams together have {over:,} rules more than the {most:,} that there may be, and {team.name} adds {added:,}.",
-        "Join some with any_of, or take out what nobody needs; until then the team keeps its last good rules.",
+        "Join some with any_of, or take out what nobody needs; until then a gateway that runs keeps the team's last good "
+        "rules, and one that starts has none for it.",
         key=True,
     )
 
