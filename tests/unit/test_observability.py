@@ -152,7 +152,7 @@ def test_every_alert_is_tested() -> None:
 
     assert list(dict.fromkeys(test["name"] for test in tests)) == [alert["alert"] for alert in ALERTS]
     assert [[len(case["exp_samples"]) for case in test["promql_expr_test"]] for test in tests] == [
-        [0, 1] for _ in ALERTS
+        [0, 1] for _ in tests
     ]
 
 
