@@ -65,7 +65,8 @@ def begin_counting() -> None:
     _left.set([MAX_STEPS * _STEP])
 
 
-def _spend(work: int) -> None:
+def spend(work: int) -> None:
+    """Take work from what is left; raises StepsExceeded."""
     left = _left.get()
     left[0] -= work
     if left[0] < 0:
@@ -73,7 +74,7 @@ def _spend(work: int) -> None:
 
 
 def _count() -> None:
-    _spend(_STEP)
+    spend(_STEP)
 
 
 def _counted(name: str, judge: _Judge) -> _Judge:
@@ -85,7 +86,7 @@ def _counted(name: str, judge: _Judge) -> _Judge:
             work += _ITEM * len(value)
         if isinstance(wanted, dict):
             work += len(wanted) // 4  # names that are only looked up
-        _spend(work)
+        spend(work)
         return judge(validator, wanted, value, schema)
 
     return counted
@@ -95,7 +96,7 @@ def _pattern(_v: Validator, wanted: object, value: object, _s: Mapping[str, obje
     if (
         isinstance(value, str)
         and isinstance(wanted, str)
-        and not compiled_pattern(wanted).search(value, _spend)
+        and not compiled_pattern(wanted).search(value, spend)
     ):
         yield ValidationError("does not match")
 
@@ -108,7 +109,7 @@ def _pattern_properties(
     for text, schema in wanted.items():
         for name, member in value.items():
             _count()
-            if compiled_pattern(text).search(name, _spend):
+            if compiled_pattern(text).search(name, spend):
                 yield from validator.descend(member, schema, path=name, schema_path=text)
 
 
@@ -123,7 +124,7 @@ def _additional_properties(
     for name, member in value.items():
         _count()
         if (isinstance(known, Mapping) and name in known) or any(
-            text.search(name, _spend) for text in patterns
+            text.search(name, spend) for text in patterns
         ):
             continue
         if wanted is False:
@@ -188,7 +189,7 @@ _values_of: Final = _Enums()
 
 def _equal(one: object, other: object) -> bool:
     """Say whether two JSON values are equal: 1 and 1.0 are, 1 and true are not."""
-    _spend(_NODE)
+    spend(_NODE)
     if isinstance(one, list) and isinstance(other, list):
         return len(one) == len(other) and all(map(_equal, one, other))
     if isinstance(one, dict) and isinstance(other, dict):
@@ -198,7 +199,7 @@ def _equal(one: object, other: object) -> bool:
 
 def _key(value: object) -> object:
     """Make a hashable value that is equal exactly where JSON values are: 1 and 1.0 are, 1 and true are not."""
-    _spend(_NODE)
+    spend(_NODE)
     match value:
         case bool():
             return ("bool", value)

@@ -11,6 +11,7 @@ from jsonschema.exceptions import SchemaError, ValidationError
 
 from gateway.errors import InputFault
 from gateway.policy.input_keywords import Draft, StepsExceeded, Validator, begin_counting, make_validator
+from gateway.policy.input_quickly import Fits, quick_yes
 from gateway.policy.input_walk import SchemaInvalid, json_pointer, walk_schema
 
 MAX_FAULTS: Final = 20
@@ -33,6 +34,7 @@ class InputSchema:
     text: str
     document: Mapping[str, object] | None = field(compare=False, repr=False)
     _validator: Validator | None = field(compare=False, repr=False)
+    _fits: Fits | None = field(default=None, compare=False, repr=False)
 
     @classmethod
     def anything(cls) -> "InputSchema":
@@ -59,7 +61,12 @@ class InputSchema:
             raise SchemaInvalid("", "the schema is nested too deeply") from error
         walk_schema(document)
         text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-        return cls(text=text, document=document, _validator=make_validator(document, draft))
+        return cls(
+            text=text,
+            document=document,
+            _validator=make_validator(document, draft),
+            _fits=quick_yes(document),
+        )
 
     def faults(self, value: Mapping[str, object]) -> tuple[InputFault, ...]:
         """Return the places that break the schema, at most MAX_FAULTS; empty when the input is good.
@@ -70,6 +77,9 @@ class InputSchema:
             return ()
         begin_counting()
         try:
+            if self._fits is not None and self._fits(value):
+                return ()
+            begin_counting()
             found = list(islice(self._validator.iter_errors(_quiet(value)), MAX_FAULTS))
         except (StepsExceeded, RecursionError):
             return (InputFault(path="", problem="complexity"),)
