@@ -114,7 +114,7 @@ OWNERS: Mapping[str, tuple[str, ...]] = {
     "aiohappyeyeballs": ("gateway.outbound.addresses", "gateway.outbound.dialling"),
     "authlib": ("gateway.doors",),
     "boto3": ("gateway.dev",),
-    "botocore": ("gateway.outbound", "gateway.admin.vault_login", "gateway.dev"),
+    "botocore": ("gateway.admin.vault_login", "gateway.dev"),
     "cryptography": ("gateway.audit.signing", "gateway.identity", "gateway.dev"),
     "httptools": ("gateway.doors", "gateway.outbound.answer_reader"),
     "hvac": ("gateway.admin.vault_login", "gateway.admin.vault_session", "gateway.dev"),
