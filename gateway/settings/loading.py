@@ -50,7 +50,8 @@ def load_settings(
 ) -> Settings:
     """Return the settings; raises SettingInvalid.
 
-    environment: a variable without a value counts as not set, but for the prefix of shared state. flags: by `Setting.path`, only those that were given.
+    environment: a variable without a value counts as not set, but for the prefix of shared state.
+    flags:       by `Setting.path`, only those that were given.
     """
     blocks = {
         "server": server,

@@ -37,9 +37,11 @@ DOWN: Final[frozenset[Reason]] = frozenset(
 )
 
 _ADVICE: Final[dict[Reason, str]] = {
-    "timeout": "look at its load (SLOWLOG, INFO commandstats) and at the network, and whether it is a Redis that listens there; state.timeout_ms is the limit",
+    "timeout": "look at its load (SLOWLOG, INFO commandstats) and at the network, and whether it is a Redis that listens "
+    "there; state.timeout_ms is the limit",
     "unreachable": "check state.url, that Redis runs, and the network between",
-    "tls": "check state.ca_file, that its certificate names the host of state.url, and that the port speaks TLS; where Redis asks for a client's certificate (tls-auth-clients), give state.certificate and state.key",
+    "tls": "check state.ca_file, that its certificate names the host of state.url, and that the port speaks TLS; where Redis "
+    "asks for a client's certificate (tls-auth-clients), give state.certificate and state.key",
     "password": "state.username and state.password_file must be those of an ACL user that is `on`",
     "permission": "give the user what the README's ACL line gives",
     "database": "state.url ends in the number of a database that this Redis has",
