@@ -27,9 +27,7 @@ from gateway.policy.compiled import Compiled
 from gateway.settings.setting import SettingInvalid
 
 #: What `check`, which reads the files anew like a start does, says of teams whose files have errors.
-HELD_BACK: Final = (
-    "A gateway that runs keeps their last good rules in memory; one that starts has none for them, so do not restart it."
-)
+HELD_BACK: Final = "A gateway that runs keeps their last good rules in memory; one that starts has none for them, so do not restart it."
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
