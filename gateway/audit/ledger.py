@@ -72,6 +72,8 @@ class Ledger:
         self._chain: str | None = None
         self._held: int | None = None  # the directory, locked
         self._file: int | None = None
+        self._path = directory  # of the file, and which device and inode that is
+        self._inode = (0, 0)
         self._name: str | None = None
         self._number = 0
         self._size = self._synced_size = 0
@@ -179,7 +181,7 @@ class Ledger:
     def _hold_directory(self) -> None:
         """Lock the directory that the path names now; it may have been moved or deleted since."""
         if self._held is not None:
-            if _same(self._directory, self._held):
+            if _leads_to(self._directory, self._held):
                 return
             os.close(self._held)
             self._held = None
@@ -222,6 +224,7 @@ class Ledger:
             os.fchmod(file, 0o600)
             _write_all(file, line)
             self._fsync(file)
+            self._path, self._inode = path, _identity(os.fstat(file))
             if self._held is not None:
                 os.fsync(self._held)  # else the file's name may be gone after a power cut
         except OSError:
@@ -254,14 +257,16 @@ class Ledger:
 
     def _replaced(self) -> Event | None:
         """Say whether the path still leads to the file that is being written, unchanged by others."""
-        if self._file is None or self._name is None:
+        if self._file is None:
             return None
-        ours = os.fstat(self._file)
-        if ours.st_nlink == 0:
-            return "deleted"
-        if not _leads_to(self._directory / self._name, ours):
-            return "moved"
-        return "changed" if ours.st_size != self._size else None
+        try:
+            named = self._path.stat()
+        except FileNotFoundError:
+            named = None
+        # One question where nothing has happened: between two of them the event loop takes the interpreter's lock.
+        if named is None or _identity(named) != self._inode:
+            return "deleted" if os.fstat(self._file).st_nlink == 0 else "moved"
+        return "changed" if named.st_size != self._size else None
 
     def _forget_unsynced(self, reason: Event) -> None:
         if self._name is not None and self._file is not None:
@@ -282,16 +287,15 @@ def _chain(opening: bytes) -> str | None:
     return chain if isinstance(chain, str) and re.fullmatch("[0-9a-f]{16}", chain) else None
 
 
-def _same(path: Path, descriptor: int) -> bool:
-    return _leads_to(path, os.fstat(descriptor))
-
-
-def _leads_to(path: Path, held: os.stat_result) -> bool:
+def _leads_to(path: Path, descriptor: int) -> bool:
     try:
-        named = path.stat()
+        return _identity(path.stat()) == _identity(os.fstat(descriptor))
     except FileNotFoundError:
         return False
-    return (named.st_dev, named.st_ino) == (held.st_dev, held.st_ino)
+
+
+def _identity(found: os.stat_result) -> tuple[int, int]:
+    return found.st_dev, found.st_ino
 
 
 def _write_all(file: int, data: bytes) -> None:
