@@ -151,7 +151,7 @@ def _decode(data: bytes) -> str:
 def _count_structure(data: bytes, limits: JsonLimits) -> None:
     # Before parsing: the parser recurses, and catching RecursionError would leave the limit to the interpreter.
     # Most texts have so few brackets and colons in all that nothing needs to be told apart.
-    if data.count(b"{") + data.count(b"[") <= limits.depth and data.count(b":") <= limits.members:
+    if _is_shallow(data, limits.depth) and data.count(b":") <= limits.members:
         return
     depth = members = 0
     for found in _STRUCTURE.finditer(data):
@@ -166,6 +166,12 @@ def _count_structure(data: bytes, limits: JsonLimits) -> None:
                 _within(members, limits.members, "It has more than {} members.")
             case _:
                 continue
+
+
+def _is_shallow(data: bytes, depth: int) -> bool:
+    # To find none takes a tenth of the time of counting them.
+    flat = b"[" not in data and data.rfind(b"{") <= 0
+    return flat or data.count(b"{") + data.count(b"[") <= depth
 
 
 def _within(count: int, limit: int, message: str) -> None:

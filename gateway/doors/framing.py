@@ -144,13 +144,19 @@ def judge_head(text: bytes, limits: FramingLimits) -> Head:
 
 
 def _fields(block: bytes, limits: FramingLimits) -> list[tuple[bytes, bytes]]:
-    if block.count(_LINE_END) > limits.max_fields:
+    # To look for one byte takes half the time of looking for two; each line must end in the other as well.
+    lines = block.split(b"\n", limits.max_fields + 1)
+    if len(lines) > limits.max_fields + 1:
         raise _headers_too_large()
     fields = []
-    for line in block.split(_LINE_END)[:-1]:
-        name, colon, value = line.partition(b":")
+    for line in lines[:-1]:
+        name, colon, value = line[:-1].partition(b":")
         # What is left when everything allowed is taken away; a token takes a pattern four times as long.
-        if not (name and colon) or name.translate(None, _NAME_BYTES) or value.translate(None, _VALUE_BYTES):
+        if (
+            not (name and colon and line.endswith(b"\r"))
+            or name.translate(None, _NAME_BYTES)
+            or value.translate(None, _VALUE_BYTES)
+        ):
             raise malformed("A header field is malformed or folded.")
         fields.append((name.lower(), value.strip(b" \t")))
     return fields

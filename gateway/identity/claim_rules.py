@@ -50,7 +50,7 @@ def check_audience(members: Members, issuer: TrustedIssuer) -> None:
     if issuer.token_kinds and not accepted and members.get("token_use") == "id":
         accepted = issuer.clients  # a Cognito ID token's audience is the app client
     foreign = [value for value in presented if value not in accepted and value not in issuer.also_allowed]
-    if presented and (foreign or not any(value in accepted for value in presented)):
+    if presented and (foreign or not [value for value in presented if value in accepted]):
         raise _audience_mismatch(members["aud"], presented, issuer)
     _check_clients(members, issuer, presented)
 
@@ -61,9 +61,10 @@ def _audiences(members: Members, issuer: TrustedIssuer) -> tuple[str, ...]:
         if "access" in issuer.token_kinds and members.get("token_use") == "access":
             return ()
         raise _audience_missing("missing", issuer)
+    values: list[object]
     match members["aud"]:
         case str() as one:
-            values: list[object] = [one]
+            return (one,)
         case []:
             raise _audience_missing("value", issuer)
         case list() as several:

@@ -25,7 +25,8 @@ _HEADER_START: Final = "eyJ"
 
 #: Asked first: a third of the time of Python's own parser, and stricter, if anything.
 QUICK_JSON: Final = msgspec.json.Decoder().decode
-_TO_PLAIN_BASE64: Final = bytes.maketrans(b"-_", b"+/")
+# The other alphabet and padding become what no decoder takes.
+_TO_PLAIN_BASE64: Final = bytes.maketrans(b"-_+/=", b"+/!!!")
 _PADDING: Final = (b"", b"", b"==", b"=")
 # The characters whose unused bits are zero, by the length of the segment modulo 4.
 _LAST: Final = (b"", b"", b"AQgw", b"AEIMQUYcgkosw048")
@@ -175,8 +176,8 @@ def _decode(segment: str, part: str, max_bytes: int) -> bytes:
 def _base64url(raw: bytes) -> bytes | None:
     """Return the bytes that have this one spelling (RFC 4648 section 3.5), None where it is not canonical."""
     rest = len(raw) % 4
-    # What the library's decoder would let pass: unused bits that are set, the other alphabet, padding.
-    if rest == 1 or (rest and raw[-1] not in _LAST[rest]) or b"+" in raw or b"/" in raw or b"=" in raw:
+    # What the library's decoder would let pass: unused bits that are set.
+    if rest == 1 or (rest and raw[-1] not in _LAST[rest]):
         return None
     try:
         return binascii.a2b_base64(raw.translate(_TO_PLAIN_BASE64) + _PADDING[rest], strict_mode=True)

@@ -86,6 +86,9 @@ def _outcome(condition: Condition, presented: object) -> Outcome:
 
 
 def _among(presented: object, wanted: tuple[Scalar, ...]) -> Outcome:
+    # Nothing of another type equals a text.
+    if type(presented) is str and presented in wanted:
+        return "matched"
     for value in wanted:
         if same(presented, value):
             return "matched"
