@@ -26,8 +26,8 @@ from gateway.policy.compile import compile_policy
 from gateway.policy.compiled import Compiled
 from gateway.settings.setting import SettingInvalid
 
-#: What `check`, which reads the files anew like a start does, says of teams whose files have errors.
-HELD_BACK: Final = "A gateway that runs keeps their last good rules in memory; one that starts has none for them, so do not restart it."
+# What `check`, which reads the files anew like a start does, says of teams whose files have errors.
+_HELD_BACK: Final = "A gateway that runs keeps their last good rules in memory; one that starts has none for them, so do not restart it."
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -106,7 +106,7 @@ def _print(report: CheckReport, compiled: Compiled, folder: Path, form: str) -> 
             amounts = ((policy.rules, "rule"), (policy.targets, "target"), (policy.workflows, "workflow"))
             summary += f" {', '.join(counted(len(one), noun) for one, noun in amounts if one)}."
         if held:
-            summary += f" Held back: {', '.join(visible(name) or 'all rules' for name in held)}. {HELD_BACK}"
+            summary += f" Held back: {', '.join(visible(name) or 'all rules' for name in held)}. {_HELD_BACK}"
         print(summary)
         for remark in remarks_on(policy) if policy is not None else ():
             print(f"Remark: {visible(remark)}")
