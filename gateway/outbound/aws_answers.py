@@ -112,47 +112,38 @@ def xml_texts(body: bytes) -> Mapping[str, str]:
     A document type declaration (the only place where entities are declared), a repeated path, or a depth above 16
     is refused. Raises AnswerInvalid.
     """
-    reader = _XmlReader()
-    try:
-        reader.parser.Parse(body, True)  # noqa: FBT003  the C function takes no keyword
-    except (expat.ExpatError, LookupError, ValueError):  # the latter two: an encoding nobody knows
-        raise AnswerInvalid("the answer is not well-formed XML") from None
-    return reader.texts
+    texts: dict[str, str] = {}
+    names: list[str] = []  # of the open elements
+    words: list[str] = []  # since the last tag
 
-
-class _XmlReader:
-    def __init__(self) -> None:
-        self.texts: dict[str, str] = {}
-        self._path: list[str] = []
-        self._text: list[str] = []
-        self.parser = expat.ParserCreate()
-        self.parser.StartDoctypeDeclHandler = self._refuse
-        self.parser.StartElementHandler = self._start
-        self.parser.EndElementHandler = self._end
-        self.parser.CharacterDataHandler = self._take
-
-    def _refuse(self, *_: object) -> None:
+    def refuse(*_: object) -> None:
         raise AnswerInvalid("the answer declares a document type")
 
-    def _start(self, name: str, _attributes: object) -> None:
-        self._path.append(name.rpartition(":")[2])
-        self._text = []
-        if len(self._path) > _MAX_DEPTH:
+    def start(name: str, _attributes: object) -> None:
+        words.clear()
+        names.append(name.rpartition(":")[2])
+        if len(names) > _MAX_DEPTH:
             raise AnswerInvalid("the answer is nested too deep")
 
-    def _take(self, text: str) -> None:
-        self._text.append(text)
+    def end(_name: str) -> None:
+        if text := "".join(words).strip():
+            path = "/".join(names[1:])
+            if path in texts:
+                raise AnswerInvalid("the answer holds an element twice")
+            texts[path] = text
+        words.clear()
+        names.pop()
 
-    def _end(self, _name: str) -> None:
-        path = "/".join(self._path[1:])
-        text = "".join(self._text).strip()
-        self._path.pop()
-        self._text = []
-        if not text:
-            return
-        if path in self.texts:
-            raise AnswerInvalid("the answer holds an element twice")
-        self.texts[path] = text
+    parser = expat.ParserCreate()
+    parser.StartDoctypeDeclHandler = refuse
+    parser.StartElementHandler = start
+    parser.EndElementHandler = end
+    parser.CharacterDataHandler = words.append
+    try:
+        parser.Parse(body, True)  # noqa: FBT003  the C function takes no keyword
+    except (expat.ExpatError, LookupError, ValueError):  # the latter two: an encoding nobody knows
+        raise AnswerInvalid("the answer is not well-formed XML") from None
+    return texts
 
 
 def _json_error(answer: Answer) -> tuple[str, str, str] | None:
