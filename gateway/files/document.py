@@ -8,6 +8,7 @@ from typing import Final
 import yaml
 
 from gateway.files.bounds import CENTRAL, Bounds
+from gateway.files.ordinary import Places, read_ordinary
 from gateway.files.source import SECRET_FIX, Excerpts, Finding, FindingCode, Place, Severity, Source
 from gateway.files.text import RAW_UNSAFE, describe, empty_fix, find_secrets, positions, split_lines
 from gateway.files.tree import Hopeless, NestedTooDeeply, Tree, TreeBuilder
@@ -33,7 +34,7 @@ class Document:
     digest: str
     data: object
     findings: tuple[Finding, ...]
-    _tree: Tree | None = field(repr=False)
+    _tree: Tree | Places | None = field(repr=False)
     _excerpts: Excerpts = field(repr=False)
     holes: frozenset[tuple[str | int, ...]] = frozenset()
     aliases: Mapping[tuple[str | int, ...], str] = field(default_factory=dict)
@@ -104,6 +105,18 @@ def read_document(source: Source, bounds: Bounds = CENTRAL) -> Document:
     excerpts = Excerpts(source.text)
     found = _Findings(source.file, excerpts)
     text = _judge_text(source.text, found)
+    # Of a file without long lists there are few, and each is small.
+    ordinary = read_ordinary(text, bounds) if bounds.items and not found.listed else None
+    if ordinary is not None:
+        return Document(
+            file=source.file,
+            digest=source.digest,
+            data=ordinary.data,
+            findings=source.findings,
+            _tree=ordinary.places,
+            _excerpts=excerpts,
+            nodes=ordinary.nodes,
+        )
     tabs = text.count("\t")
     builder = TreeBuilder(found.add_while_reading, bounds)
     hopeless = found.is_full or _parse(

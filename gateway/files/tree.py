@@ -58,7 +58,18 @@ class Tree:
         place = here.place if isinstance(here, Tree) else here
         if key and named is not None:
             place = named
-        return place // _COLUMNS + 1, place % _COLUMNS + 1
+        return line_and_column(place)
+
+
+def place_of(event: events.Event) -> int:
+    """Return where an event begins."""
+    mark = event.start_mark
+    return 0 if mark is None else mark.line * _COLUMNS + mark.column
+
+
+def line_and_column(place: int) -> tuple[int, int]:
+    """Return line and column of a place, counted from 1."""
+    return place // _COLUMNS + 1, place % _COLUMNS + 1
 
 
 class _Frame:
