@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import re
+import string
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -35,6 +36,8 @@ _POLICY_LENGTH: Final = 2048
 _LATE_S: Final = 60.0
 # The administrators' own, the same for all callers of a workflow, and full of what has to be escaped.
 _REPEATED: Final = frozenset({"RoleArn", "Policy"})
+_PLAIN: Final = (string.ascii_letters + string.digits + "-._~").encode()
+_FORM: Final = b"Action=AssumeRoleWithWebIdentity&Version=2011-06-15"
 _HEADERS: Final = {
     "Content-Type": "application/x-www-form-urlencoded; charset=utf-8",
     "Accept": "text/xml",
@@ -108,8 +111,6 @@ class _Asked:
 def request_form(token: VerifiedToken, role: AwsRole, session: RoleSession) -> bytes:
     """Return the request as the AWS query protocol writes it."""
     fields = {
-        "Action": "AssumeRoleWithWebIdentity",
-        "Version": "2011-06-15",
         "RoleArn": str(role.arn),
         "RoleSessionName": session.name,
         "WebIdentityToken": token.compact.reveal(),
@@ -117,10 +118,12 @@ def request_form(token: VerifiedToken, role: AwsRole, session: RoleSession) -> b
     }
     if session.session_policy is not None:
         fields["Policy"] = session.session_policy
-    return "&".join([f"{name}={_quoted(name, value)}" for name, value in fields.items()]).encode()
+    return _FORM + "".join([f"&{name}={_quoted(name, value)}" for name, value in fields.items()]).encode()
 
 
 def _quoted(name: str, value: str) -> str:
+    if not value.encode().translate(None, _PLAIN):
+        return value  # a token, nearly all of the form; `quote_plus` takes seven times as long to see it
     return _quoted_again(value) if name in _REPEATED else quote_plus(value)
 
 

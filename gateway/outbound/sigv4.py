@@ -7,12 +7,12 @@ import hashlib
 import hmac
 from collections.abc import Mapping
 from typing import Final
-from urllib.parse import urlsplit
+
+from gateway.outbound.request_bytes import place_of
 
 _ALGORITHM: Final = "AWS4-HMAC-SHA256"
 # Proxies on the way may change it.
 _UNSIGNED: Final = frozenset({"user-agent"})
-_PORTS: Final = {"http": 80, "https": 443}
 
 
 def sign_post(
@@ -32,15 +32,15 @@ def sign_post(
     url:   without query; its path is empty, `/`, or needs no escape.
     stamp: the moment, UTC, as `20261122T101703Z`.
     """
-    parts = urlsplit(url)
+    place = place_of(url)
     added = {**headers, "X-Amz-Date": stamp, "X-Amz-Security-Token": session_token}
     signed = {name.lower(): " ".join(value.split()) for name, value in added.items()}
-    signed["host"] = _host(parts.scheme, parts.hostname or "", parts.port)
+    signed["host"] = place.authority
     names = sorted(signed.keys() - _UNSIGNED)
     listed = ";".join(names)
     fields = "".join([f"{name}:{signed[name]}\n" for name in names])
     digest = hashlib.sha256(body).hexdigest()
-    canonical = f"POST\n{parts.path or '/'}\n\n{fields}\n{listed}\n{digest}"
+    canonical = f"POST\n{place.target}\n\n{fields}\n{listed}\n{digest}"
     scope = f"{stamp[:8]}/{region}/{service}/aws4_request"
     text = f"{_ALGORITHM}\n{stamp}\n{scope}\n{hashlib.sha256(canonical.encode()).hexdigest()}"
     signature = _mac(_signing_key(secret, stamp[:8], region, service), text).hex()
@@ -48,11 +48,6 @@ def sign_post(
         f"{_ALGORITHM} Credential={key_id}/{scope}, SignedHeaders={listed}, Signature={signature}"
     )
     return added
-
-
-def _host(scheme: str, host: str, port: int | None) -> str:
-    name = f"[{host}]" if ":" in host else host
-    return name if port is None or port == _PORTS.get(scheme) else f"{name}:{port}"
 
 
 def _signing_key(secret: str, day: str, region: str, service: str) -> bytes:
