@@ -1,10 +1,11 @@
 """One signed AWS JSON 1.0 call to Step Functions, and what its failure means."""
 
 import asyncio
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal
+
+import msgspec
 
 from gateway.credentials.session import AwsCredentials
 from gateway.errors import ConfigurationInvalid, ErrorCode, GatewayError
@@ -25,7 +26,6 @@ _PRIVATE: Final = ("input", "cause")
 # An output has at most 262,144 bytes, which JSON escapes may multiply; a page of history has no data in it.
 _MAX_ANSWER_BYTES: Final = 4_194_304
 _ATTEMPT_S: Final = 7.0
-_json: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 # AWS ends a synchronous execution after five minutes.
 _SYNC_ATTEMPT_S: Final = 310.0
 
@@ -117,7 +117,7 @@ class StatesCalls:
                 "X-Amz-Target": f"AWSStepFunctions.{operation}",
                 "User-Agent": "oidc-gateway",
             },
-            body=_json.encode(body).encode(),
+            body=msgspec.json.encode(body),
             private=tuple(text for name in _PRIVATE if isinstance(text := body.get(name), str)),
             key=SigningKey(
                 access_key_id=held.access_key_id,

@@ -129,8 +129,8 @@ class StepFunctions:
             raise failed.meaning from None
         # By AWS's own clock, so that ours may be wrong.
         called_at = began_wall if reply.at is None else reply.at - (loop.time() - began)
-        started = running_from(reply.body, plan.workflow, plan.name, existed=False)
-        return replace(started, existed=started.started_at < called_at - _OURS_S)
+        existed = number(reply.body, "startDate") < called_at - _OURS_S
+        return running_from(reply.body, plan.workflow, plan.name, existed=existed)
 
     async def _earlier(
         self, plan: StartPlan, held: AwsCredentials, lost_since: float | None, deadline: float

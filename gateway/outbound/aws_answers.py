@@ -1,12 +1,13 @@
 """What AWS answers: its errors in JSON and XML, its request ids, its dates."""
 
-import json
 import re
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from typing import Final
 from xml.parsers import expat
+
+import msgspec
 
 from gateway.outbound.http import Answer
 
@@ -98,7 +99,7 @@ def _seconds(date: str) -> float | None:
 def json_object(answer: Answer) -> dict[str, object]:
     """Return the body of a successful AWS JSON answer; raises AnswerInvalid."""
     try:
-        found = json.loads(answer.body)
+        found = msgspec.json.decode(answer.body)
     except (ValueError, RecursionError):
         raise AnswerInvalid("the answer is not JSON") from None
     if not isinstance(found, dict):
