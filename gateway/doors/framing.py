@@ -69,7 +69,7 @@ def malformed(message: str) -> RequestRejected:
 
 
 class HeadReader:
-    """Gathers one request head and refuses it while it grows; holds `max_header_bytes` at most.
+    """Gathers one request head after the other and refuses it while it grows; holds `max_header_bytes` at most.
 
     Raises RequestRejected: `uri_too_long`, `headers_too_large`, `request_malformed`.
     """
@@ -98,7 +98,9 @@ class HeadReader:
             raise malformed("A line of the request's head ends in a bare line feed.")
         if found < 0:
             return None
-        return bytes(self._bytes[:end]), data[end - known :]
+        head = bytes(self._bytes[:end])
+        self._bytes = bytearray()
+        return head, data[end - known :]
 
     def _check(self, text: bytes | bytearray, end: int) -> None:
         longest = self._limits.max_request_line_bytes

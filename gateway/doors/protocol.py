@@ -116,7 +116,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     # With these among uvicorn's own, the dictionary of each connection would be too large to share its keys: 1.5 kB more.
     __slots__ = (
-        "_body", "_count_refused", "_dropping", "_head", "_message_complete", "_place", "_places", "_served", "_short_way",
+        "_body", "_count_refused", "_dropping", "_head", "_idle_since", "_message_complete", "_place", "_places", "_served", "_short_way",
         "_stall_timer", "_strangers", "_timer", "limits",
     )  # fmt: skip
 
@@ -149,6 +149,8 @@ class GuardedProtocol(HttpToolsProtocol):
         self._body: _Arriving | None = None
         self._message_complete = False
         self._dropping = False
+        # None while a request is under way or on its way.
+        self._idle_since: float | None = None
         self._served = 0
         self._timer: asyncio.TimerHandle | None = None
         self._stall_timer: asyncio.TimerHandle | None = None
@@ -199,7 +201,7 @@ class GuardedProtocol(HttpToolsProtocol):
         """Take bytes as far as they are the one request that is due."""
         if self._dropping or self.transport.is_closing():
             return
-        self._unset_keepalive_if_required()
+        self._idle_since = None
         try:
             while data:
                 data = self._take(data)
@@ -230,7 +232,6 @@ class GuardedProtocol(HttpToolsProtocol):
             return b""
         text, rest = complete
         head = judge_head(text, self.limits.framing)
-        self._head = HeadReader(self.limits.framing)
         self._disarm()
         length = head.body_length
         if (
@@ -321,10 +322,19 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """Wait for the next request, unless this one was not read to its end: then nothing can follow."""
-        super().on_response_complete()
+        # What uvicorn does there, but for its queue of requests and for a timer after each of them.
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
         if self._dropping or self._body is not None:
             self._disarm()
             self.transport.close()
+            return
+        # One timer for all pauses of the connection, which finds out when it is due: most of them end soon.
+        self._idle_since = self.loop.time()
+        if self.timeout_keep_alive_task is None:
+            self._look_again(self.timeout_keep_alive, self.timeout_keep_alive_handler)
 
     def shutdown(self) -> None:
         """Close when nothing is under way; a head that is half here is still answered."""
@@ -332,8 +342,25 @@ class GuardedProtocol(HttpToolsProtocol):
             super().shutdown()
 
     def timeout_keep_alive_handler(self) -> None:
-        """Close an idle connection, unless its next request has come by then."""
-        self.timeout_keep_alive_task = self.loop.call_later(_READ_FIRST_S, super().timeout_keep_alive_handler)
+        """Close a connection that has been idle for long enough, unless its next request has come by then."""
+        self.timeout_keep_alive_task = None
+        since = self._idle_since
+        if since is None:
+            return
+        left = since + self.timeout_keep_alive - self.loop.time()
+        if left > 0:
+            self._look_again(left, self.timeout_keep_alive_handler)
+        else:
+            self._look_again(_READ_FIRST_S, self._close_idle, since)
+
+    def _close_idle(self, since: float) -> None:
+        if self._idle_since == since:
+            super().timeout_keep_alive_handler()
+        else:
+            self.timeout_keep_alive_handler()
+
+    def _look_again(self, seconds: float, callback: Callable[..., None], *arguments: float) -> None:
+        self.timeout_keep_alive_task = self.loop.call_later(seconds, callback, *arguments)
 
     def pause_writing(self) -> None:
         """Give a client that does not read its answer a limited time."""

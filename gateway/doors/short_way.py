@@ -85,8 +85,7 @@ class ShortWay:
         quick = self._quick.get(address)
         if quick is None:
             return self._wait(scope, body, self._handlers[address], by)
-        with self._tracer.request(read_traceparent(head.fields)) as span:
-            visit = self._reception.receive(scope, span)
+        visit = self._receive(scope)
         request = WholeRequest(scope, body)
         try:
             self._reception.admit(visit)
@@ -109,17 +108,20 @@ class ShortWay:
         admitted: Sequence[Standing] | None = None,
     ) -> Served:
         """admitted: where the caller stood when this request was let in; None when it was not judged yet."""
-        with self._tracer.request(read_traceparent(scope["headers"])) as span:
-            visit = self._reception.receive(scope, span)
-            if admitted is not None:
-                # A request counts once against its caller's limits.
-                visit.standings.extend(admitted)
-                return await self._go_on(visit, WholeRequest(scope, body), handler, by)
-            try:
-                self._reception.admit(visit)
-            except Exception as fault:  # noqa: BLE001  # as above
-                return Served(visit, self._reception.explain(visit, fault))
+        visit = self._receive(scope)
+        if admitted is not None:
+            # A request counts once against its caller's limits.
+            visit.standings.extend(admitted)
             return await self._go_on(visit, WholeRequest(scope, body), handler, by)
+        try:
+            self._reception.admit(visit)
+        except Exception as fault:  # noqa: BLE001  # as above
+            return Served(visit, self._reception.explain(visit, fault))
+        return await self._go_on(visit, WholeRequest(scope, body), handler, by)
+
+    def _receive(self, scope: Scope) -> Visit:
+        # Nobody listens, so there is nothing that would have to stay open until the request is seen off.
+        return self._reception.receive(scope, self._tracer.request(read_traceparent(scope["headers"])))
 
     async def _go_on(self, visit: Visit, request: WholeRequest, handler: Handler, by: Presence) -> Served:
         try:
