@@ -1,6 +1,6 @@
 """Takes away the code behind one requirement after the other, and says which of them no test misses. See `scripts/weaken`.
 
-What is taken away stands in tests/weakened/*.toml, where an administrator of ours can read what each requirement hangs on. A
+What is taken away stands in tests/weakened/*.toml, where everybody can read what each requirement hangs on. A
 weakening is a copy of the tree with one text replaced; the tests that carry the requirement's number run there and must fail.
 """
 
