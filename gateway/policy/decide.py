@@ -126,7 +126,7 @@ def judge(
 def grants_of(
     claims: Claims, policy: Policy, *, now: float, off: frozenset[str] = frozenset()
 ) -> tuple[Held, ...]:
-    """Return every grant these claims hold now, each once, in the order of the files. off: as in `decide`."""
+    """Return every grant these claims hold now, each once, in the order in which they are filed. off: as in `decide`."""
     return holdings_of(claims, policy, now=now, off=off).grants
 
 
