@@ -289,7 +289,7 @@ async def test_an_answer_that_breaks_off_or_is_not_http_is_a_failed_fetch(data: 
 @pytest.mark.requirement("KS-11")
 @pytest.mark.parametrize("reply", [drips(), stays_silent()], ids=["one byte at a time", "silence"])
 async def test_one_deadline_holds_for_the_whole_exchange(reply: Reply) -> None:
-    async with asyncio.timeout(20), Peer(reply, tls=tls()) as peer:
+    async with asyncio.timeout(10), Peer(reply, tls=tls()) as peer:
         with pytest.raises(OutboundFailure) as caught:
             await fetch(f"{peer.url}/keys", seconds=0.3, max_bytes=1_000_000)
 
