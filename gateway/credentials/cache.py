@@ -4,6 +4,7 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import cache
 from types import TracebackType
 from typing import Final, Self
 
@@ -55,7 +56,7 @@ class CredentialCache:
     def __init__(self, *, clock: Clock, metrics: Metrics, entries: int = 4096, flights: int = 4096) -> None:
         """Prepare. flights: requests running at one time; one more is refused at once (`overloaded`)."""
         self._clock = clock
-        self._metrics = metrics
+        self._count = cache(metrics.credentials.labels)
         self._entries = entries
         self._flights = flights
         self._kept: OrderedDict[CredentialKey, _Kept] = OrderedDict()
@@ -91,7 +92,7 @@ class CredentialCache:
             kept = self._find(key, instead_of)
             flight = self._running.get(key)
             result = "cached" if kept else "shared" if flight else "fetched"
-            self._metrics.credentials.labels(result).inc()
+            self._count(result).inc()
             told.say(result=result, target=key.target.name)
             return kept or await _landed(flight or self._take_off(key, fetch), deadline)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final, Protocol, assert_never
 
-from gateway.arn import ArnInvalid, RoleArn, StateMachineArn, parse_assumed_role
+from gateway.arn import AssumedRoleArn, RoleArn, StateMachineArn
 from gateway.errors import ErrorCode, RequestRejected
 from gateway.identity.token import VerifiedToken
 from gateway.policy.rule import AwsRole, Target, VaultRole, Workflow, WorkflowType
@@ -146,16 +146,8 @@ def session_name(token: VerifiedToken, target: str) -> str:
 
 def is_session_of(identity: str, role: RoleArn, name: str) -> bool:
     """Say whether an identity that AWS or Vault answered is the session of this role with this name."""
-    try:
-        arn = parse_assumed_role(identity)
-    except ArnInvalid:
-        return False
-    return (arn.partition, arn.account, arn.role, arn.session) == (
-        role.partition,
-        role.account,
-        role.name,
-        name,
-    )
+    asked = AssumedRoleArn(partition=role.partition, account=role.account, role=role.name, session=name)
+    return identity == str(asked)
 
 
 def session_policy(workflow: Workflow) -> str:

@@ -5,6 +5,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Final
 
 from gateway.metrics import Metrics
@@ -70,6 +71,9 @@ class AwsCalls:
         self._http = http
         self._metrics = metrics
         self._jitter = jitter
+        # Services, operations and outcomes are few, and looking one up takes longer than counting.
+        self._seconds = cache(metrics.upstream_seconds.labels)
+        self._clock_offset = cache(metrics.clock_offset.labels)
 
     async def make(self, call: AwsCall, repeatable: Repeatable, *, deadline: float) -> Answer:
         """Return the successful answer (status 200).
@@ -131,13 +135,13 @@ class AwsCalls:
         finally:
             seconds = time.perf_counter() - began
             told.say(outcome=outcome)
-            self._metrics.upstream_seconds.labels(call.service, call.operation, outcome).observe(seconds)
+            self._seconds(call.service, call.operation, outcome).observe(seconds)
 
     def _compare_clocks(self, service: Service, answer: Answer, seconds: float) -> None:
         at = date_of(answer)
         # An answer that took long says little about now; half a second is what `Date` cuts off on average.
         if at is not None and seconds < 1:
-            self._metrics.clock_offset.labels(service).set(round(at + 0.5 - time.time()))
+            self._clock_offset(service).set(round(at + 0.5 - time.time()))
 
     def _reported(self, call: AwsCall, fault: AwsFault) -> AwsFault:
         # The only place where AWS's own words go: they hold ARNs, which callers need not know.

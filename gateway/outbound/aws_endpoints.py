@@ -22,6 +22,10 @@ class RegionUnknown(ValueError):
 class AwsEndpointData:
     """botocore's table of partitions, Regions and host names, read once."""
 
+    def __init__(self) -> None:
+        # Of Regions that stand in the administrators' files: few.
+        self._urls: dict[tuple[Service, str, str], str] = {}
+
     def load(self) -> None:
         """Read the table now (about 3 ms), so that no caller waits for it; otherwise the first use does."""
         _ = self._partitions
@@ -35,7 +39,11 @@ class AwsEndpointData:
         override = overrides.get(region)
         if override is not None:
             return override.rstrip("/") + "/"
-        return f"https://{prefix}{self._holder(service, region).host(service, region)}/"
+        known = self._urls.get((service, region, prefix))
+        if known is None:
+            known = f"https://{prefix}{self._holder(service, region).host(service, region)}/"
+            self._urls[service, region, prefix] = known
+        return known
 
     def partition(self, region: str) -> str:
         """Return the partition of a Region, such as `aws-cn`; raises RegionUnknown."""
