@@ -254,8 +254,10 @@ class Writer:
 
     def _put_head(self, *, now: bool = False) -> None:
         """Write a signed head behind what is durable, when one is due or wanted now; the next `sync` covers it."""
+        if self._heads is None:
+            return
         mark = self._ledger.mark()
-        if self._heads is None or mark is None or not self._heads.is_due(mark, now=now):
+        if mark is None or not self._heads.is_due(mark, now=now):
             return
         self._ledger.append([self._heads.sign(mark)])
         self._metrics.audit_records.labels(kind="journal").inc()
@@ -307,12 +309,13 @@ class Writer:
 
     def _note_losses(self) -> None:
         """Put a note of what was lost into the journal itself."""
+        if not self._lost:
+            return
         with self._changed:
             lost, self._lost = self._lost, Counter()
-        if lost:
-            counts = {f"lost_{kind}": count for kind, count in sorted(lost.items())}
-            note = dump({"v": VERSION, "kind": "journal", "event": "lost", **counts})
-            self._kept.append(Item(kind="journal", body=note))
+        counts = {f"lost_{kind}": count for kind, count in sorted(lost.items())}
+        note = dump({"v": VERSION, "kind": "journal", "event": "lost", **counts})
+        self._kept.append(Item(kind="journal", body=note))
 
     def _answer(self, waiters: "Iterable[asyncio.Future[bool] | None]", *, failed: bool = False) -> None:
         waiting = [waiter for waiter in waiters if waiter is not None]
