@@ -9,6 +9,7 @@ from gateway.files.folders import Folders
 from gateway.files.paths import Paths
 from gateway.files.source import Finding, FindingCode, Place, Severity
 from gateway.files.text import RAW_UNSAFE
+from gateway.files.turns import step
 
 MAX_FILES: Final = 10_000
 _MAX_FOLDERS: Final = 8
@@ -65,6 +66,7 @@ class Listing:
                 self._entry(f"{below}/{name}", found, depth)
 
     def _entry(self, file: str, found: list[str], depth: int) -> None:
+        step()
         is_folder = self._paths.find(file).is_dir()
         if (is_folder or file.endswith(".yaml")) and not self._is_plain(file):
             return

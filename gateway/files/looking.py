@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from gateway.files.turns import step
+
 _LOOK_SHARE: Final = 50  # looking again and again costs at most 2 % of a core
 _DEEPEST: Final = 10
 
@@ -68,6 +70,7 @@ def _entries(folder: str | Path, depth: int) -> Iterator[str]:
 
 
 def _entry(path: str, *, hidden: bool, depth: int) -> Iterator[str]:
+    step()
     try:
         # Through links: what a ConfigMap's file names lead to changes, the names do not.
         status = os.stat(path)  # noqa: PTH116 - ten thousand of them: a Path each would double the time

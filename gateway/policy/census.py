@@ -63,7 +63,7 @@ class Census:
     @classmethod
     def of(cls, rules: Iterable[Places]) -> "Census":
         """Count those of all rules."""
-        return cls(Counter(place for found in rules for places in found for place in places), {}, set())
+        return cls(Counter(_each_place(rules)), {}, set())
 
     def after(self, gone: Iterable[Places], come: Iterable[Places]) -> "Census | None":
         """Count anew; None when rules that are neither gone nor new may have to be filed elsewhere now."""
@@ -112,6 +112,13 @@ class Census:
     def _count(self, place: Place) -> int:
         count = self._changed.get(place)
         return self._counts.get(place, 0) if count is None else count
+
+
+def _each_place(rules: Iterable[Places]) -> Iterator[Place]:
+    for found in rules:
+        step()
+        for places in found:
+            yield from places
 
 
 def _places(condition: Condition) -> Iterator[Place]:

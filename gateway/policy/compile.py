@@ -12,6 +12,7 @@ from gateway.collector import collector_paused
 from gateway.files.document import Document
 from gateway.files.folder import Sources
 from gateway.files.source import Finding, FindingCode, Place
+from gateway.files.turns import step
 from gateway.policy.compile_central import Central, Serving, Settled, settle_central
 from gateway.policy.compile_grants import Around
 from gateway.policy.compile_teams import Before, Team, judge_teams
@@ -140,7 +141,10 @@ def _index(rules: list[Rule], by_id: Mapping[str, Rule], previous: Policy | None
     """File all grants, or those alone whose rules are not those of before."""
     if previous is None or len(by_id) != len(rules):
         return GrantIndex.build(rules)
+    # Each of these looks at all rules.
+    step()
     come = [rule for rule in rules if previous.rules.get(rule.id) is not rule]
+    step()
     gone = [rule for rule in previous.rules.values() if by_id.get(rule.id) is not rule]
     if len(come) + len(gone) > len(rules) // _MOST_ANEW:
         return GrantIndex.build(rules)
