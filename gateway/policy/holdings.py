@@ -19,7 +19,7 @@ class Held:
 class Holdings:
     """All that a token holds: one value for all tokens that satisfy the same rules, so that what is made of it can be kept.
 
-    grants: in the order of the files.
+    grants: in the order in which they are filed.
     """
 
     grants: tuple[Held, ...]
