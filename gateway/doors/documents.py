@@ -21,6 +21,8 @@ from gateway.policy.rule import Replay, strictest
 class _PlainAnswer(Response):
     """A JSON answer with nothing unusual; what Response makes of the same costs as much as writing the JSON."""
 
+    media_type = "application/json"
+
     def __init__(self, body: bytes) -> None:
         # What Response sets, and nothing else is ever set there.
         self.status_code = 200

@@ -288,7 +288,7 @@ def internal_fault(file: str) -> Finding:
         code=FindingCode.INTERNAL_FAULT,
         severity="error",
         place=Place(file=file, line=1, column=1),
-        message=f"{file} makes the gateway fail, which is a bug of the gateway; its team keeps its last good rules.",
+        message=f"{file} makes the gateway fail, which is a bug of the gateway; its team keeps its last good rules, if any.",
         fix="Take back the last change of this file, and report the bug with what the log says.",
     )
 
