@@ -3,9 +3,8 @@
 AWS General Reference, "Create a signed AWS API request". Pure.
 """
 
-import hashlib
-import hmac
 from collections.abc import Mapping
+from hashlib import sha256
 from typing import Final
 
 from gateway.outbound.request_bytes import place_of
@@ -13,6 +12,10 @@ from gateway.outbound.request_bytes import place_of
 _ALGORITHM: Final = "AWS4-HMAC-SHA256"
 # Proxies on the way may change it.
 _UNSIGNED: Final = frozenset({"user-agent"})
+# RFC 2104 section 2: the block of SHA-256 in bytes, and what every byte of the key becomes in the two digests.
+_BLOCK: Final = 64
+_INNER: Final = bytes(byte ^ 0x36 for byte in range(256))
+_OUTER: Final = bytes(byte ^ 0x5C for byte in range(256))
 
 
 def sign_post(
@@ -39,10 +42,10 @@ def sign_post(
     names = sorted(signed.keys() - _UNSIGNED)
     listed = ";".join(names)
     fields = "".join([f"{name}:{signed[name]}\n" for name in names])
-    digest = hashlib.sha256(body).hexdigest()
+    digest = sha256(body).hexdigest()
     canonical = f"POST\n{place.target}\n\n{fields}\n{listed}\n{digest}"
     scope = f"{stamp[:8]}/{region}/{service}/aws4_request"
-    text = f"{_ALGORITHM}\n{stamp}\n{scope}\n{hashlib.sha256(canonical.encode()).hexdigest()}"
+    text = f"{_ALGORITHM}\n{stamp}\n{scope}\n{sha256(canonical.encode()).hexdigest()}"
     signature = _mac(_signing_key(secret, stamp[:8], region, service), text).hex()
     added["Authorization"] = (
         f"{_ALGORITHM} Credential={key_id}/{scope}, SignedHeaders={listed}, Signature={signature}"
@@ -58,4 +61,9 @@ def _signing_key(secret: str, day: str, region: str, service: str) -> bytes:
 
 
 def _mac(key: bytes, text: str) -> bytes:
-    return hmac.digest(key, text.encode(), "sha256")
+    """Return the HMAC-SHA256 (RFC 2104), of which a signature takes five.
+
+    Made of its two digests: `hmac.digest` has OpenSSL look for its algorithm anew each time, 2 % of the CPU of a start.
+    """
+    block = (key if len(key) <= _BLOCK else sha256(key).digest()).ljust(_BLOCK, b"\0")
+    return sha256(block.translate(_OUTER) + sha256(block.translate(_INNER) + text.encode()).digest()).digest()
