@@ -63,7 +63,7 @@ def _signing_key(secret: str, day: str, region: str, service: str) -> bytes:
 def _mac(key: bytes, text: str) -> bytes:
     """Return the HMAC-SHA256 (RFC 2104), of which a signature takes five.
 
-    Made of its two digests: `hmac.digest` has OpenSSL look for its algorithm anew each time, 2 % of the CPU of a start.
+    Made of its two digests: `hmac.digest` has OpenSSL look for its algorithm anew each time, which costs a start 4 to 10 µs.
     """
     block = (key if len(key) <= _BLOCK else sha256(key).digest()).ljust(_BLOCK, b"\0")
     return sha256(block.translate(_OUTER) + sha256(block.translate(_INNER) + text.encode()).digest()).digest()
