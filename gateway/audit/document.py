@@ -19,6 +19,9 @@ MISSING_TYPE: Final = "missing"
 
 Document = dict[str, object]
 
+# `default` only for what JSON cannot say; its repr may hold anything, so only the class is named.
+_encoder: Final = json.JSONEncoder(ensure_ascii=False, default=lambda odd: f"<{type(odd).__name__}>")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
@@ -128,13 +131,19 @@ def _text(value: str, limit: int = USUAL.text) -> str:
     return cut(mask_secrets(value[:65_536]), limit)
 
 
+# An issuer's tokens all have the same claims.
+@lru_cache(maxsize=256)
+def _name(name: str, limit: int) -> str:
+    return _text(name, limit)
+
+
 def _maybe(value: str | None) -> str | None:
     return None if value is None else _text(value)
 
 
 def _claims(claims: Sequence[tuple[str, object]], limits: Limits) -> list[Document]:
-    written: list[Document] = [
-        {"name": _text(name, limits.name), **_typed(value, limits)} for name, value in claims[: limits.items]
+    written = [
+        _valued({"name": _name(name, limits.name)}, value, limits) for name, value in claims[: limits.items]
     ]
     if len(claims) > limits.items:
         written.append({"name": "…", "value": f"{len(claims) - limits.items} more claims", "type": CUT})
@@ -166,28 +175,29 @@ def _changes(changes: Sequence[str], limits: Limits) -> list[str]:
 
 
 def _check(check: ClaimCheck, limits: Limits) -> Document:
-    wanted = [_typed(value, limits) for value in check.wanted[: limits.wanted]]
+    wanted = [_valued({}, value, limits) for value in check.wanted[: limits.wanted]]
     if len(check.wanted) > limits.wanted:
         wanted.append({"value": f"{len(check.wanted) - limits.wanted} more values", "type": CUT})
-    return {
-        "name": _text(check.claim, limits.name),
+    written: Document = {
+        "name": _name(check.claim, limits.name),
         "operator": check.operator.value,
         "outcome": check.outcome,
-        **_typed(check.presented, limits),
-        "wanted": wanted,
     }
+    _valued(written, check.presented, limits)["wanted"] = wanted
+    return written
 
 
-def _typed(value: object, limits: Limits) -> Document:
+def _valued(named: Document, value: object, limits: Limits) -> Document:
+    """Put a value and its type behind what it is the value of."""
     if value is MISSING:
-        return {"value": "", "type": MISSING_TYPE}
-    if isinstance(value, str):
-        return {"value": _text(value, limits.text), "type": "string"}
-    if type(value) is int:
-        return {"value": _text(str(value), limits.text), "type": "integer"}
-    # `default` only for what JSON cannot say; its repr may hold anything, so only the class is named.
-    written = json.dumps(value, ensure_ascii=False, default=lambda odd: f"<{type(odd).__name__}>")
-    return {"value": _text(written, limits.text), "type": _type_name(value)}
+        named["value"], named["type"] = "", MISSING_TYPE
+    elif isinstance(value, str):
+        named["value"], named["type"] = _text(value, limits.text), "string"
+    elif type(value) is int:
+        named["value"], named["type"] = _text(str(value), limits.text), "integer"
+    else:
+        named["value"], named["type"] = _text(_encoder.encode(value), limits.text), _type_name(value)
+    return named
 
 
 def _type_name(value: object) -> str:
