@@ -20,6 +20,8 @@ _Name = TypeVar("_Name", tuple[str, Verb, str], str)
 
 #: Sets of rules, of those that tokens satisfy together, for which is kept what that amounts to.
 _MOST_HOLDINGS: Final = 1024
+#: Grants in all of these, about 12 MB with what is said of them: a token may satisfy hundreds of rules.
+_MOST_HELD: Final = 32_768
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -42,7 +44,7 @@ class Drawer:
     claims: the claims that entries are filed under, in their order; few, whatever the number of rules.
     """
 
-    __slots__ = ("_by_claim", "_held", "_holdings", "_loose", "claims", "forms", "targets")
+    __slots__ = ("_by_claim", "_held", "_holdings", "_kept", "_loose", "claims", "forms", "targets")
 
     def __init__(self, by_claim: _Filings, loose: tuple[Filed, ...], held: Mapping[_Kept, int]) -> None:
         # In an order of their own: that of the rules would have to be found again whenever one of them changes.
@@ -50,6 +52,7 @@ class Drawer:
         self._loose = loose
         self._held = held
         self._holdings: dict[tuple[Filed, ...], Holdings] = {}
+        self._kept = 0
         self.claims = tuple(dict.fromkeys(claim for claim, _ in self._by_claim))
         self.targets = frozenset(target for target, _ in held)
         self.forms = frozenset(form for _, form in held)
@@ -111,14 +114,22 @@ class Drawer:
         return list(dict.fromkeys(found))
 
     def holdings(self, entries: Sequence[Filed]) -> "Holdings":
-        """Return what tokens hold that satisfy the rules of these entries: the same value whenever it is asked."""
+        """Return what tokens hold that satisfy the rules of these entries: the same value while it is kept."""
         key = tuple(entries)
         held = self._holdings.get(key)
         if held is None:
-            if len(self._holdings) >= _MOST_HOLDINGS:
-                self._holdings.clear()
-            held = self._holdings[key] = Holdings.of((entry.grant, entry.rule.replay) for entry in key)
+            held = Holdings.of((entry.grant, entry.rule.replay) for entry in key)
+            self._keep(key, held)
         return held
+
+    def _keep(self, key: tuple[Filed, ...], held: "Holdings") -> None:
+        if len(key) > _MOST_HELD:
+            return
+        if len(self._holdings) >= _MOST_HOLDINGS or self._kept + len(key) > _MOST_HELD:
+            self._holdings.clear()
+            self._kept = 0
+        self._holdings[key] = held
+        self._kept += len(key)
 
 
 _EMPTY = Drawer({}, (), {})

@@ -3,11 +3,13 @@
 import gc
 import weakref
 
+import pytest
+
 from gateway.identity.token import Claims
 from gateway.policy import index
 from gateway.policy.decide import holdings_of
 from gateway.policy.holdings import Holdings
-from gateway.policy.rule import Rule
+from gateway.policy.rule import Grant, Rule
 from gateway.policy.snapshot import Policy
 from tests.support.policies import is_, obtain, policy, rule, start, view
 
@@ -55,6 +57,31 @@ def test_what_is_kept_is_bounded() -> None:
         assert len(ask(rules, sub=str(number)).grants) == 1
 
     assert len(rules.index.of_issuer("github")._holdings) <= index._MOST_HOLDINGS
+
+
+def test_what_is_kept_is_bounded_by_its_grants_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(index, "_MOST_HELD", 10)
+    rules = policy(*(rule(f"r{number}", [is_("sub", str(number))], *grants(4)) for number in range(9)))
+    drawer = rules.index.of_issuer("github")
+
+    for number in range(9):
+        assert len(ask(rules, sub=str(number)).grants) == 4
+        assert sum(len(held.grants) for held in drawer._holdings.values()) <= 10
+
+
+def test_a_token_that_holds_more_than_is_kept_takes_nothing_from_the_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(index, "_MOST_HELD", 10)
+    rules = policy(FIRST, rule("wide", [is_("sub", "wide")], *grants(11)))
+    before = ask(rules, sub="s")
+
+    assert len(ask(rules, sub="wide").grants) == 11
+    assert ask(rules, sub="s") is before
+
+
+def grants(count: int) -> list[Grant]:
+    return [start(f"workflow-{number}") for number in range(count)]
 
 
 def test_what_is_kept_goes_with_its_policy() -> None:
