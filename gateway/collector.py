@@ -33,8 +33,10 @@ def _spare_the_new(*, thaw: bool) -> None:
         return
     # Straight to the oldest generation: what was made lives long, and going through all of it once for each generation
     # took a fifth of a load, at whose end everybody waited for it.
-    # In a process that serves they join what it froze, which thawing would have it look through again. None of them is
-    # part of a cycle, so they go when nobody holds them any more.
+    if not thaw:
+        # In a process that serves they join what it froze, which thawing would have it look through again. None of them
+        # is part of a cycle, so they go when nobody holds them any more; what requests left meanwhile would stay.
+        gc.collect()
     gc.freeze()
     if thaw:
         gc.unfreeze()

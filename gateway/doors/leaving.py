@@ -42,10 +42,12 @@ async def while_present(request: Request, work: Coroutine[object, object, _T]) -
             return task.result()
         raise CallerLeft
     finally:
-        for one in (task, watcher):
-            one.cancel()
+        task.cancel()
+        watcher.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await watcher
+        # A task keeps its exception, which keeps this frame: with the task in it that is a cycle for every refusal.
+        del task, watcher
 
 
 async def _disconnected(request: Request) -> None:

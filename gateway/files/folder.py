@@ -26,7 +26,7 @@ from gateway.files.schema.targets import TargetsShape
 from gateway.files.shapes import Shaped, shape_document
 from gateway.files.source import SECRET_FIX, Finding, FindingCode, Place, Source, read_source
 from gateway.files.text import find_secrets, positions
-from gateway.files.turns import step
+from gateway.files.turns import at_a_stretch, step
 
 _log = logging.getLogger("gateway.files.folder")
 
@@ -98,7 +98,9 @@ def load_sources(folder: Path, *, lenient: bool = False, previous: Sources | Non
         for _ in range(_ATTEMPTS - 1):
             if not settled:
                 time.sleep(_PAUSE_S)
-                loading, settled = _attempt(folder, names, known, lenient=lenient)
+                # With a rest after each turn there may be no moment at all between two of somebody's changes.
+                with at_a_stretch():
+                    loading, settled = _attempt(folder, names, known, lenient=lenient)
         if not settled:
             loading.be_changing()
         return loading.parse()

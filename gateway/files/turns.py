@@ -32,6 +32,16 @@ def in_turns() -> Iterator[None]:
         _begun.reset(token)
 
 
+@contextmanager
+def at_a_stretch() -> Iterator[None]:
+    """Let `step` not give way meanwhile: for what is short, and must be done before something else changes."""
+    token = _begun.set(None)
+    try:
+        yield
+    finally:
+        _begun.reset(token)
+
+
 def step() -> None:
     """Give way where it is time to; called once for each of many small things, at hardly any cost."""
     begun = _begun.get()

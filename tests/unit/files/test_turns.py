@@ -5,7 +5,7 @@ import time
 import pytest
 
 from gateway.files import turns
-from gateway.files.turns import in_turns, step
+from gateway.files.turns import at_a_stretch, in_turns, step
 
 
 def test_work_in_turns_gives_way_once_its_turn_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,3 +58,17 @@ def test_other_work_never_rests(monkeypatch: pytest.MonkeyPatch) -> None:
         step()
 
     assert rests == []
+
+
+def test_work_at_a_stretch_never_rests_within_work_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    rests: list[float] = []
+    monkeypatch.setattr(turns, "TURN_S", -1.0)
+    monkeypatch.setattr(time, "sleep", rests.append)
+
+    with in_turns():
+        with at_a_stretch():
+            step()
+        assert rests == []
+        step()
+
+    assert len(rests) == 1
