@@ -105,8 +105,8 @@ class GuardedProtocol(HttpToolsProtocol):
     """Reads the framing itself, strictly, and hands the parser whole heads and counted bodies.
 
     The parser must come to the same end of every message; a request that the two read differently is refused.
-    One request at a time: bytes that arrive before the answer is complete (pipelining) are dropped, and the
-    connection closes after that answer.
+    One request at a time: bytes that arrive before the answer is complete and taken (pipelining) are dropped, and
+    the connection closes after that answer.
 
     count_refused: takes the reason why a connection was closed, one of a fixed set.
     strangers:     takes note of what was refused on the wire.
@@ -217,10 +217,13 @@ class GuardedProtocol(HttpToolsProtocol):
             return b""
         if self._body is not None:
             return self._take_body(self._body, data)
-        if self.cycle is not None and not self.cycle.response_complete:
+        if self.cycle is not None and (not self.cycle.response_complete or self.flow.write_paused):
             self._count_refused("pipelined")
             self._dropping = True
             self.cycle.keep_alive = False
+            if self.cycle.response_complete:
+                # Its answer is not read, and a hundred more would be kept for it.
+                self.transport.close()
             return b""
         return self._take_head(data)
 

@@ -73,6 +73,12 @@ class Wire(asyncio.Transport):
     def is_closing(self) -> bool:
         return self.closed
 
+    def can_write_eof(self) -> bool:
+        return False
+
+    def resume_reading(self) -> None:
+        pass
+
 
 class Line:
     """One connection on scripted time."""
@@ -175,3 +181,24 @@ async def test_nothing_is_left_of_a_connection_that_is_gone(line: Line) -> None:
     line.protocol.connection_lost(None)
 
     assert [timer for _, timer in line.loop.timers if not timer.cancelled] == []
+
+
+async def test_who_does_not_take_an_answer_gets_no_further_one(line: Line) -> None:
+    line.ask()
+    line.protocol.pause_writing()  # more is waiting for the client than may
+
+    line.ask()
+    line.ask()
+    line.loop.go_on(1.1)
+
+    assert (line.wire.closed, line.wire.answers) == (True, 1)
+
+
+async def test_who_has_taken_an_answer_goes_on(line: Line) -> None:
+    line.ask()
+    line.protocol.pause_writing()
+    line.protocol.resume_writing()
+
+    line.ask()
+
+    assert (line.wire.closed, line.wire.answers) == (False, 2)
