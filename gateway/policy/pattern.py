@@ -267,7 +267,7 @@ class Pattern:
 
 @lru_cache(maxsize=1024)
 def _test(one_character: str) -> Callable[[str], object]:
-    # ASCII, as in ECMA-262: \d is [0-9], not a digit of any script.
+    # ASCII: \d is [0-9] and \w has no letter of other scripts, as in ECMA-262. Its \s has white space beyond ASCII, too.
     try:
         return re.compile(one_character, re.ASCII).fullmatch
     except re.error as error:
