@@ -20,7 +20,14 @@ from tests.support.boto import Keys, client
 from tests.support.caller import problem, until
 from tests.support.gateways import Gateway, edit, fresh, running_gateway, write_config
 from tests.support.tokens import jwks
-from tests.support.vaults import PreparedVault, assumable_role, hvac_client, prepared_vault, serving_keys
+from tests.support.vaults import (
+    PreparedVault,
+    accessors,
+    assumable_role,
+    hvac_client,
+    prepared_vault,
+    serving_keys,
+)
 from tests.support.world import World
 
 VAULT_TOKEN = "urn:oidc-gateway:token-type:vault-token"
@@ -37,7 +44,7 @@ class Seen:
     def live(self) -> set[str]:
         """Return the accessors of all tokens that live."""
         with hvac_client(self._server.address, self._server.root_token.reveal()) as admin:
-            return set(admin.list("auth/token/accessors")["data"]["keys"])
+            return accessors(admin)
 
     def new(self) -> set[str]:
         """Return the accessors of those that did not live before the test."""

@@ -13,6 +13,7 @@ from gateway.dev.vault import VaultServer
 from gateway.policy.rule import VaultAws, VaultRole
 from tests.support.aws_seed import seed_role
 from tests.support.boto import ACCOUNT, client
+from tests.support.caller import until
 from tests.support.tokens import AUDIENCE, trusted
 from tests.support.vault_edge import engine, vault_role
 
@@ -55,6 +56,11 @@ def hvac_client(address: str, token: str = "") -> Iterator[Any]:
         yield client
     finally:
         client.adapter.close()
+
+
+def accessors(admin: hvac.Client) -> set[str]:
+    """Return the accessors of all tokens that live in this client's Vault."""
+    return set(admin.list("auth/token/accessors")["data"]["keys"])
 
 
 class PreparedVault:
@@ -123,7 +129,11 @@ class PreparedVault:
 
     def tokens(self) -> set[str]:
         """Return the accessors of all tokens that live in this Vault."""
-        return set(self.admin.list("auth/token/accessors")["data"]["keys"])
+        return accessors(self.admin)
+
+    def keeps_only(self, before: set[str]) -> bool:
+        """Say whether soon no token lives but these; Vault revokes one whose uses are spent beside its answer."""
+        return until(lambda: self.tokens() <= before or None)
 
     def seen_by(self, token: str) -> Mapping[str, Any]:
         """Return what Vault says of a token to its bearer."""
