@@ -3,6 +3,7 @@
 AWS General Reference, "Create a signed AWS API request". Pure.
 """
 
+import hmac
 from collections.abc import Mapping
 from hashlib import sha256
 from typing import Final
@@ -12,10 +13,6 @@ from gateway.outbound.request_bytes import place_of
 _ALGORITHM: Final = "AWS4-HMAC-SHA256"
 # Proxies on the way may change it.
 _UNSIGNED: Final = frozenset({"user-agent"})
-# RFC 2104 section 2: the block of SHA-256 in bytes, and what every byte of the key becomes in the two digests.
-_BLOCK: Final = 64
-_INNER: Final = bytes(byte ^ 0x36 for byte in range(256))
-_OUTER: Final = bytes(byte ^ 0x5C for byte in range(256))
 
 
 def sign_post(
@@ -61,9 +58,4 @@ def _signing_key(secret: str, day: str, region: str, service: str) -> bytes:
 
 
 def _mac(key: bytes, text: str) -> bytes:
-    """Return the HMAC-SHA256 (RFC 2104), of which a signature takes five.
-
-    Made of its two digests: `hmac.digest` has OpenSSL look for its algorithm anew each time, which costs a start 4 to 10 µs.
-    """
-    block = (key if len(key) <= _BLOCK else sha256(key).digest()).ljust(_BLOCK, b"\0")
-    return sha256(block.translate(_OUTER) + sha256(block.translate(_INNER) + text.encode()).digest()).digest()
+    return hmac.digest(key, text.encode(), "sha256")
