@@ -14,24 +14,24 @@ from starlette.types import ASGIApp
 from gateway.app import Parts, running
 from gateway.audit.looking import look_for
 from gateway.audit.record import Record
-from gateway.doors.admin import AdminDoor, Running, admin_router
-from gateway.doors.admin_access import Gatekeeper
-from gateway.doors.admin_documents import audit_document, limits_document
-from gateway.doors.admin_listener import ADMIN_REQUESTS, AdminListen, AdminListener
+from gateway.doors.admin.access import Gatekeeper
+from gateway.doors.admin.documents import audit_document, limits_document
+from gateway.doors.admin.door import AdminDoor, Running, admin_router
 from gateway.doors.discovery import DiscoveryDoor
 from gateway.doors.draining import Draining
 from gateway.doors.entrance import Entrance
 from gateway.doors.health import health_routes
 from gateway.doors.hosts import LOOPBACK, Hosts, allowed_names
 from gateway.doors.middleware import Front
-from gateway.doors.protocol import ProtocolLimits
 from gateway.doors.reception import AccessMembers, Reception, log_access
 from gateway.doors.rest import RestDoor
 from gateway.doors.routes import door_routes, quick_handlers, short_handlers
-from gateway.doors.server import TlsFiles
 from gateway.doors.short_way import ShortWay
 from gateway.doors.token_endpoint import TokenDoor
 from gateway.identity.identify import VerifyingIdentify
+from gateway.listening.admin import ADMIN_REQUESTS, AdminListen, AdminListener
+from gateway.listening.protocol import ProtocolLimits
+from gateway.listening.server import TlsFiles
 from gateway.settings.settings import Settings
 from gateway.tracing import NoTracer
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from importlib.metadata import PackageNotFoundError, distribution
 from typing import Final, NamedTuple
 
-from gateway.doors.server import CannotServe
+from gateway.listening.server import CannotServe
 
 
 class Floor(NamedTuple):

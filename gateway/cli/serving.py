@@ -12,14 +12,14 @@ from typing import Final
 from gateway.app import assemble
 from gateway.cli.logs import LogOutput
 from gateway.cli.options import COULD_NOT_RUN
-from gateway.doors.connections import Connections
-from gateway.doors.protocol import ProtocolLimits
 from gateway.doors.reception import log_access
-from gateway.doors.server import CannotServe, GatewayServer, Listen, ShutdownTimes, TlsFiles, run_server
-from gateway.doors.strangers import Strangers
 from gateway.errors import ErrorCode, GatewayError
 from gateway.front import build_app
 from gateway.identity.certificates import ends_at
+from gateway.listening.connections import Connections
+from gateway.listening.protocol import ProtocolLimits
+from gateway.listening.server import CannotServe, GatewayServer, Listen, ShutdownTimes, TlsFiles, run_server
+from gateway.listening.strangers import Strangers
 from gateway.metrics import Metrics
 from gateway.settings.settings import Settings
 

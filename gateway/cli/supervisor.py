@@ -24,7 +24,7 @@ from gateway.cli.logs import LogOutput, writing_in_turn
 from gateway.cli.restarts import Restarts
 from gateway.cli.serving import WhyNot, listen_of
 from gateway.cli.worker import WorkerProcess
-from gateway.doors.server import CannotServe, base_url, bind, refuse_root, tls_context
+from gateway.listening.server import CannotServe, base_url, bind, refuse_root, tls_context
 from gateway.metrics import Metrics, Shared, make_room
 from gateway.settings.settings import Seat, Settings
 

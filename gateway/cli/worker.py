@@ -23,8 +23,8 @@ from uvicorn.supervisors.multiprocess import Process
 from gateway.cli.confinement import confine
 from gateway.cli.logs import configure_logging, writing_in_turn
 from gateway.cli.serving import WhyNot, serve_here, why_not
-from gateway.doors.server import CannotServe, GatewayServer
 from gateway.errors import GatewayError
+from gateway.listening.server import CannotServe, GatewayServer
 from gateway.settings.setting import SettingInvalid
 from gateway.settings.settings import Seat, Settings
 

@@ -22,7 +22,7 @@ from gateway.admin.account import account_of
 from gateway.audit.reading import read_entries
 from gateway.cli import admin_client
 from gateway.cli.main import main
-from gateway.doors.admin import AdminDoor, admin_router
+from gateway.doors.admin.door import AdminDoor, admin_router
 from tests.api.conftest import Scripted
 from tests.support.admins import Admin, socketed
 from tests.support.caller import problem, until

@@ -18,8 +18,8 @@ from uvicorn.server import Server
 
 from gateway.doors.answers import SECURITY_HEADERS
 from gateway.doors.framing import FramingLimits
-from gateway.doors.protocol import ProtocolLimits
-from gateway.doors.strangers import Strangers
+from gateway.listening.protocol import ProtocolLimits
+from gateway.listening.strangers import Strangers
 from tests.support.serving import Serving, read_all, read_answer, serving
 
 QUICK = ProtocolLimits(
@@ -458,7 +458,7 @@ def test_many_honest_connections_at_once_are_all_answered(server: Serving) -> No
 
 _MEMORY_OF_A_FLOOD = """
 import resource, socket, sys, time
-from gateway.doors.protocol import ProtocolLimits
+from gateway.listening.protocol import ProtocolLimits
 from tests.api.test_protocol import app
 from tests.support.serving import serving
 

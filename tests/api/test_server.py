@@ -18,8 +18,8 @@ from cryptography.x509.oid import NameOID
 from starlette.types import Receive, Scope, Send
 
 from gateway.doors.draining import Draining
-from gateway.doors.protocol import ProtocolLimits
-from gateway.doors.server import (
+from gateway.listening.protocol import ProtocolLimits
+from gateway.listening.server import (
     CannotServe,
     GatewayServer,
     Listen,
@@ -135,7 +135,7 @@ def test_root_is_refused_unless_it_was_asked_for() -> None:
 @pytest.mark.requirement("HT-08")
 def test_the_process_may_open_as_many_connections_as_the_system_allows() -> None:
     program = (
-        "import resource; from gateway.doors.server import allow_descriptors\n"
+        "import resource; from gateway.listening.server import allow_descriptors\n"
         "_, hard = resource.getrlimit(resource.RLIMIT_NOFILE)\n"
         "resource.setrlimit(resource.RLIMIT_NOFILE, (min(64, hard), hard)); allow_descriptors()\n"
         "print(resource.getrlimit(resource.RLIMIT_NOFILE) == (hard, hard))\n"
@@ -236,8 +236,8 @@ def test_a_server_knows_its_port_before_it_starts() -> None:
 
 def test_a_start_as_root_ends_with_78_and_no_traceback() -> None:
     program = (
-        "import sys; from gateway.doors.server import *; from gateway.doors.draining import Draining\n"
-        "from gateway.doors import server; server.os.geteuid = lambda: 0\n"
+        "import sys; from gateway.listening.server import *; from gateway.doors.draining import Draining\n"
+        "from gateway.listening import server; server.os.geteuid = lambda: 0\n"
         "try:\n"
         "    run_server(None, listen=Listen(port=0), draining=Draining(), count_refused=print, announce=print)\n"
         "except CannotServe as fault:\n"
@@ -284,12 +284,12 @@ async def test_an_application_that_cannot_start_gives_the_port_back() -> None:
 def test_the_log_tells_each_step_of_the_end_and_how_long_it_may_take(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    caplog.set_level(logging.INFO, "gateway.doors.server")
+    caplog.set_level(logging.INFO, "gateway.listening.server")
 
     with serving(app, ProtocolLimits()):
         pass
 
-    told = [vars(record) for record in caplog.records if record.name == "gateway.doors.server"]
+    told = [vars(record) for record in caplog.records if record.name == "gateway.listening.server"]
     assert [(one["levelname"], one["message"]) for one in told] == [
         ("INFO", "draining"),
         ("INFO", "refusing"),

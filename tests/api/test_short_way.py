@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gateway.doors.protocol import ProtocolLimits
+from gateway.listening.protocol import ProtocolLimits
 from tests.api.conftest import Scripted
 from tests.support.caller import GRANT_TYPE, JWT_TYPE
 from tests.support.gateways import Gateway, fresh

@@ -15,7 +15,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from gateway.doors.protocol import ProtocolLimits
+from gateway.listening.protocol import ProtocolLimits
 from tests.faults.conftest import DEPLOY, GOOD, Faulty, running_faulty
 from tests.support.base_line import standing
 from tests.support.caller import problem, until

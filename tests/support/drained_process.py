@@ -15,7 +15,7 @@ from gateway.doors.draining import Draining
 from gateway.doors.health import health_routes
 from gateway.doors.middleware import Front
 from gateway.doors.reception import Reception
-from gateway.doors.server import Listen, ShutdownTimes, run_server
+from gateway.listening.server import Listen, ShutdownTimes, run_server
 from gateway.metrics import Metrics
 from gateway.policy.snapshot import PolicyState
 

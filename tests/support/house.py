@@ -31,6 +31,7 @@ ORDER = [
     "settings",
     "admin",
     "doors",
+    "listening",
     "sharing",
     "telling",
     "upstreams",
@@ -91,8 +92,8 @@ EDGES = frozenset(
         "gateway.state.file_board",
         "gateway.state.file_switches",
         "gateway.state.switch_file",
-        "gateway.doors.admin_listener",
-        "gateway.doors.server",
+        "gateway.listening.admin",
+        "gateway.listening.server",
     }
 )
 COMPOSITION = (
@@ -107,7 +108,7 @@ COMPOSITION = (
 )
 
 # Libraries that reach the outside or carry a technology, and who owns them. What is not named here may be used anywhere.
-_SERVES = ("gateway.doors.admin_listener", "gateway.doors.server", *COMPOSITION)
+_SERVES = ("gateway.listening.admin", "gateway.listening.server", *COMPOSITION)
 _POLICY_FILES = ("gateway.policy.changes", "gateway.policy.folder", "gateway.policy.watch")
 _FILES = ("gateway.files", "gateway.audit", *_POLICY_FILES, *_SERVES)
 OWNERS: Mapping[str, tuple[str, ...]] = {
@@ -116,7 +117,7 @@ OWNERS: Mapping[str, tuple[str, ...]] = {
     "boto3": ("gateway.dev",),
     "botocore": ("gateway.admin.vault_login", "gateway.dev"),
     "cryptography": ("gateway.audit.signing", "gateway.identity", "gateway.dev"),
-    "httptools": ("gateway.doors", "gateway.outbound.answer_reader"),
+    "httptools": ("gateway.listening.protocol", "gateway.outbound.answer_reader"),
     "hvac": ("gateway.admin.vault_login", "gateway.admin.vault_session", "gateway.dev"),
     "jsonschema": ("gateway.policy",),
     "limits": ("gateway.state.redis_rates",),
@@ -127,8 +128,8 @@ OWNERS: Mapping[str, tuple[str, ...]] = {
     "redis": ("gateway.state",),
     "referencing": ("gateway.policy",),
     "requests": ("gateway.admin.vault_session", "gateway.outbound.otlp"),
-    "starlette": ("gateway.doors", *COMPOSITION),
-    "uvicorn": ("gateway.doors.protocol", *_SERVES),
+    "starlette": ("gateway.doors", "gateway.listening", *COMPOSITION),
+    "uvicorn": ("gateway.listening.protocol", *_SERVES),
     "uvloop": _SERVES,
     "watchfiles": ("gateway.policy.changes",),
     "yaml": ("gateway.files", "gateway.dev"),
@@ -156,8 +157,8 @@ OWNERS: Mapping[str, tuple[str, ...]] = {
         "gateway.outbound",
         "gateway.state.redis_client",
         "gateway.state.redis_faults",
-        "gateway.doors.admin_listener",
-        "gateway.doors.server",
+        "gateway.listening.admin",
+        "gateway.listening.server",
         "gateway.cli.admin_client",
     ),
     "subprocess": COMPOSITION,

@@ -13,8 +13,8 @@ import uvloop
 from starlette.types import ASGIApp
 
 from gateway.doors.draining import Draining
-from gateway.doors.protocol import ProtocolLimits
-from gateway.doors.server import GatewayServer, Listen, ShutdownTimes, TlsFiles
+from gateway.listening.protocol import ProtocolLimits
+from gateway.listening.server import GatewayServer, Listen, ShutdownTimes, TlsFiles
 
 
 @dataclass(slots=True)

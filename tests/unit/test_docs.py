@@ -17,7 +17,6 @@ from gateway.credentials.session import SHORTEST_S
 from gateway.credentials.sts import STEP_S
 from gateway.doors.inbound import EXCHANGE_S, START_S
 from gateway.doors.problems import TABLE
-from gateway.doors.protocol import ProtocolLimits
 from gateway.doors.reception import STYLES, Style
 from gateway.doors.rest import LONGEST_WAIT_S
 from gateway.errors import ErrorCode
@@ -38,6 +37,7 @@ from gateway.identity.identify import CachingIdentify
 from gateway.identity.issuer import TrustedIssuer
 from gateway.identity.keys import MAX_KEYS
 from gateway.identity.reading import MAX_TOKEN_CHARS
+from gateway.listening.protocol import ProtocolLimits
 from gateway.metrics import Metrics
 from gateway.policy import input_schema, input_walk
 from gateway.policy.compile import MAX_RULES

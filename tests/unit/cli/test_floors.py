@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gateway.cli.floors import FLOORS, installed_version, refuse_below_floors
-from gateway.doors.server import CannotServe
+from gateway.listening.server import CannotServe
 
 ROOT = Path(__file__).parents[3]
 pytestmark = pytest.mark.requirement("DE-01")

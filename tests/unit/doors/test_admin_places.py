@@ -6,9 +6,9 @@ import pytest
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway.doors.admin_listener import ADMIN_REQUESTS
-from gateway.doors.admin_places import MOST_LOOKS, MOST_READS, Places
+from gateway.doors.admin.places import MOST_LOOKS, MOST_READS, Places
 from gateway.errors import ErrorCode, Unavailable
+from gateway.listening.admin import ADMIN_REQUESTS
 
 
 @pytest.mark.requirement("AD-08")

@@ -9,8 +9,8 @@ from starlette.types import Message
 
 from gateway.audit.administration import AdminLog
 from gateway.audit.record import Record
-from gateway.doors.admin import AdminDoor, Running
-from gateway.doors.admin_access import Gatekeeper
+from gateway.doors.admin.access import Gatekeeper
+from gateway.doors.admin.door import AdminDoor, Running
 from gateway.errors import ErrorCode, Unavailable
 from gateway.state.switch_document import board_of
 from tests.support.clocks import SettableClock

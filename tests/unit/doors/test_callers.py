@@ -3,7 +3,7 @@
 import pytest
 
 from gateway.doors.callers import Callers, normal_address
-from gateway.doors.connections import RESERVE, Connections
+from gateway.listening.connections import RESERVE, Connections
 from gateway.state.rates import counted_as
 
 PROXIED = Callers(["10.0.0.0/8", "2001:db8:1::/48", "192.0.2.1"])

@@ -18,12 +18,12 @@ import uvicorn
 import uvloop
 from starlette.types import ASGIApp
 
-from gateway.doors.connections import Connections
 from gateway.doors.draining import Draining
-from gateway.doors.protocol import GuardedProtocol, ProtocolLimits
 from gateway.doors.short_way import ShortWay
-from gateway.doors.strangers import Strangers
 from gateway.errors import ErrorCode
+from gateway.listening.connections import Connections
+from gateway.listening.protocol import GuardedProtocol, ProtocolLimits
+from gateway.listening.strangers import Strangers
 from gateway.secret import is_open_to_others
 from gateway.settings.loopback import is_loopback
 

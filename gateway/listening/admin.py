@@ -22,12 +22,12 @@ from starlette.types import ASGIApp
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
-from gateway.doors.admin_access import Peer
-from gateway.doors.connections import Connections
-from gateway.doors.protocol import GuardedProtocol, ProtocolLimits
-from gateway.doors.server import CannotServe, Listen, TlsFiles, bind, tls_context
-from gateway.doors.strangers import Strangers
+from gateway.doors.admin.access import Peer
 from gateway.identity.certificates import names_of
+from gateway.listening.connections import Connections
+from gateway.listening.protocol import GuardedProtocol, ProtocolLimits
+from gateway.listening.server import CannotServe, Listen, TlsFiles, bind, tls_context
+from gateway.listening.strangers import Strangers
 
 _log = logging.getLogger(__name__)
 

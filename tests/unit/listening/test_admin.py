@@ -9,9 +9,9 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import load_pem_x509_certificate
 
-from gateway.doors.admin_listener import AdminListen, admin_tls, bind_unix
-from gateway.doors.server import CannotServe, TlsFiles
 from gateway.identity.certificates import names_of
+from gateway.listening.admin import AdminListen, admin_tls, bind_unix
+from gateway.listening.server import CannotServe, TlsFiles
 from tests.support.certificates import Authority
 
 

@@ -13,7 +13,6 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from uvicorn.server import ServerState
 
 from gateway.doors.answers import SECURITY_HEADERS, new_request_id
-from gateway.doors.connections import Connections
 from gateway.doors.framing import (
     BodyReader,
     ChunkedBody,
@@ -24,11 +23,12 @@ from gateway.doors.framing import (
     judge_head,
     malformed,
 )
-from gateway.doors.lingering import LingeringTransport
 from gateway.doors.problems import problem_response
 from gateway.doors.short_way import Served, ShortWay
-from gateway.doors.strangers import Strangers
 from gateway.errors import ErrorCode, GatewayError, RequestRejected
+from gateway.listening.connections import Connections
+from gateway.listening.lingering import LingeringTransport
+from gateway.listening.strangers import Strangers
 
 _RATE_CHECK_S: Final = 1.0
 #: For all connections, because it can hold nothing: one request at a time. A queue for each would take 0.8 kB.

@@ -19,8 +19,8 @@ from gateway.audit.administration import AdminLog
 from gateway.audit.document import moment
 from gateway.audit.record import AdminAct, Record
 from gateway.clock import Clock
-from gateway.doors.admin_access import Gatekeeper, NotAdmitted
-from gateway.doors.admin_documents import (
+from gateway.doors.admin.access import Gatekeeper, NotAdmitted
+from gateway.doors.admin.documents import (
     Document,
     answer_document,
     board_document,
@@ -31,8 +31,8 @@ from gateway.doors.admin_documents import (
     switch_document,
     worker_document,
 )
-from gateway.doors.admin_inbound import asked_of, malformed, no_body, page_of, switched, wish_of
-from gateway.doors.admin_places import MOST_LOOKS, MOST_READS, Places
+from gateway.doors.admin.inbound import asked_of, malformed, no_body, page_of, switched, wish_of
+from gateway.doors.admin.places import MOST_LOOKS, MOST_READS, Places
 from gateway.doors.documents import json_response
 from gateway.doors.inbound import json_members, no_query
 from gateway.doors.leaving import while_present

@@ -5,8 +5,8 @@ import logging
 import pytest
 
 from gateway.doors.callers import Callers
-from gateway.doors.strangers import Strangers
 from gateway.errors import ErrorCode
+from gateway.listening.strangers import Strangers
 from gateway.state.rates import Rate, RateTable
 from gateway.together import IN_FULL
 from tests.support.clocks import SettableClock

@@ -9,13 +9,13 @@ import uvicorn
 from starlette.responses import JSONResponse, Response
 from uvicorn.server import ServerState
 
-from gateway.doors.connections import Connections
 from gateway.doors.draining import Draining
 from gateway.doors.leaving import WholeRequest
-from gateway.doors.protocol import GuardedProtocol, ProtocolLimits
 from gateway.doors.reception import Reception
 from gateway.doors.short_way import ShortWay
-from gateway.doors.strangers import Strangers
+from gateway.listening.connections import Connections
+from gateway.listening.protocol import GuardedProtocol, ProtocolLimits
+from gateway.listening.strangers import Strangers
 from gateway.metrics import Metrics
 from tests.support.clocks import SettableClock
 

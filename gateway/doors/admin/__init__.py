@@ -1,0 +1,1 @@
+"""What may administrators ask: state, rules, explanations, reload and switches."""
