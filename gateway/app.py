@@ -13,6 +13,9 @@ from platform import node
 from gateway.admin.reload_record import ReloadRecord
 from gateway.audit.administration import AdminLog
 from gateway.clock import Clock, SystemClock
+from gateway.compiling.central import Serving
+from gateway.compiling.folder import FolderLoad
+from gateway.compiling.watch import WatchedPolicy
 from gateway.doors.callers import Callers
 from gateway.doors.draining import Draining
 from gateway.exchange.exchange import Exchange
@@ -22,10 +25,7 @@ from gateway.exchange.switching import SwitchGate
 from gateway.identity.identify import CachingIdentify, VerifyingIdentify
 from gateway.identity.jwks import FetchedKeys
 from gateway.metrics import Metrics, Shared
-from gateway.policy.compile_central import Serving
-from gateway.policy.folder import FolderLoad
 from gateway.policy.snapshot import Policy
-from gateway.policy.watch import WatchedPolicy
 from gateway.settings.settings import LimitSettings, Settings
 from gateway.sharing import Sharing, note_where_switches_are, running_shared, share
 from gateway.state.agreement import Agreement, describing

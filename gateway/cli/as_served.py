@@ -4,10 +4,10 @@ import argparse
 import os
 from typing import Final
 
+from gateway.compiling.central import Serving
 from gateway.files.folder import Sources
 from gateway.files.schema.keeping import StateShape
 from gateway.files.schema.serving import ServerShape
-from gateway.policy.compile_central import Serving
 from gateway.settings.setting import Setting, SettingInvalid
 from gateway.settings.written import overridden
 from gateway.state.address import AddressInvalid, parse_url

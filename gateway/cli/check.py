@@ -20,10 +20,10 @@ from gateway.admin.listening import listening_findings
 from gateway.admin.remarks import remarks_on
 from gateway.cli.as_served import add_state_option, as_served
 from gateway.cli.options import COULD_NOT_RUN, default_config
+from gateway.compiling.compile import compile_policy
+from gateway.compiling.compiled import Compiled
 from gateway.files.editor import editor_schemas
 from gateway.files.folder import load_sources
-from gateway.policy.compile import compile_policy
-from gateway.policy.compiled import Compiled
 from gateway.settings.setting import SettingInvalid
 
 # What `check`, which reads the files anew like a start does, says of teams whose files have errors.

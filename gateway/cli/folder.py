@@ -8,13 +8,13 @@ from pathlib import Path
 
 from gateway.admin.check import render_text
 from gateway.cli.as_served import as_served
+from gateway.compiling.central import Serving
+from gateway.compiling.compile import compile_policy
 from gateway.files.folder import Sources, load_sources
 from gateway.files.schema.administration import AdminShape
 from gateway.files.schema.keeping import AuditShape, StateShape
 from gateway.files.schema.serving import LimitsShape, ServerShape
 from gateway.files.source import Finding, FindingCode
-from gateway.policy.compile import compile_policy
-from gateway.policy.compile_central import Serving
 from gateway.policy.snapshot import Policy
 from gateway.settings.setting import SettingInvalid
 

@@ -17,9 +17,9 @@ from gateway.cli.logs import LogOutput, configure_logging
 from gateway.cli.options import CONFIG_VARIABLE, COULD_NOT_RUN, default_config
 from gateway.cli.serving import serve_here, why_not
 from gateway.cli.supervisor import supervise
+from gateway.compiling.central import Serving
 from gateway.errors import GatewayError
 from gateway.listening.server import CannotServe
-from gateway.policy.compile_central import Serving
 from gateway.settings.loading import load_settings
 from gateway.settings.setting import SETTINGS, SettingInvalid
 from gateway.settings.settings import Settings

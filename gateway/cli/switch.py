@@ -19,9 +19,9 @@ from gateway.admin.switch_steps import left_over
 from gateway.audit.safe_text import one_line
 from gateway.cli.options import COULD_NOT_RUN, default_config
 from gateway.cli.switch_store import Opened, StoreUnknown, add_store_options, opened_store
+from gateway.compiling.compile import compile_policy
 from gateway.errors import GatewayError
 from gateway.files.folder import Sources, load_sources
-from gateway.policy.compile import compile_policy
 from gateway.policy.snapshot import Policy
 from gateway.state.switches import KINDS, Switch, SwitchKind
 

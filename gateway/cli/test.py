@@ -9,12 +9,12 @@ from pathlib import Path
 from gateway.admin.check import counted, render_text, visible
 from gateway.cli.as_served import add_state_option, as_served
 from gateway.cli.options import COULD_NOT_RUN, default_config
+from gateway.compiling.cases import CaseResult
+from gateway.compiling.compile import compile_policy
+from gateway.compiling.compiled import Compiled
 from gateway.files.folder import load_sources
 from gateway.files.listing import is_test
 from gateway.files.source import Finding, FindingCode
-from gateway.policy.cases import CaseResult
-from gateway.policy.compile import compile_policy
-from gateway.policy.compiled import Compiled
 from gateway.settings.setting import SettingInvalid
 
 

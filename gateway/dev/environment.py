@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import gateway
+from gateway.compiling.compile import compile_policy
 from gateway.dev.aws import EmbeddedAws, embedded_aws, seed, seed_reports
 from gateway.dev.children import LOOPBACK, ChildFailed, Server, is_free, running
 from gateway.dev.cognito import create_user_pool
@@ -21,7 +22,6 @@ from gateway.dev.vault import VaultNotFound, VaultServer, running_vault
 from gateway.dev.vault_seed import NOBODY, seed_vault
 from gateway.files.folder import load_sources
 from gateway.identity.presets import PRESETS
-from gateway.policy.compile import compile_policy
 from gateway.policy.snapshot import Policy
 
 DEFAULT_PORT = 8080

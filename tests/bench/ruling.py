@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Final
 
 from gateway.clock import SystemClock
+from gateway.compiling.folder import FolderLoad, Loaded
 from gateway.identity.token import Claims
 from gateway.policy.decide import Allowed, decide
-from gateway.policy.folder import FolderLoad, Loaded
 from gateway.policy.rule import Start
 from gateway.policy.snapshot import Policy
 from tests.bench import reloading

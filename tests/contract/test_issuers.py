@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from gateway.clock import SystemClock
+from gateway.compiling.compile import compile_policy
 from gateway.errors import ErrorCode, TokenRejected
 from gateway.files.folder import load_sources
 from gateway.identity.identify import VerifyingIdentify
@@ -23,7 +24,6 @@ from gateway.identity.token import VerifiedToken
 from gateway.metrics import Metrics
 from gateway.outbound.addresses import ThreadedLookUp
 from gateway.outbound.keyfetch import KeyFetch
-from gateway.policy.compile import compile_policy
 from gateway.policy.decide import Allowed, Denied, decide
 from gateway.policy.rule import Start
 from gateway.policy.snapshot import Policy

@@ -13,9 +13,9 @@ import pytest
 
 import gateway
 from gateway.arn import parse_role
+from gateway.compiling.compile import compile_policy
 from gateway.dev.vault import VaultServer
 from gateway.files.folder import load_sources
-from gateway.policy.compile import compile_policy
 from gateway.policy.rule import TaskRole
 from gateway.policy.snapshot import AwsEndpoints
 from tests.support.boto import client, create_machine

@@ -23,6 +23,7 @@ from gateway.app import assemble, running
 from gateway.audit.journal import JsonlJournal
 from gateway.audit.reading import read_entries
 from gateway.cli.logs import JsonFormatter
+from gateway.compiling.watch import WatchedPolicy
 from gateway.credentials.cache import CredentialCache
 from gateway.credentials.sts import StsCredentials
 from gateway.doors import rest
@@ -34,7 +35,6 @@ from gateway.files.schema.serving import ServerShape
 from gateway.front import build_app
 from gateway.identity import identify
 from gateway.identity.jwks import FetchedKeys
-from gateway.policy.watch import WatchedPolicy
 from gateway.settings.loading import load_settings
 from tests.faults.conftest import DEPLOY, GOOD, Faulty
 from tests.support.caller import Caller, until

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
 
+from gateway.compiling.compile import compile_policy
+from gateway.compiling.compiled import Compiled
 from gateway.files.folder import Sources, load_sources
-from gateway.policy.compile import compile_policy
-from gateway.policy.compiled import Compiled
 
 TODAY = date(2026, 11, 22)
 

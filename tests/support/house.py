@@ -23,6 +23,7 @@ ORDER = [
     "files",
     "identity",
     "policy",
+    "compiling",
     "credentials",
     "executions",
     "audit",
@@ -58,10 +59,10 @@ EDGES = frozenset(
         "gateway.outbound.vault",
         "gateway.identity.jwks",
         "gateway.identity.retrieval",
-        "gateway.policy.afterwards",
-        "gateway.policy.changes",
-        "gateway.policy.folder",
-        "gateway.policy.watch",
+        "gateway.compiling.afterwards",
+        "gateway.compiling.changes",
+        "gateway.compiling.folder",
+        "gateway.compiling.watch",
         "gateway.credentials.sts",
         "gateway.credentials.vault",
         "gateway.executions.states_calls",
@@ -109,7 +110,7 @@ COMPOSITION = (
 
 # Libraries that reach the outside or carry a technology, and who owns them. What is not named here may be used anywhere.
 _SERVES = ("gateway.listening.admin", "gateway.listening.server", *COMPOSITION)
-_POLICY_FILES = ("gateway.policy.changes", "gateway.policy.folder", "gateway.policy.watch")
+_POLICY_FILES = ("gateway.compiling.changes", "gateway.compiling.folder", "gateway.compiling.watch")
 _FILES = ("gateway.files", "gateway.audit", *_POLICY_FILES, *_SERVES)
 OWNERS: Mapping[str, tuple[str, ...]] = {
     "aiohappyeyeballs": ("gateway.outbound.addresses", "gateway.outbound.dialling"),
@@ -131,7 +132,7 @@ OWNERS: Mapping[str, tuple[str, ...]] = {
     "starlette": ("gateway.doors", "gateway.listening", *COMPOSITION),
     "uvicorn": ("gateway.listening.protocol", *_SERVES),
     "uvloop": _SERVES,
-    "watchfiles": ("gateway.policy.changes",),
+    "watchfiles": ("gateway.compiling.changes",),
     "yaml": ("gateway.files", "gateway.dev"),
     # Of the standard library:
     "fcntl": (

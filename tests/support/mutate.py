@@ -22,7 +22,7 @@ MODULES: Final = (
     "gateway/policy/decide.py",
     "gateway/credentials/session.py",
 )
-_TESTS: Final = ("tests/unit/identity", "tests/unit/policy", "tests/unit/credentials")
+_TESTS: Final = ("tests/unit/identity", "tests/unit/policy", "tests/unit/compiling", "tests/unit/credentials")
 # It reads the source for who makes a VerifiedToken, and finds mutmut's own copies of the function.
 _READS_THE_SOURCE: Final = (
     "tests/unit/identity/test_verify.py::test_only_the_verifier_makes_a_verified_token",

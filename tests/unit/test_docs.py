@@ -12,6 +12,7 @@ from gateway.audit import journal, writer
 from gateway.audit.chain import START, seal
 from gateway.audit.document import USUAL, to_document
 from gateway.cli.main import build_parser
+from gateway.compiling.compile import MAX_RULES
 from gateway.credentials.cache import CredentialCache
 from gateway.credentials.session import SHORTEST_S
 from gateway.credentials.sts import STEP_S
@@ -40,7 +41,6 @@ from gateway.identity.reading import MAX_TOKEN_CHARS
 from gateway.listening.protocol import ProtocolLimits
 from gateway.metrics import Metrics
 from gateway.policy import input_schema, input_walk
-from gateway.policy.compile import MAX_RULES
 from gateway.policy.input_keywords import MAX_STEPS
 from gateway.settings.setting import OTHER_VARIABLES, PREFIX, SETTINGS
 from gateway.strict_json import TOKEN_LIMITS

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from gateway.admin.check import render_github, render_json, render_summary, render_text, report_on
+from gateway.compiling.compile import compile_policy
 from gateway.files.folder import load_sources
 from gateway.files.source import Finding, FindingCode, Place, Severity
-from gateway.policy.compile import compile_policy
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "check"
 

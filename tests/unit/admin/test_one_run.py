@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from gateway.admin.check import CheckReport, render_summary, render_text, report_on
+from gateway.compiling.compile import compile_policy
 from gateway.files.folder import load_sources
 from gateway.files.source import Finding, FindingCode
-from gateway.policy.compile import compile_policy
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "check"
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from gateway.compiling.central import Serving
+from gateway.compiling.compile import compile_policy
+from gateway.compiling.compiled import Compiled
 from gateway.identity.token import Claims
-from gateway.policy.compile import compile_policy
-from gateway.policy.compile_central import Serving
-from gateway.policy.compiled import Compiled
 from gateway.policy.decide import Allowed, decide, grants_of
 from gateway.policy.holdings import Held
 from gateway.policy.rule import Obtain, Replay, Start, strictest
