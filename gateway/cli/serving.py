@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from gateway.app import assemble
+from gateway.app import Parts, assemble
 from gateway.cli.logs import LogOutput
 from gateway.cli.options import COULD_NOT_RUN
 from gateway.doors.reception import log_access
@@ -46,27 +46,11 @@ def serve_here(
     gc.freeze()
     parts = assemble(settings)
     log.on_drop = parts.metrics.log_dropped.inc
-    listening: list[str] = []
-    faults: list[Exception] = []
-
-    def begin(url: str) -> None:
-        listening.append(url)
-        if settings.tls_certificate is not None:
-            parts.metrics.certificate_end.set(ends_at(settings.tls_certificate.read_text()) or 0)
-        parts.metrics.started_at.set(parts.clock.wall())
-        _count_descriptors(parts.metrics)
-        _spare_the_collector()
-        announce(url)
-
-    def failed(fault: Exception) -> None:
-        faults.append(fault)
-        # It would log the first line of a traceback now; what happened is said below.
-        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
-
+    beginning = _Beginning(settings, parts, announce)
     app = build_app(
         parts,
-        public_url=lambda: settings.public_url or listening[0],
-        on_failed_start=failed,
+        public_url=lambda: settings.public_url or beginning.url,
+        on_failed_start=beginning.failed,
         access=log.put_access if settings.log == "json" else log_access,
     )
     try:
@@ -76,7 +60,7 @@ def serve_here(
             listen=listen_of(settings),
             draining=parts.draining,
             count_refused=lambda reason: parts.metrics.connections_refused.labels(reason).inc(),
-            announce=begin,
+            announce=beginning.succeeded,
             limits=ProtocolLimits(idle_s=settings.idle_s),
             connections=Connections(
                 most=settings.max_connections,
@@ -90,11 +74,46 @@ def serve_here(
             server=server,
         )
     except CannotServe:
-        for fault in faults:
-            if isinstance(fault, GatewayError | CannotServe):
-                raise fault from None  # it says better what is wrong
-            _log.critical("a bug of the gateway keeps it from starting", exc_info=fault)
+        beginning.raise_what_says_it_better()
         raise
+
+
+class _Beginning:
+    """How the start of the application goes, of which uvicorn tells its caller no more than whether.
+
+    url: where connections are accepted, empty before that.
+    """
+
+    def __init__(self, settings: Settings, parts: Parts, announce: Callable[[str], None]) -> None:
+        self.url = ""
+        self._settings = settings
+        self._parts = parts
+        self._announce = announce
+        self._faults: list[Exception] = []
+
+    def succeeded(self, url: str) -> None:
+        """Connections are accepted: set what is measured from now on, and announce it."""
+        self.url = url
+        metrics = self._parts.metrics
+        if self._settings.tls_certificate is not None:
+            metrics.certificate_end.set(ends_at(self._settings.tls_certificate.read_text()) or 0)
+        metrics.started_at.set(self._parts.clock.wall())
+        _count_descriptors(metrics)
+        _spare_the_collector()
+        self._announce(url)
+
+    def failed(self, fault: Exception) -> None:
+        """Keep what a part of the application raised."""
+        self._faults.append(fault)
+        # It would log the first line of a traceback now; what happened is said later.
+        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
+
+    def raise_what_says_it_better(self) -> None:
+        """Raise the fault that is meant for people; one that is a bug is logged."""
+        for fault in self._faults:
+            if isinstance(fault, GatewayError | CannotServe):
+                raise fault from None
+            _log.critical("a bug of the gateway keeps it from starting", exc_info=fault)
 
 
 def listen_of(settings: Settings) -> Listen:
