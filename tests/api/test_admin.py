@@ -235,6 +235,7 @@ def test_administrators_see_what_was_wanted_and_callers_do_not(admin: Admin) -> 
     told = admin.ask(
         "POST", "/admin/v1/explain", body={"token": token, "wish": {"start": "deploy-payments"}}
     ).json()
+    admin.gateway.records(said)
     explained = admin.get(f"/explain/{said.headers['x-request-id']}").json()
 
     assert problem(said)["code"] == "claim_mismatch"
@@ -333,7 +334,7 @@ def test_a_reload_says_what_changed_and_is_recorded_with_who_asked(
         assert told["accepted"] is True
         rules = {one["id"] for one in admin.get("/policy/rules").json()["rules"]}
         assert "payments.production" in rules
-        intent, record = admin.gateway.records(answer)
+        intent, record = admin.gateway.records(answer, at_least=2)
         assert intent.changes == ("? the files are read again",)
         assert (record.kind, record.act, record.actor) == ("admin", "reload", account_of(os.geteuid()))
         assert list(record.changes) == told["changes"]
@@ -393,7 +394,7 @@ def test_a_switch_is_turned_by_whoever_was_authenticated_and_holds_for_callers(
     assert shown["switch"]["by"] == account_of(os.geteuid())
     assert shown["switch"]["why"] == "SEC-1"
     assert (on.json()["off"], on.json()["was"]["why"]) == (False, "SEC-1")
-    intent, record = admin.gateway.records(off)
+    intent, record = admin.gateway.records(off, at_least=2)
     for one in (intent, record):
         assert (one.act, one.actor, one.why) == ("switch", account_of(os.geteuid()), "SEC-1")
     assert intent.changes == (f"? off subject github {subject}",)

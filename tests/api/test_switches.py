@@ -248,7 +248,7 @@ def test_what_is_off_survives_a_restart(tmp_path: Path, scripted_aws: ScriptedAw
         answer = start(second)
 
     assert (before, problem(answer)["code"]) == (201, "rule_disabled")
-    (at_start,) = [one for one in administration(second, "switch") if one.object == "all"]
+    (at_start,) = until(lambda: [one for one in administration(second, "switch") if one.object == "all"])
     assert at_start.changes == ("+ off rule payments.prod",)
 
 

@@ -83,11 +83,16 @@ class Caller:
                 return float(value)
         return 0.0
 
-    def records(self, answer: httpx2.Response) -> list[Record]:
-        """Return what was recorded about the request behind this answer, oldest first; at least one record."""
+    def records(self, answer: httpx2.Response, *, at_least: int = 1) -> list[Record]:
+        """Return what was recorded about the request behind this answer, oldest first; at least so many records."""
         query = Query(request=answer.headers["x-request-id"])
-        # A refusal does not wait for its record to be on the disk.
-        return until(lambda: [entry.record for entry in find(self.audit, query)])
+
+        def look() -> list[Record] | None:
+            found = [entry.record for entry in find(self.audit, query)]
+            return found if len(found) >= at_least else None
+
+        # Neither a refusal nor an administrator's answer waits for its record to be on the disk.
+        return until(look)
 
 
 def until(look: Callable[[], _T | None], *, patience_s: float = 20) -> _T:
