@@ -113,7 +113,7 @@ def plan(wanted: WantedVault, held: Held) -> VaultPlan:
         change
         for item in wanted.items
         if item.path not in foreign
-        and not _is_blocked(item, wanted, held, blocked)
+        and not _is_blocked(item, held, blocked)
         and (change := _compare(item, held)) is not None
     ]
     prune = [
@@ -219,7 +219,7 @@ def _wrong_mounts(wanted: WantedVault, held: Held) -> list[str]:
     return faults
 
 
-def _is_blocked(item: Item, wanted: WantedVault, held: Held, blocked: set[str]) -> bool:
+def _is_blocked(item: Item, held: Held, blocked: set[str]) -> bool:
     if item.kind == "engine role":
         return held.engines.get(item.path.rpartition("/roles/")[0]) != "aws"
     return any(

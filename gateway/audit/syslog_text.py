@@ -8,8 +8,6 @@ from typing import Final
 from gateway.audit.document import dump
 from gateway.audit.safe_text import cut
 
-#: Shortest limit of a message that leaves room for what identifies a record.
-SHORTEST_BYTES: Final = 2_048
 _FACILITY: Final = 13  # log audit
 _NOTICE: Final = 5
 _SEVERITY: Final[Mapping[str, int]] = {"unknown": 4, "refused": _NOTICE, "admin": _NOTICE}

@@ -183,7 +183,7 @@ class _Targets:
                 f"A synchronous workflow ends after 5 minutes in AWS; {shape.timeout} is longer.",
                 "Write at most 300s, or make the workflow standard.",
             )
-        schema = self._schema(shape.input_schema, spot / "input_schema")
+        schema = self._schema(shape.input_schema)
         teams = self._owners(shape.teams, spot)
         if machine is None or (spot / "state_machine").is_hole:
             return None
@@ -244,7 +244,7 @@ class _Targets:
                 unknown_reference(spot / "teams" / index, "team", team, sorted(self._teams))
         return tuple(teams)
 
-    def _schema(self, name: str | None, spot: Spot) -> InputSchema | None:
+    def _schema(self, name: str | None) -> InputSchema | None:
         if name is None:
             return InputSchema.nothing()
         if name == "any":

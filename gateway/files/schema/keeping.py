@@ -1,10 +1,13 @@
 """Where the gateway keeps records and what its processes share: `audit` and `state` of gateway.yaml."""
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import Field
 
 from gateway.files.schema.values import Duration, File, Shape
+
+#: Shortest limit of a message that leaves room for what identifies a record.
+SHORTEST_MESSAGE_BYTES: Final = 2_048
 
 
 class SyslogShape(Shape):
@@ -26,7 +29,7 @@ class SyslogShape(Shape):
     )
     max_message_bytes: int = Field(
         default=8_192,
-        ge=2_048,
+        ge=SHORTEST_MESSAGE_BYTES,
         le=1_048_576,
         description="Longer records are sent in short; the receiver must take messages of this size.",
     )

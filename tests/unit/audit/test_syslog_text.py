@@ -4,7 +4,8 @@ import re
 import pytest
 
 from gateway.audit.chain import START, unseal
-from gateway.audit.syslog_text import SHORTEST_BYTES, host_name, to_message
+from gateway.audit.syslog_text import host_name, to_message
+from gateway.files.schema.keeping import SHORTEST_MESSAGE_BYTES
 from tests.support.records import INTENT, REFUSAL, chained
 
 LINES, _ = chained([INTENT, REFUSAL])
@@ -42,11 +43,11 @@ def test_a_line_too_long_for_the_receiver_is_said_in_short_with_the_hash_of_the_
         [replace(INTENT, claims=tuple((f"c{n}", text) for n in range(number)), user_agent=text, object=text)]
     )
 
-    message = to_message(line, host="h" * 255, max_bytes=SHORTEST_BYTES)
+    message = to_message(line, host="h" * 255, max_bytes=SHORTEST_MESSAGE_BYTES)
 
     short = json.loads(parts(message)[-1])
     whole = json.loads(line)
-    assert len(message) <= SHORTEST_BYTES < len(line)
+    assert len(message) <= SHORTEST_MESSAGE_BYTES < len(line)
     assert short["shortened"] == len(line) - 1
     assert {name: short[name] for name in ("seq", "prev", "hash", "request_id")} == {
         name: whole[name] for name in ("seq", "prev", "hash", "request_id")
