@@ -246,9 +246,9 @@ def test_what_is_off_survives_a_restart(tmp_path: Path, scripted_aws: ScriptedAw
 
     with running_gateway(config, audit) as second:
         answer = start(second)
+        (at_start,) = until(lambda: [one for one in administration(second, "switch") if one.object == "all"])
 
     assert (before, problem(answer)["code"]) == (201, "rule_disabled")
-    (at_start,) = until(lambda: [one for one in administration(second, "switch") if one.object == "all"])
     assert at_start.changes == ("+ off rule payments.prod",)
 
 
