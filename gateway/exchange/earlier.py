@@ -12,7 +12,7 @@ from gateway.policy.rule import Replay
 from gateway.state.store import Taken
 
 _VERSION: Final = 1
-#: Stored for a success whose answer is nobody's to have again, such as credentials.
+#: Stored for a success whose answer is nobody's to have again: credentials, and starts under `once`.
 NO_ANSWER: Final = json.dumps({"v": _VERSION}).encode()
 
 
@@ -39,7 +39,8 @@ def of_token(taken: Taken, replay: Replay, plan: StartPlan | None) -> Execution:
     if taken.state == "running":
         # Whatever it wants: the call that has the token may still fail, or be a ghost that a store took in too late.
         raise _in_progress(taken)
-    if replay != "per-request" or plan is None or not taken.same:
+    # Without an answer it was used while the rule still said `once`.
+    if replay != "per-request" or plan is None or not taken.same or taken.answer == NO_ANSWER:
         raise _replayed(replay)
     return _stored(taken, plan)
 

@@ -79,9 +79,11 @@ class Hold:
         except Exception as fault:
             await self._failed(fault)
             raise
-        answer = answer_of(result) if self.starts and isinstance(result, Execution) else NO_ANSWER
         for reservation in self.held:
-            await self.store.confirm(reservation, answer=answer)
+            kept = NO_ANSWER
+            if reservation.claim.answerable and isinstance(result, Execution):
+                kept = answer_of(result)
+            await self.store.confirm(reservation, answer=kept)
         return result
 
     async def release(self) -> None:
@@ -178,6 +180,7 @@ class ReplayGuard:
             lease_s=self._lease_s(use),
             until=token.expires_at + token.issuer.leeway_s + TOKEN_MARGIN_S,
             repeatable=plan is not None and plan.workflow.type == "standard",
+            answerable=plan is not None and use.replay == "per-request",
         )
 
     def _of_key(self, use: Use, plan: StartPlan) -> Claim:
@@ -190,6 +193,7 @@ class ReplayGuard:
             lease_s=self._lease_s(use),
             until=self._clock.wall() + KEY_LIFE_S,
             repeatable=False,
+            answerable=True,
         )
 
     def _lease_s(self, use: Use) -> float:

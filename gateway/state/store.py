@@ -18,6 +18,7 @@ class Claim:
     until:      wall seconds up to which the key must be remembered; nothing may act on it afterwards.
     repeatable: an interrupted call may be done again by one of the same binding (a STANDARD start: the execution's
                 name keeps it from happening twice).
+    answerable: whoever repeats the request gets its answer; of every other none is kept, because it is most of an entry.
     """
 
     key: str
@@ -26,6 +27,7 @@ class Claim:
     lease_s: float
     until: float
     repeatable: bool
+    answerable: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -32,6 +32,7 @@ def claim(
         lease_s=lease_s,
         until=now + life_s,
         repeatable=repeatable,
+        answerable=True,
     )
 
 

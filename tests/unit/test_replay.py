@@ -276,7 +276,7 @@ async def test_the_exact_repetition_is_answered_as_before_and_starts_nothing(
     assert first.output not in kept.answer.decode()
 
 
-@pytest.mark.requirement("TV-44", "F-20")
+@pytest.mark.requirement("TV-40", "TV-44", "F-20")
 @pytest.mark.parametrize(
     "other",
     [
@@ -305,6 +305,40 @@ async def test_credentials_are_never_stored_so_that_asking_again_is_a_replay(des
     assert refusal.code is ErrorCode.TOKEN_REPLAYED
     assert isinstance(kept, Taken)
     assert kept.answer == b'{"v": 1}'
+
+
+@pytest.mark.requirement("TV-44")
+@pytest.mark.parametrize(
+    ("kind", "key", "kept"),
+    [
+        pytest.param("standard", "991-1", [False], id="standard"),
+        pytest.param("express-sync", None, [False], id="synchronous"),
+        pytest.param("express", "991-1", [False, True], id="express, whose key has the answer"),
+    ],
+)
+async def test_an_answer_that_nobody_gets_again_is_not_kept(
+    desk: Desk, kind: WorkflowType, key: str | None, kept: list[bool]
+) -> None:
+    await desk.run(desk.use("once", kind=kind, key=key))
+
+    found = [
+        await MemoryReservations.reserve(desk.store, claim, deadline=1_025.0) for claim in desk.store.claims
+    ]
+
+    answers = [one.answer for one in found if isinstance(one, Taken)]
+    assert [answer != b'{"v": 1}' for answer in answers] == kept
+
+
+@pytest.mark.requirement("TV-44")
+async def test_a_token_used_while_its_rule_said_once_stays_used_when_the_rule_says_per_request(
+    desk: Desk,
+) -> None:
+    await desk.run(desk.use("once"))
+
+    refusal = await refused(desk, desk.use("per-request"))
+
+    assert refusal.code is ErrorCode.TOKEN_REPLAYED
+    assert desk.starts == 1
 
 
 @pytest.mark.requirement("TV-43")
