@@ -7,7 +7,7 @@ from tests.bench.counters import Counters
 from tests.bench.figures import difference, figure
 from tests.bench.gateways import START, Manned, gateway
 from tests.bench.load import Load, Manner, Round, at_rate
-from tests.bench.rows import Bench, Line, Measured, Row
+from tests.bench.rows import Bench, Line, Measured, Row, at_most
 from tests.bench.upstream import upstream
 
 _LATENCY_MS = 20
@@ -56,7 +56,7 @@ def measure(rows: Sequence[Row], bench: Bench) -> tuple[Measured, ...]:
             Line(label=f"upstream alone: {name}", figure=alone, unit="ms", digits=2),
             Line(label=f"gateway and upstream: {name}", figure=whole, unit="ms", digits=2),
             if_calm(
-                Line(label=f"added: {name}", figure=added, unit="ms", digits=2, reached=added.median <= most),
+                Line(label=f"added: {name}", figure=added, unit="ms", digits=2).judged(at_most(most)),
                 found["gateway"],
             ),
         ]

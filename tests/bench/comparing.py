@@ -8,7 +8,7 @@ from tests.bench.figures import Figure, figure, ratio
 from tests.bench.load import BUSY, Load, Manner, Round
 from tests.bench.machine import cpu_seconds
 from tests.bench.peers import Peer, prove
-from tests.bench.rows import LEAST, Bench, Line, Measured, Row
+from tests.bench.rows import LEAST, Bench, Line, Measured, Row, at_least
 
 _WARM_UP_S = 2
 _MOST_WAITED = 0.1  # of the time
@@ -22,7 +22,7 @@ def proven(peers: Sequence[Peer], bench: Bench) -> None:
     """Raise PeerUnfit when one of them lets in a bad token or refuses a good one."""
     for peer in peers:
         kinds = prove(peer, bench.supply)
-        bench.log(f"{peer.name} {peer.version}: refuses a wrong {', '.join(kinds)}")
+        bench.log(f"{peer.name} {peer.version}: refuses {', '.join(kinds)}")
 
 
 def compare(
@@ -93,7 +93,7 @@ def lines_of(name: str, rounds: Sequence[Round]) -> list[Line]:
 def if_calm(line: Line, rounds: Sequence[Round]) -> Line:
     """Return a line about time without its verdict where the server waited too long for its core to have one."""
     waited = over(rounds, lambda one: one.core_wait_s / one.seconds).median
-    return line if waited <= _MOST_WAITED else replace(line, reached=None, busy=True)
+    return line if waited <= _MOST_WAITED else replace(line, reached=None, doubtful=False, busy=True)
 
 
 def waiting(name: str, rounds: Sequence[Round]) -> Line:
@@ -111,6 +111,6 @@ def versus(row: Row, found: Rounds, notes: Sequence[str]) -> Measured:
     ours = over(found["gateway"], per_cpu_s)
     for rival in row.rivals:
         times = ratio(ours, over(found[rival], per_cpu_s))
-        reached = times.median >= LEAST[rival]
-        lines.append(Line(label=f"gateway / {rival}", figure=times, unit="×", digits=2, reached=reached))
+        line = Line(label=f"gateway / {rival}", figure=times, unit="×", digits=2)
+        lines.append(line.judged(at_least(LEAST[rival])))
     return Measured(row=row, lines=tuple(lines), notes=tuple(notes))

@@ -7,7 +7,7 @@ from statistics import median
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figure:
-    """One measured quantity. spread: from the smallest to the largest round, as a share of the median; 0.05 is 5 %."""
+    """One measured quantity. spread: half of what lies between the smallest and the largest round; 0.05 is 5 % of the median."""
 
     median: float
     spread: float
@@ -17,7 +17,7 @@ class Figure:
 def figure(rounds: Sequence[float]) -> Figure:
     """Return the figure of at least one round."""
     middle = median(rounds)
-    spread = (max(rounds) - min(rounds)) / abs(middle) if middle else 0.0
+    spread = (max(rounds) - min(rounds)) / 2 / abs(middle) if middle else 0.0
     return Figure(median=middle, spread=spread, rounds=tuple(rounds))
 
 

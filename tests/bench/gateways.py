@@ -92,7 +92,7 @@ def gateway(supply: Supply, cores: Cores, manned: Manned | None = None) -> Itera
         pin = cores.pin_pair() if how.workers > 1 and how.spread else cores.pin_server()
         return [*pin, *served, *(["--workers", str(how.workers)] if how.workers > 1 else [])]
 
-    environment = {"OIDC_GATEWAYSERVE_ON": "1s", "PYTHONPATH": str(ROOT), **how.environment}
+    environment = {"OIDC_GATEWAY_SERVE_ON": "1s", "PYTHONPATH": str(ROOT), **how.environment}
     server = Server(name="gateway", command=command, environment=lambda _: environment, health="/readyz")
     with running(server) as port:
         yield Peer(

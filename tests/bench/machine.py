@@ -2,6 +2,8 @@
 
 import os
 import platform
+import shutil
+import subprocess
 import sysconfig
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -128,6 +130,25 @@ def listener(port: int) -> int:
         if any(found == port for _, found in listening_addresses({process})):
             return process
     raise LookupError(f"None of our processes listens on port {port}.")
+
+
+def gateway_version() -> str:
+    """Return its version, and the commit where this is a checkout with Git."""
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=12"]
+    done = (
+        subprocess.run(command, capture_output=True, text=True, check=False) if shutil.which("git") else None
+    )
+    commit = done.stdout.strip() if done is not None and done.returncode == 0 else ""
+    return f"{version('oidc-gateway')} ({commit})" if commit else version("oidc-gateway")
+
+
+def load_generator() -> str:
+    """Return wrk's version; empty where it is missing."""
+    if shutil.which("wrk") is None:
+        return ""
+    # It says its version with its usage, and that this was wrong.
+    done = subprocess.run(["wrk", "-v"], capture_output=True, text=True, check=False)
+    return (done.stdout or done.stderr).partition("[")[0].strip()
 
 
 def description() -> dict[str, object]:

@@ -18,6 +18,7 @@ class Peer:
     ask:     the request that it is loaded with.
     process: its own, not that of what started it.
     lets_in: whether an answer gives the caller power.
+    refuses: the status with which it says no; anything else may be a fault of its own.
     """
 
     name: str
@@ -26,6 +27,7 @@ class Peer:
     ask: Ask
     process: int
     lets_in: Callable[[int, bytes], bool]
+    refuses: frozenset[int] = frozenset({401, 403})
 
 
 class PeerUnfit(Exception):
@@ -43,8 +45,14 @@ def prove(peer: Peer, supply: Supply) -> tuple[str, ...]:
     if not peer.lets_in(status, body):
         raise PeerUnfit(f"{peer.name} refuses a good token: {status} {body[:300]!r}")
     for number, (kind, token) in enumerate(supply.bad().items()):
-        if peer.lets_in(*_exchange(peer, token, number=-2 - number)):
-            raise PeerUnfit(f"{peer.name} lets in a token with a wrong {kind}.")
+        status, body = _exchange(peer, token, number=-2 - number)
+        if peer.lets_in(status, body):
+            raise PeerUnfit(f"{peer.name} lets in a token with {kind}.")
+        # An answer without power may be 200: whoami tells every bearer of a valid token who it is.
+        if status not in peer.refuses and not 200 <= status < 300:
+            raise PeerUnfit(
+                f"{peer.name} does not refuse a token with {kind}, it fails: {status} {body[:300]!r}"
+            )
     return tuple(supply.bad())
 
 

@@ -23,17 +23,18 @@ from tests.bench.load import Load, LoadFailed, Manner
 from tests.bench.machine import cores
 from tests.bench.peers import Peer
 from tests.bench.rows import Bench
-from tests.bench.tokens import supply
+from tests.bench.tokens import TokensUnusable, supply
 from tests.bench.upstream import upstream
 
 _TOKENS: Final = 20_000
 _INTERRUPTED: Final = 130
 _RATE_HZ: Final = 250
+_LONGEST_S: Final = 600
 _SPY: Final = Path(sys.executable).with_name("py-spy")
 _ROADS: Final[Mapping[str, Ask]] = {"whoami": WHOAMI, "start": START}
 _BUSY: Final = Manner(connections=32)
 _TRACED: Final = (sys.executable, "-m", "tests.bench.traced_memory", "serve")
-_HELD: Final = "Sampled is what holds the interpreter's lock: waiting, and C code\nthat lets go of it (the disk, the socket), is not.\n"
+_HELD: Final = "Sampled is what runs, C code and calls of the kernel\nincluded; waiting is not. Times are the share of samples.\n"
 _LIMITS: Final = """\
 py-spy reads another process's memory, which the system may forbid:
   Linux, kernel.yama.ptrace_scope 1 or more   run scripts/profile as root, or: sudo sysctl kernel.yama.ptrace_scope=0
@@ -62,11 +63,15 @@ def main(arguments: Sequence[str]) -> int:
         sys.stderr.write("scripts/profile: needs Linux, taskset and wrk (Debian: apt-get install wrk)\n")
         return 2
     folder = options.out or cache_folder() / "profile" / datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tokens = supply(cache_folder() / "bench", _TOKENS, log=_say)
+    except (OSError, TokensUnusable) as fault:
+        sys.stderr.write(f"scripts/profile: {fault}\n")
+        return 2
     wish = _Wish(road=options.road, seconds=options.seconds, native=options.native, folder=folder)
     places = cores()
     os.sched_setaffinity(0, {places.server, places.load})
-    tokens = supply(cache_folder() / "bench", _TOKENS, log=_say)
     bench = Bench(supply=tokens, cores=places, quick=True, full=False, log=_say)
     try:
         text = (_memory if options.memory else _time)(wish, bench)
@@ -78,6 +83,13 @@ def main(arguments: Sequence[str]) -> int:
     sys.stdout.write(text)
     sys.stderr.write(f"Written to {folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}\n")
     return os.EX_OK
+
+
+def _seconds(text: str) -> int:
+    seconds = int(text) if text.isdecimal() else 0
+    if not 1 <= seconds <= _LONGEST_S:
+        raise argparse.ArgumentTypeError(f"a whole number from 1 to {_LONGEST_S}")
+    return seconds
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -98,7 +110,7 @@ def _parser() -> argparse.ArgumentParser:
         help="whoami: verify and decide. start (default): the whole exchange and a StartExecution",
     )
     parser.add_argument(
-        "--seconds", type=int, default=10, metavar="N", help="how long each sampling takes (10)"
+        "--seconds", type=_seconds, default=10, metavar="N", help="how long each sampling takes (10)"
     )
     parser.add_argument(
         "--native", action="store_true", help="sample C code, too: slower, and names need debug symbols"
@@ -163,7 +175,7 @@ def _loaded(peer: Peer, bench: Bench, *, seconds: int) -> Iterator[None]:
 
 def _sample(peer: Peer, wish: _Wish, form: str, path: Path) -> None:
     command = [str(_SPY), "record", "--pid", str(peer.process), "--duration", str(wish.seconds)]
-    command += ["--rate", str(_RATE_HZ), "--gil", "--full-filenames", "--format", form, "--output", str(path)]
+    command += ["--rate", str(_RATE_HZ), "--full-filenames", "--format", form, "--output", str(path)]
     command += [*(["--native"] if wish.native else []), *(["--function"] if form == "raw" else [])]
     done = subprocess.run(
         command,

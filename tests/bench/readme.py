@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from tests.bench.rows import Line, Measured
+from tests.bench.table import apart
 
 _ROW: Final = re.compile(r"^\| (P\d+) \|.*$", re.MULTILINE)
 
@@ -32,7 +33,9 @@ def row_of(one: Measured, header: Mapping[str, object]) -> str:
 
 def _told(line: Line) -> str:
     unit = f" {line.unit}" if line.unit else ""
-    return f"{line.label.removeprefix('gateway / ')} {line.figure.median:,.{line.digits}f}{unit}"
+    # A spread that is 0, as that of nothing refused, says nothing.
+    spread = f" ({apart(line).strip()})" if line.figure.spread else ""
+    return f"{line.label.removeprefix('gateway / ')} {line.figure.median:,.{line.digits}f}{unit}{spread}"
 
 
 def _verdict(judged: list[Line]) -> str:
@@ -40,4 +43,6 @@ def _verdict(judged: list[Line]) -> str:
         return "cannot be seen here"
     missed = sum(line.reached is False for line in judged)
     sure = "yes" if not missed else "no" if missed == len(judged) else "in part"
+    if any(line.doubtful for line in judged):
+        sure = f"{sure}, though rounds disagree"
     return f"{sure}; the rest cannot be seen here" if any(line.busy for line in judged) else sure

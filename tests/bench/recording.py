@@ -12,7 +12,7 @@ from tests.bench.figures import difference, figure, ratio
 from tests.bench.gateways import START, Manned, gateway
 from tests.bench.load import Load, Manner, at_rate
 from tests.bench.peers import scratch
-from tests.bench.rows import Bench, Line, Measured, Row
+from tests.bench.rows import Bench, Line, Measured, Row, at_least, at_most
 from tests.bench.upstream import upstream
 
 _BUSY = Manner(connections=64)
@@ -25,7 +25,7 @@ _RECORD_BYTES = 1_500
 def measure(rows: Sequence[Row], bench: Bench) -> tuple[Measured, ...]:
     """Return the row. Raises PeerUnfit, LoadFailed."""
     (row,) = rows
-    rounds, seconds = bench.pick(3, 2), bench.pick(4, 3)
+    rounds, seconds = bench.pick(5, 2), bench.pick(3, 3)
     without = (sys.executable, "-m", "tests.bench.without_audit", "serve")
     with upstream(bench.cores) as stub:
         kept = Manned(name="durable", ask=START, upstream=stub.url)
@@ -49,9 +49,9 @@ def measure(rows: Sequence[Row], bench: Bench) -> tuple[Measured, ...]:
     lines = (
         *(line for name in busy for line in lines_of(name, busy[name])[:3]),
         Line(label="durable / off: requests per second", figure=through, unit="×", digits=2),
-        Line(label="durable / off: requests per CPU-second", figure=by_cpu, unit="×", digits=2, reached=by_cpu.median >= _LEAST),
+        Line(label="durable / off: requests per CPU-second", figure=by_cpu, unit="×", digits=2).judged(at_least(_LEAST)),
         *(Line(label=f"{name}: p50 at half load", figure=middle[name], unit="ms", digits=2) for name in middle),
-        if_calm(Line(label="added by durability: p50 at half load", figure=added, unit="ms", digits=2, reached=added.median <= _MOST_P50_MS), calm["off"]),
+        if_calm(Line(label="added by durability: p50 at half load", figure=added, unit="ms", digits=2).judged(at_most(_MOST_P50_MS)), calm["off"]),
         *(waiting(f"{name}, half load", calm[name]) for name in calm),
         Line(label="this disk: one fsync", figure=figure([_fsync_ms() for _ in range(3)]), unit="ms", digits=2),
     )  # fmt: skip

@@ -24,6 +24,7 @@ from tests.support.components import program
 from tests.support.envoy import JudgedIssuer, running_envoy
 
 _WHOAMI: Final = Ask(path="/whoami")
+_SERVED_BY: Final = ("uvicorn", "uvloop", "httptools")
 
 Start = Callable[[Supply, Cores], AbstractContextManager[Peer]]
 
@@ -83,7 +84,7 @@ def plain(supply: Supply, cores: Cores) -> Iterator[Peer]:
     with _uvicorn("plain", "tests.bench.plain:app", {}, supply, cores) as (origin, process):
         yield Peer(
             name="plain",
-            version=_versions("starlette", "pyjwt", "uvicorn"),
+            version=_versions("starlette", "pyjwt", *_SERVED_BY),
             origin=origin,
             ask=_WHOAMI,
             process=process,
@@ -106,7 +107,7 @@ def boto3(supply: Supply, cores: Cores, *, manner: str, upstream: str) -> Iterat
     with _uvicorn(name, "tests.bench.plain_boto3:app", environment, supply, cores) as (origin, process):
         yield Peer(
             name=name,
-            version=_versions("boto3", "starlette", "pyjwt", "uvicorn"),
+            version=_versions("boto3", "starlette", "pyjwt", *_SERVED_BY),
             origin=origin,
             ask=START,
             process=process,

@@ -1,7 +1,7 @@
 """The rows of the table: what is measured, against whom, and the goal."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from tests.bench.figures import Figure
@@ -20,12 +20,22 @@ class Row:
     wrk: bool = True
 
 
+def at_most(limit: float) -> Callable[[float], bool]:
+    """Return what says whether a figure is within its goal."""
+    return lambda figure: figure <= limit
+
+
+def at_least(limit: float) -> Callable[[float], bool]:
+    """Return what says whether a figure is as large as its goal."""
+    return lambda figure: figure >= limit
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
     """One measured quantity of a row.
 
     digits: after the point. reached: None where there is no goal for it. busy: there is one, but others used the machine
-    too much to judge it.
+    too much to judge it. doubtful: some rounds say otherwise.
     """
 
     label: str
@@ -34,6 +44,12 @@ class Line:
     digits: int = 1
     reached: bool | None = None
     busy: bool = False
+    doubtful: bool = False
+
+    def judged(self, meets: Callable[[float], bool]) -> "Line":
+        """Return the line with the verdict on its median."""
+        rounds = {meets(one) for one in self.figure.rounds}
+        return replace(self, reached=meets(self.figure.median), doubtful=len(rounds) > 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

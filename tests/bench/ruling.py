@@ -17,7 +17,7 @@ from tests.bench import reloading
 from tests.bench.configuration import RULES_A_FILE, repository_id, write_configuration, write_mapping
 from tests.bench.figures import figure, ratio
 from tests.bench.peers import scratch
-from tests.bench.rows import Bench, Line, Measured, Row
+from tests.bench.rows import Bench, Line, Measured, Row, at_most
 from tests.bench.tokens import claims
 
 FEW: Final = 10
@@ -48,10 +48,11 @@ def measure(rows: Sequence[Row], bench: Bench) -> tuple[Measured, ...]:
     lines = [Line(label=f"{FEW} rules: a decision", figure=few, unit="µs CPU")]
     for size, cost in zip(sizes[1:], more, strict=True):
         times, name = ratio(cost, few), f"{size.rules:,} rules"
-        reached = times.median <= _MOST_TIMES
         lines += [
             Line(label=f"{name}: a decision", figure=cost, unit="µs CPU"),
-            Line(label=f"{name} / {FEW}: a decision", figure=times, unit="×", digits=2, reached=reached),
+            Line(label=f"{name} / {FEW}: a decision", figure=times, unit="×", digits=2).judged(
+                at_most(_MOST_TIMES)
+            ),
             _load_line(name, size),
             Line(
                 label=f"{name}: reload, one file of {RULES_A_FILE} changed",
@@ -70,9 +71,8 @@ def measure(rows: Sequence[Row], bench: Bench) -> tuple[Measured, ...]:
 
 
 def _load_line(name: str, size: _Size) -> Line:
-    loads = figure(size.loads_s)
-    reached = loads.median <= _MOST_LOAD_S if size.rules == _LOAD_GOAL_RULES else None
-    return Line(label=f"{name}: load", figure=loads, unit="s CPU", digits=3, reached=reached)
+    line = Line(label=f"{name}: load", figure=figure(size.loads_s), unit="s CPU", digits=3)
+    return line.judged(at_most(_MOST_LOAD_S)) if size.rules == _LOAD_GOAL_RULES else line
 
 
 def _size(rules: int, jwks: bytes, log: Callable[[str], None]) -> _Size:

@@ -14,7 +14,7 @@ from tests.bench.figures import figure
 from tests.bench.gateways import RULES, serve_command
 from tests.bench.machine import Cores, cpu_seconds, rss_mb
 from tests.bench.peers import scratch
-from tests.bench.rows import Bench, Line, Measured, Row
+from tests.bench.rows import Bench, Line, Measured, Row, at_most
 
 _PATIENCE_S: Final = 60.0
 _IDLE_S: Final = 1.0
@@ -33,9 +33,9 @@ def measure(rows: Sequence[Row], bench: Bench) -> tuple[Measured, ...]:
     _, *starts = [_start(bench.supply.jwks, bench.cores) for _ in range(bench.pick(5, 3) + 1)]
     wall, cpu, memory = (figure([start[at] for start in starts]) for at in range(3))
     lines = (
-        Line(label="start to ready", figure=wall, unit="s", digits=2, reached=wall.median <= _MOST_START_S),
+        Line(label="start to ready", figure=wall, unit="s", digits=2).judged(at_most(_MOST_START_S)),
         Line(label="CPU until ready", figure=cpu, unit="s CPU", digits=2),
-        Line(label="idle memory", figure=memory, unit="MB", reached=memory.median <= _MOST_IDLE_MB),
+        Line(label="idle memory", figure=memory, unit="MB").judged(at_most(_MOST_IDLE_MB)),
     )
     notes = (f"{RULES} rules, byte code compiled before, one core.",)
     return (Measured(row=row, lines=lines, notes=notes),)

@@ -26,16 +26,22 @@ def as_text(measured: Iterable[Measured], header: Mapping[str, object]) -> str:
 
 def _line(line: Line) -> str:
     number = f"{line.figure.median:,.{line.digits}f}"
-    reached = {None: "", True: "   goal reached", False: "   goal not reached"}[line.reached]
+    return f"{line.label:<50} {number:>10} {line.unit:<6} {apart(line)}{_verdict(line)}"
+
+
+def _verdict(line: Line) -> str:
     if line.busy:
-        reached = "   machine too busy to judge"
-    return f"{line.label:<50} {number:>10} {line.unit:<6} {_apart(line)}{reached}"
+        return "   machine too busy to judge"
+    if line.reached is None:
+        return ""
+    said = "goal reached" if line.reached else "goal not reached"
+    return f"   {said}{', though rounds disagree' if line.doubtful else ''}"
 
 
-def _apart(line: Line) -> str:
+def apart(line: Line) -> str:
     """Say how far rounds lie apart; of what is about nothing, such as a small difference, a share would say nothing."""
-    if line.figure.spread * 50 <= _LARGEST_SHARE:
-        return f"± {line.figure.spread * 50:4.1f} %"
+    if line.figure.spread * 100 <= _LARGEST_SHARE:
+        return f"± {line.figure.spread * 100:4.1f} %"
     least, most = min(line.figure.rounds), max(line.figure.rounds)
     return f"{least:,.{line.digits}f} to {most:,.{line.digits}f}"
 

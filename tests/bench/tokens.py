@@ -25,6 +25,10 @@ _LIFETIME_S: Final = 86_000
 _USABLE_S: Final = 72_000  # younger tokens are used again: a signature costs most of a millisecond
 
 
+class TokensUnusable(Exception):
+    """The folder of tokens cannot be used; the message says why and what to do."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Supply:
     """file: one compact token a line, each different. count: how many. jwks: the key set that fits."""
@@ -51,12 +55,12 @@ class Supply:
         stranger = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         name, _ = CLAIM
         return {
-            "signature of another key": compact(sound, stranger),
-            "signature of other claims": f"{head.rpartition('.')[0]}.{_part(claims(-3, now))}.{signature}",
-            "issuer": compact({**sound, "iss": f"{ISSUER}/other"}, self.private),
-            "audience": compact({**sound, "aud": "https://other.example"}, self.private),
-            "expiry": compact(claims(-4, now - 3 * 86_400), self.private),
-            "claim": compact({**sound, name: "4712"}, self.private),
+            "the signature of another key": compact(sound, stranger),
+            "the signature of other claims": f"{head.rpartition('.')[0]}.{_part(claims(-3, now))}.{signature}",
+            "a wrong issuer": compact({**sound, "iss": f"{ISSUER}/other"}, self.private),
+            "a wrong audience": compact({**sound, "aud": "https://other.example"}, self.private),
+            "an expiry that is past": compact(claims(-4, now - 3 * 86_400), self.private),
+            "a wrong claim": compact({**sound, name: "4712"}, self.private),
         }
 
 
@@ -107,14 +111,28 @@ def _b64(data: bytes) -> str:
 
 
 def supply(folder: Path, count: int, *, log: Callable[[str], None]) -> Supply:
-    """Return so many tokens, made now unless the folder holds them and they live for some hours yet."""
-    folder.mkdir(parents=True, exist_ok=True)
-    private = _private_key(folder / "key.pem")
+    """Return so many tokens, made now unless the folder holds them and they live for some hours yet. Raises TokensUnusable."""
     file = folder / f"tokens-{count}.txt"
-    if not file.exists() or time.time() - file.stat().st_mtime > _USABLE_S:
-        log(f"Signing {count:,} tokens; they are kept for the next {_USABLE_S // 3600} hours.")
-        _mint(file, count, folder / "key.pem")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        private = _private_key(folder / "key.pem")
+        if not _is_whole(file, count):
+            log(f"Signing {count:,} tokens; they are kept for the next {_USABLE_S // 3600} hours.")
+            _mint(file, count, folder / "key.pem")
+    except (OSError, ValueError) as fault:
+        # A key that is no PEM text is a ValueError.
+        message = (
+            f"{folder} cannot keep the tokens: {fault}. Remove it, or name another place with XDG_CACHE_HOME."
+        )
+        raise TokensUnusable(message) from fault
     return Supply(file=file, count=count, jwks=_jwks(private), private=private)
+
+
+def _is_whole(file: Path, count: int) -> bool:
+    if not file.exists() or time.time() - file.stat().st_mtime > _USABLE_S:
+        return False
+    with file.open("rb") as lines:
+        return sum(1 for _ in lines) == count
 
 
 def _mint(file: Path, count: int, key: Path) -> None:
@@ -122,8 +140,13 @@ def _mint(file: Path, count: int, key: Path) -> None:
     now = int(time.time())
     with draft.open("w") as lines, ProcessPoolExecutor(max_workers=os.cpu_count()) as pool:
         jobs = [pool.submit(_batch, key, numbers, now) for numbers in batches(count, 1_000)]
-        for job in jobs:
-            lines.writelines(f"{token}\n" for token in job.result())
+        try:
+            for job in jobs:
+                lines.writelines(f"{token}\n" for token in job.result())
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            draft.unlink()
+            raise
     draft.replace(file)
 
 

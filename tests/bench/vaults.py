@@ -57,6 +57,7 @@ def vault(supply: Supply, cores: Cores, *, kind: Literal["service", "batch"]) ->
             ask=_LOGIN,
             process=listener(port),
             lets_in=_has_token,
+            refuses=frozenset({400}),
         )
 
 

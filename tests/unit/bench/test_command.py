@@ -28,7 +28,34 @@ def test_list_measures_nothing_and_shows_every_row(capsys: pytest.CaptureFixture
 
 def test_a_row_that_does_not_exist_is_refused_and_not_left_out(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--only", "P7", "--only", "P99"]) == 2
-    assert "there is no row P99" in capsys.readouterr().err
+    assert "there is no row 'P99'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("asked", [["--only", "p7,P99"], ["--only", "P7, p99 "]], ids=["comma", "blanks"])
+def test_rows_may_be_named_in_one_word(asked: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(asked) == 2
+    assert "there is no row 'P99'" in capsys.readouterr().err
+
+
+def test_a_row_without_a_name_is_no_wish_for_all_rows(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--only", ""]) == 2
+    assert "there is no row ''" in capsys.readouterr().err
+
+
+def test_what_is_measured_quickly_is_not_written_into_the_readme(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--quick", "--readme"]) == 2
+    assert "leave out --quick or --readme" in capsys.readouterr().err
+
+
+def test_a_cache_that_cannot_be_written_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    taken = tmp_path / "taken"
+    taken.write_text("a file")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(taken))
+
+    assert main(["--only", "P8"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
 
 
 @pytest.fixture
@@ -55,9 +82,10 @@ def test_without_a_component_the_other_rows_are_measured_and_its_own_says_why_no
     monkeypatch.setattr("tests.bench.__main__.supply", lambda *_, **__: None)
     monkeypatch.setattr("tests.bench.__main__._PARTS", ())
 
-    assert main([]) == 0
-    written = capsys.readouterr().out
-    assert "not measured: No vault was found" in written
+    assert main([]) == 1
+    written = capsys.readouterr()
+    assert "not measured: No vault was found" in written.out
+    assert "P3 could not be measured" in written.err
 
 
 @pytest.mark.usefixtures("without_vault")

@@ -4,6 +4,7 @@ import http.server
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain, repeat
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from tests.bench.ask import Ask
 from tests.bench.load import Load
 from tests.bench.machine import Cores
 from tests.bench.peers import Peer, PeerUnfit, prove
-from tests.bench.tokens import Supply, supply
+from tests.bench.tokens import Supply, TokensUnusable, supply
 
 
 @pytest.fixture(scope="module")
@@ -21,12 +22,13 @@ def tokens(tmp_path_factory: pytest.TempPathFactory) -> Supply:
 
 
 @contextmanager
-def answering(status: int) -> Iterator[Peer]:
-    """A peer that gives everybody the same answer."""
+def answering(status: int, *, then: int | None = None) -> Iterator[Peer]:
+    """A peer that gives everybody the same answer. then: to all but the first."""
+    statuses = chain([status], repeat(then or status))
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            self.send_response(status)
+            self.send_response(next(statuses))
             self.send_header("Content-Length", "0")
             self.end_headers()
 
@@ -51,7 +53,15 @@ def answering(status: int) -> Iterator[Peer]:
 
 
 def test_a_peer_that_believes_everything_is_not_measured(tokens: Supply) -> None:
-    with answering(200) as peer, pytest.raises(PeerUnfit, match="lets in a token with a wrong signature"):
+    with (
+        answering(200) as peer,
+        pytest.raises(PeerUnfit, match="lets in a token with the signature of another key"),
+    ):
+        prove(peer, tokens)
+
+
+def test_a_peer_that_breaks_on_a_bad_token_does_not_refuse_it(tokens: Supply) -> None:
+    with answering(200, then=500) as peer, pytest.raises(PeerUnfit, match="does not refuse a token with"):
         prove(peer, tokens)
 
 
@@ -105,3 +115,17 @@ def test_a_round_goes_on_where_the_last_one_of_that_peer_ended(
 def _rising() -> object:
     seconds = iter(range(100))
     return lambda _process: float(next(seconds))
+
+
+def test_a_file_of_tokens_that_was_cut_is_made_anew(tmp_path: Path) -> None:
+    file = supply(tmp_path, 20, log=lambda _: None).file
+    file.write_text("".join(file.read_text().splitlines(keepends=True)[:7]))
+
+    assert len(supply(tmp_path, 20, log=lambda _: None).file.read_text().splitlines()) == 20
+
+
+def test_a_key_that_cannot_be_read_is_said_with_its_folder(tmp_path: Path) -> None:
+    (tmp_path / "key.pem").write_text("no key")
+
+    with pytest.raises(TokensUnusable, match=str(tmp_path)):
+        supply(tmp_path, 20, log=lambda _: None)
