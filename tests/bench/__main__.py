@@ -79,6 +79,10 @@ def main(arguments: Sequence[str]) -> int:
     asked = [name.strip().upper() for name in ",".join(options.only or []).split(",")] if options.only else []
     rows = [row for row in ROWS if not asked or row.id in asked]
     refusal = _why_not(rows, asked)
+    if options.readme and asked and readme.is_of_another_machine(_README.read_text(), description()):
+        refusal = (
+            "the README's figures are of another machine or Python: measure all rows, or leave out --readme"
+        )
     if options.readme and options.quick:
         refusal = "what --quick measures is not for the README: leave out --quick or --readme"
     if refusal:

@@ -34,7 +34,7 @@ _SPY: Final = Path(sys.executable).with_name("py-spy")
 _ROADS: Final[Mapping[str, Ask]] = {"whoami": WHOAMI, "start": START}
 _BUSY: Final = Manner(connections=32)
 _TRACED: Final = (sys.executable, "-m", "tests.bench.traced_memory", "serve")
-_HELD: Final = "Sampled is what runs, C code and calls of the kernel\nincluded; waiting is not. Times are the share of samples.\n"
+_HELD: Final = "Sampled is what runs, C code and\ncalls of the kernel included; threads that wait are left out here, in the flame graph they are not.\n"
 _LIMITS: Final = """\
 py-spy reads another process's memory, which the system may forbid:
   Linux, kernel.yama.ptrace_scope 1 or more   run scripts/profile as root, or: sudo sysctl kernel.yama.ptrace_scope=0
@@ -141,7 +141,7 @@ def _time(wish: _Wish, bench: Bench) -> str:
             # Twice, because py-spy writes one form at a time.
             _sample(peer, wish, "raw", raw)
             _sample(peer, wish, "flamegraph", drawn)
-    found = stacks.read(raw.read_text(), root=ROOT)
+    found = stacks.at_work(stacks.read(raw.read_text(), root=ROOT))
     if not found:
         raise ProfileFailed(f"py-spy saw nothing.\n{_LIMITS}")
     cpu_us = 1e6 / alone.per_cpu_s

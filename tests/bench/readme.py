@@ -7,13 +7,25 @@ from typing import Final
 from tests.bench.rows import Line, Measured
 from tests.bench.table import apart
 
+_MACHINE: Final = re.compile(r"^Last figures, on .*$", re.MULTILINE)
 _ROW: Final = re.compile(r"^\| (P\d+) \|.*$", re.MULTILINE)
 
 
 def refreshed(text: str, measured: Iterable[Measured], header: Mapping[str, object]) -> str:
     """Return the README with the rows of its table that were measured written anew."""
     rows = {one.row.id: row_of(one, header) for one in measured if one.missing is None}
+    text = _MACHINE.sub(lambda _: machine(header), text)
     return _ROW.sub(lambda found: rows.get(found[1], found[0]), text)
+
+
+def machine(header: Mapping[str, object]) -> str:
+    """Return the line that says whose figures they are."""
+    return f"Last figures, on {header['cores']} cores ({header['cpu']}) that other programs used as well, Python {header['python']}:"
+
+
+def is_of_another_machine(text: str, header: Mapping[str, object]) -> bool:
+    """Say whether a README's figures are of another machine, so that some new ones must not stand among them."""
+    return machine(header) not in text
 
 
 def row_of(one: Measured, header: Mapping[str, object]) -> str:

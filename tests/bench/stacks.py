@@ -28,6 +28,16 @@ class Stack:
     samples: int
 
 
+_WAITING: Final = frozenset(
+    {
+        Frame(module="python: concurrent/futures/thread", function="_worker"),
+        Frame(module="python: threading", function="Condition.wait"),
+        Frame(module="anyio", function="WorkerThread.run"),
+        Frame(module="gateway/cli/logs.py", function="LogOutput._run"),
+    }
+)
+
+
 def read(text: str, *, root: Path) -> list[Stack]:
     """Read py-spy's raw format: frames with `;` between, a blank, a number. root: of our own files."""
     stacks = []
@@ -37,6 +47,11 @@ def read(text: str, *, root: Path) -> list[Stack]:
             frames = [_frame(name, root) for name in names.split(";")]
             stacks.append(Stack(frames=frames, samples=int(number)))
     return stacks
+
+
+def at_work(stacks: Iterable[Stack]) -> list[Stack]:
+    """Leave out threads that wait for something to do: py-spy sees in the system's own records that the main one sleeps, not in others."""
+    return [stack for stack in stacks if stack.frames[-1] not in _WAITING]
 
 
 def _frame(text: str, root: Path) -> Frame:

@@ -3,10 +3,10 @@
 import pytest
 
 from tests.bench.figures import figure
-from tests.bench.readme import refreshed
-from tests.bench.rows import ROWS, Line, Measured
+from tests.bench.readme import is_of_another_machine, refreshed
+from tests.bench.rows import ROWS, Line, Measured, at_least
 
-_HEADER = {"at": "2026-11-22T15:00:00+00:00"}
+_HEADER = {"at": "2026-11-22T15:00:00+00:00", "cores": 2, "cpu": "AMD EPYC", "python": "3.11.7 (PGO)"}
 _README = "before\n| P1 | old |\n| P2 | old |\nafter | P1 |\n"
 
 
@@ -51,3 +51,23 @@ def test_the_verdict_is_that_of_all_goals_of_a_row(reached: list[bool | None], s
     lines = tuple(_line("some", 1, reached=one) for one in reached)
 
     assert f"| {said} |" in refreshed(_README, [Measured(row=ROWS[0], lines=lines)], _HEADER)
+
+
+def test_the_readme_says_whose_figures_they_are() -> None:
+    text = refreshed("Last figures, on 64 cores (other), Python 3.9:\n", [], _HEADER)
+
+    assert (
+        text == "Last figures, on 2 cores (AMD EPYC) that other programs used as well, Python 3.11.7 (PGO):\n"
+    )
+    assert not is_of_another_machine(text, _HEADER)
+    assert is_of_another_machine(text, {**_HEADER, "cores": 4})
+
+
+def test_a_goal_that_rounds_disagree_on_is_told_with_its_spread() -> None:
+    line = Line(label="durable / off", figure=figure([0.8, 0.9, 1.0]), unit="×", digits=2).judged(
+        at_least(0.85)
+    )
+
+    text = refreshed(_README, [Measured(row=ROWS[0], lines=(line,))], _HEADER)
+
+    assert "| durable / off 0.90 × (± 11.1 %) | yes, though rounds disagree |" in text

@@ -64,3 +64,12 @@ def test_help_says_how_to_be_allowed_to_look(capsys: pytest.CaptureFixture[str])
     assert ended.value.code == 0
     assert "ptrace_scope" in said
     assert "SYS_PTRACE" in said
+
+
+def test_threads_that_wait_take_no_time() -> None:
+    waiting = "run (/usr/lib/python3.11/threading.py);Condition.wait (/usr/lib/python3.11/threading.py) 90"
+    working = f"run (/usr/lib/python3.11/threading.py);Ledger.sync ({_ROOT}/gateway/audit/ledger.py) 10"
+
+    found = stacks.at_work(stacks.read(f"{waiting}\n{working}", root=_ROOT))
+
+    assert [(one.frames[-1].function, one.samples) for one in found] == [("Ledger.sync", 10)]
