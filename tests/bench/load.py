@@ -85,7 +85,7 @@ class Load:
     def __init__(self, supply: Supply, cores: Cores) -> None:
         self._supply = supply
         self._cores = cores
-        self._sent: dict[int, int] = {}
+        self._sent: dict[tuple[int, int | None], int] = {}  # by process, and by how many tokens take turns
 
     def run(self, peer: Peer, seconds: int, manner: Manner = BUSY, *, all_served: bool = True) -> Round:
         """Load a peer for so long.
@@ -98,7 +98,9 @@ class Load:
         cpu_s = cpu_seconds(peer.process) - before
         requests, refused, broken = (int(found[name]) for name in ("requests", "refused", "broken"))
         # Those in flight at the end were sent, too, and one goes to wrk's own look at the script.
-        self._sent[peer.process] = self._sent.get(peer.process, 0) + requests + manner.connections + 1
+        self._sent[peer.process, manner.tokens] = (
+            self._sent.get((peer.process, manner.tokens), 0) + requests + manner.connections + 1
+        )
         if not requests or not cpu_s or (all_served and (refused or broken)):
             raise LoadFailed(
                 f"{peer.name}: of {requests} requests {refused} were refused, {broken} connections broke."
@@ -121,7 +123,7 @@ class Load:
         command = [*self._cores.pin_load(), "wrk", "-t1", f"-c{manner.connections}", f"-d{seconds}s"]
         command += ["--timeout", f"{manner.timeout_s}s", "-s", str(_SCRIPT), peer.origin, "--"]
         command += [str(self._supply.file), str(manner.tokens or self._supply.count)]
-        command += [str(self._sent.get(peer.process, 0)), f"{manner.pause_ms:g}"]
+        command += [str(self._sent.get((peer.process, manner.tokens), 0)), f"{manner.pause_ms:g}"]
         command += [peer.ask.head(), peer.ask.body]
         done = subprocess.run(
             command, capture_output=True, text=True, check=False, timeout=seconds + manner.timeout_s + 60
