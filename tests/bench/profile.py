@@ -34,7 +34,11 @@ _SPY: Final = Path(sys.executable).with_name("py-spy")
 _ROADS: Final[Mapping[str, Ask]] = {"whoami": WHOAMI, "start": START}
 _BUSY: Final = Manner(connections=32)
 _TRACED: Final = (sys.executable, "-m", "tests.bench.traced_memory", "serve")
-_HELD: Final = "Sampled is what runs, C code and\ncalls of the kernel included; threads that wait are left out here, in the flame graph they are not.\n"
+_SAMPLED: Final = """\
+Samples are of wall time, C code and calls of the kernel included. asyncio/runners is uvloop: its own C code, and the
+loop while it has nothing to do or another thread has its core. Other threads that wait are left out here, not in the
+flame graph.
+"""
 _LIMITS: Final = """\
 py-spy reads another process's memory, which the system may forbid:
   Linux, kernel.yama.ptrace_scope 1 or more   run scripts/profile as root, or: sudo sysctl kernel.yama.ptrace_scope=0
@@ -145,7 +149,7 @@ def _time(wish: _Wish, bench: Bench) -> str:
     if not found:
         raise ProfileFailed(f"py-spy saw nothing.\n{_LIMITS}")
     cpu_us = 1e6 / alone.per_cpu_s
-    text = f"{wish.road}: {cpu_us:,.0f} µs CPU a call before sampling began. {_HELD}" + stacks.table(
+    text = f"{wish.road}: {cpu_us:,.0f} µs CPU a call before sampling began. \n{_SAMPLED}" + stacks.table(
         found, cpu_us=cpu_us
     )
     (wish.folder / "table.txt").write_text(text)

@@ -50,7 +50,7 @@ def read(text: str, *, root: Path) -> list[Stack]:
 
 
 def at_work(stacks: Iterable[Stack]) -> list[Stack]:
-    """Leave out threads that wait for something to do: py-spy sees in the system's own records that the main one sleeps, not in others."""
+    """Leave out threads that wait for something to do: py-spy does not know that they sleep."""
     return [stack for stack in stacks if stack.frames[-1] not in _WAITING]
 
 
