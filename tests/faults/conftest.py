@@ -221,7 +221,7 @@ def faulty_aws() -> Iterator[ScriptedAws]:
 
 @pytest.fixture(scope="session")
 def one_worker(tmp_path_factory: pytest.TempPathFactory, faulty_aws: ScriptedAws) -> Iterator[Faulty]:
-    """See `single`."""
+    """See `faulty`."""
     with (
         running_idps() as idps,
         running_faulty(tmp_path_factory.mktemp("one"), faulty_aws, idps) as running,
@@ -246,13 +246,6 @@ def faulty(request: pytest.FixtureRequest) -> Iterator[Faulty]:
     Afterwards it must hold no more than it did at its base line.
     """
     with _base_line(request.getfixturevalue(request.param)) as running:
-        yield running
-
-
-@pytest.fixture
-def single(one_worker: Faulty) -> Iterator[Faulty]:
-    """The same, only with one worker: for faults that last long, or that several workers meet as one does."""
-    with _base_line(one_worker) as running:
         yield running
 
 

@@ -85,19 +85,19 @@ def slow(port: int, reply: Reply) -> Iterator[None]:
 
 @pytest.mark.requirement("F-39")
 def test_an_sts_that_hangs_at_any_step_is_given_up_within_seconds_and_holds_up_nobody_else(
-    single: Faulty,
+    faulty: Faulty,
 ) -> None:
     hanging = ("hanging", "tls", "silent", "dripping")
     tokens = {workflow: fresh() for workflow in hanging}
     with (
-        deaf(single.ports["hanging"]),
-        mute(single.ports["tls"]),
-        slow(single.ports["silent"], stays_silent()),
-        slow(single.ports["dripping"], drips()),
+        deaf(faulty.ports["hanging"]),
+        mute(faulty.ports["tls"]),
+        slow(faulty.ports["silent"], stays_silent()),
+        slow(faulty.ports["dripping"], drips()),
         ThreadPoolExecutor() as pool,
     ):
-        waiting = [pool.submit(start, single, workflow, tokens[workflow]) for workflow in hanging]
-        meanwhile = [start(single).status_code for _ in range(10)]
+        waiting = [pool.submit(start, faulty, workflow, tokens[workflow]) for workflow in hanging]
+        meanwhile = [start(faulty).status_code for _ in range(10)]
         still = sum(not one.done() for one in waiting)
         ended = [one.result(30) for one in waiting]
 
@@ -107,8 +107,8 @@ def test_an_sts_that_hangs_at_any_step_is_given_up_within_seconds_and_holds_up_n
     assert all("retry-after" in answer.headers for answer in ended)
     assert max(answer.elapsed.total_seconds() for answer in ended) < 12
     for workflow in ("hanging", "silent", "dripping"):
-        with running_scripted_aws(single.ports[workflow]):
-            assert start(single, workflow, tokens[workflow]).status_code == 201
+        with running_scripted_aws(faulty.ports[workflow]):
+            assert start(faulty, workflow, tokens[workflow]).status_code == 201
 
 
 # --- It refuses ---

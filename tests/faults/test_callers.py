@@ -1,6 +1,7 @@
 """Callers that are slow, endless, ambiguous, absent or strange: they are refused, and all others are served."""
 
 import json
+import math
 import re
 import socket
 import threading
@@ -53,25 +54,53 @@ def assert_served(faulty: Faulty, times: int = 10) -> None:
 # --- Slow ---
 
 
+#: What 99 of a hundred others wait at most. They come at a pace of their own, whether the one before has its answer or not:
+#: whoever waits for answers asks the less, the longer nobody is served. All of it is over while every slow caller hangs, which
+#: those with half a body do for three seconds.
+MOST_S = 0.2
+OTHERS, PACE_S = 100, 0.02
+
+
+def waits_s(faulty: Faulty) -> list[float]:
+    """Return how long each of the others waited, from connecting to the whole answer."""
+    tokens, began = [fresh() for _ in range(OTHERS)], time.perf_counter()
+
+    def wait_s(number: int) -> float:
+        time.sleep(max(0.0, began + number * PACE_S - time.perf_counter()))
+        asked = time.perf_counter()
+        assert faulty.whoami(tokens[number]).status_code == 200
+        return time.perf_counter() - asked
+
+    with ThreadPoolExecutor(OTHERS) as pool:
+        return list(pool.map(wait_s, range(OTHERS)))
+
+
+def p99(waits: list[float]) -> float:
+    return sorted(waits)[math.ceil(0.99 * len(waits)) - 1]
+
+
 @pytest.mark.requirement("F-21")
 def test_five_hundred_callers_that_drip_are_closed_after_ten_seconds_and_nobody_waits_for_them(
-    single: Faulty,
+    faulty: Faulty,
 ) -> None:
     body = f"POST /v1/executions HTTP/1.1\r\n{HOST}{JSON}Content-Length: 5000\r\n\r\n{{".encode()
+    alone = p99(waits_s(faulty))
     with ExitStack() as stack, no_hang():
-        slow = [stack.enter_context(connect(single)) for _ in range(500)]
+        slow = [stack.enter_context(connect(faulty)) for _ in range(500)]
         began = time.monotonic()
         for number, sock in enumerate(slow):
             sock.sendall(b"GET / HTTP/1.1\r\nX-A: b" if number % 2 else body)
-        assert_served(single, 50)
-        single.gateway.start(fresh(), DEPLOY, key=uuid.uuid4().hex, input=GOOD).raise_for_status()
-        open_still = single.gateway.metric("oidc_gateway_http_connections")
+        meanwhile = p99(waits_s(faulty))
+        open_still = faulty.gateway.metric("oidc_gateway_http_connections")
+        faulty.gateway.start(fresh(), DEPLOY, key=uuid.uuid4().hex, input=GOOD).raise_for_status()
         for sock in slow:
             sock.sendall(b"x")  # dripping does not prolong it
         answers = [read_all(sock) for sock in slow]
         lasted = time.monotonic() - began
 
-    assert open_still > 250, "they were served while these hung"
+    assert open_still >= 500, "they were served while these hung"
+    # A promise to callers, and so a time; a machine too busy to keep it even without the slow ones is held to what it did then.
+    assert meanwhile < max(MOST_S, 2 * alone)
     assert {answer.split(b" ", 2)[1] for answer in answers} == {b"408"}
     assert lasted < 25
 
@@ -171,11 +200,11 @@ def test_a_body_that_is_too_much_or_too_little_is_refused_in_bounded_time_and_me
 
 
 @pytest.mark.requirement("F-24")
-def test_half_a_body_and_then_silence_is_given_up(single: Faulty) -> None:
+def test_half_a_body_and_then_silence_is_given_up(faulty: Faulty) -> None:
     head = f"POST /v1/executions HTTP/1.1\r\n{HOST}{JSON}Content-Length: 500\r\n\r\n{{"
 
     with no_hang():
-        status, answer = said_to(single, head.encode())
+        status, answer = said_to(faulty, head.encode())
 
     assert status == 408
     assert b"request_timeout" in answer
@@ -324,20 +353,20 @@ def requests_in(faulty: Faulty, begin: int) -> list[str]:
 
 
 @pytest.mark.requirement("F-28")
-def test_no_text_in_any_place_is_an_error_of_ours_or_breaks_a_line_of_the_log(single: Faulty) -> None:
-    logged = len(single.gateway.lines)
+def test_no_text_in_any_place_is_an_error_of_ours_or_breaks_a_line_of_the_log(faulty: Faulty) -> None:
+    logged = len(faulty.gateway.lines)
     with ThreadPoolExecutor(4) as pool, no_hang():
-        answers = list(pool.map(lambda text: list(placed(single, text)), NAUGHTY))
-        raw = list(pool.map(lambda text: list(in_headers(single, text)), NAUGHTY))
+        answers = list(pool.map(lambda text: list(placed(faulty, text)), NAUGHTY))
+        raw = list(pool.map(lambda text: list(in_headers(faulty, text)), NAUGHTY))
 
     statuses = {answer.status_code for several in answers for answer in several} | {
         s for one in raw for s in one
     }
     assert all(status < 500 for status in statuses), statuses
     assert {200, 400, 401} <= statuses, "the good and the bad were told apart"
-    assert_served(single)
-    until(lambda: len(requests_in(single, logged)) >= len(NAUGHTY) * 10)
-    lines = [json.loads(line) for line in list(single.gateway.lines)[logged:]]
+    assert_served(faulty)
+    until(lambda: len(requests_in(faulty, logged)) >= len(NAUGHTY) * 10)
+    lines = [json.loads(line) for line in list(faulty.gateway.lines)[logged:]]
     assert all({"time", "level", "message"} <= line.keys() for line in lines)
     assert not any(line["message"] == "forged" for line in lines)
-    list(read_entries(single.gateway.audit))
+    list(read_entries(faulty.gateway.audit))
