@@ -173,3 +173,35 @@ def test_while_redis_stalls_protected_rules_fail_closed_and_no_other_notices(pai
     # What Redis took in while it stalled holds the token until its lease is over, and says so.
     again = pair.one.start(protected, DEPLOY, key=uuid.uuid4().hex, input=GOOD)
     assert again.status_code == 201 or code(again) == "request_in_progress"
+
+
+@pytest.mark.requirement("TV-42", "TV-45", "F-33")
+def test_while_redis_is_full_protected_rules_fail_closed_no_other_notices_and_nothing_used_is_forgotten(
+    pair: Pair,
+) -> None:
+    def start(gateway: Gateway, environment: str, token: str | None = None) -> httpx2.Response:
+        held = token or fresh(environment=environment)
+        return gateway.start(held, DEPLOY, key=uuid.uuid4().hex, input=GOOD)
+
+    used = fresh(environment="once")
+    before = start(pair.one, "once", used)
+    # No room for anything: what is there stays, because this Redis evicts nothing.
+    pair.redis.say("CONFIG", "SET", "maxmemory", "1")
+    try:
+        refused = [start(gateway, "once") for gateway in (pair.one, pair.two)]
+        repeated = start(pair.two, "once", used)
+        unaffected = [start(gateway, "free") for gateway in (pair.one, pair.two)]
+        until(lambda: pair.one.get("/readyz").json()["state"] == "full")
+        ready = pair.one.get("/readyz").status_code
+    finally:
+        pair.redis.say("CONFIG", "SET", "maxmemory", "0")
+    until(lambda: all(start(gateway, "once").status_code == 201 for gateway in (pair.one, pair.two)))
+    again = start(pair.two, "once", used)
+
+    assert before.status_code == 201
+    assert [(one.status_code, code(one)) for one in refused] == [(503, "replay_store_full")] * 2
+    assert all("retry-after" in one.headers for one in refused)
+    assert repeated.status_code in {409, 503}
+    assert [one.status_code for one in unaffected] == [201] * 2
+    assert ready == 200
+    assert (again.status_code, code(again)) == (409, "token_replayed")
