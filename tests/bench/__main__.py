@@ -167,12 +167,13 @@ def _run(rows: Sequence[Row], options: argparse.Namespace) -> tuple[Path, tuple[
     begun = time.monotonic()
     about = description()
     found, versions = _measure(rows, quick=options.quick, full=options.full)
+    peers = "; ".join(f"{name} {version}" for name, version in versions.items() if name != "gateway")
     header: dict[str, object] = {
         "at": at.isoformat(timespec="seconds"),
         "mode": "quick" if options.quick else "whole",
         **about,
         "gateway": gateway_version(),
-        "peers": "; ".join(f"{name} {version}" for name, version in versions.items() if name != "gateway"),
+        **({"peers": peers} if peers else {}),
         "load": load_generator(),
         "spread": "± half of what lies between the smallest and the largest round",
         "took_s": round(time.monotonic() - begun),

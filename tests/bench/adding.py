@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from tests.bench.comparing import if_calm, in_turns, over, proven, waiting
+from tests.bench.comparing import cpu_line, if_calm, in_turns, over, proven, waiting
 from tests.bench.counters import Counters
 from tests.bench.figures import difference, figure
 from tests.bench.gateways import START, Manned, gateway
@@ -63,6 +63,7 @@ def measure(rows: Sequence[Row], bench: Bench) -> tuple[Measured, ...]:
     rate = over(found["gateway"], lambda one: one.per_s)
     lines += [
         Line(label="requests per second", figure=rate, unit="/s", digits=0),
+        cpu_line("gateway, half load", found["gateway"]),
         Line(label="until the intent was durable, mean", figure=figure(durable_ms), unit="ms", digits=2),
         waiting("gateway", found["gateway"]),
     ]

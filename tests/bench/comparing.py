@@ -81,13 +81,20 @@ def lines_of(name: str, rounds: Sequence[Round]) -> list[Line]:
     """Return all that is known of one peer."""
     return [
         Line(label=f"{name}: requests per CPU-second", figure=over(rounds, per_cpu_s), unit="/s", digits=0),
-        Line(label=f"{name}: CPU a request", figure=over(rounds, lambda one: 1e6 / one.per_cpu_s), unit="µs"),
+        cpu_line(name, rounds),
         Line(label=f"{name}: requests per second", figure=over(rounds, per_s), unit="/s", digits=0),
         Line(label=f"{name}: p50", figure=over(rounds, lambda one: one.p50_ms), unit="ms", digits=2),
         Line(label=f"{name}: p99", figure=over(rounds, lambda one: one.p99_ms), unit="ms", digits=2),
         Line(label=f"{name}: resident memory", figure=over(rounds, lambda one: one.rss_mb), unit="MB"),
         *([waiting(name, rounds)] if any(one.core_wait_s for one in rounds) else []),
     ]
+
+
+def cpu_line(name: str, rounds: Sequence[Round]) -> Line:
+    """Return what a request costs in this manner of load: alone, it costs more than in a crowd."""
+    return Line(
+        label=f"{name}: CPU a request", figure=over(rounds, lambda one: 1e6 / one.per_cpu_s), unit="µs"
+    )
 
 
 def if_calm(line: Line, rounds: Sequence[Round]) -> Line:

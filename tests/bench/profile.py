@@ -149,7 +149,7 @@ def _time(wish: _Wish, bench: Bench) -> str:
     if not found:
         raise ProfileFailed(f"py-spy saw nothing.\n{_LIMITS}")
     cpu_us = 1e6 / alone.per_cpu_s
-    text = f"{wish.road}: {cpu_us:,.0f} µs CPU a call before sampling began. \n{_SAMPLED}" + stacks.table(
+    text = f"{wish.road}: {cpu_us:,.0f} µs CPU a call before sampling began.\n{_SAMPLED}" + stacks.table(
         found, cpu_us=cpu_us
     )
     (wish.folder / "table.txt").write_text(text)

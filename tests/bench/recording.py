@@ -7,7 +7,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
-from tests.bench.comparing import compare, if_calm, in_turns, lines_of, over, per_cpu_s, per_s, waiting
+from tests.bench.comparing import (
+    compare,
+    cpu_line,
+    if_calm,
+    in_turns,
+    lines_of,
+    over,
+    per_cpu_s,
+    per_s,
+    waiting,
+)
 from tests.bench.figures import difference, figure, ratio
 from tests.bench.gateways import START, Manned, gateway
 from tests.bench.load import Load, Manner, at_rate
@@ -52,6 +62,7 @@ def measure(rows: Sequence[Row], bench: Bench) -> tuple[Measured, ...]:
         Line(label="durable / off: requests per CPU-second", figure=by_cpu, unit="×", digits=2).judged(at_least(_LEAST)),
         *(Line(label=f"{name}: p50 at half load", figure=middle[name], unit="ms", digits=2) for name in middle),
         if_calm(Line(label="added by durability: p50 at half load", figure=added, unit="ms", digits=2).judged(at_most(_MOST_P50_MS)), calm["off"]),
+        *(cpu_line(f"{name}, half load", calm[name]) for name in calm),
         *(waiting(f"{name}, half load", calm[name]) for name in calm),
         Line(label="this disk: one fsync", figure=figure([_fsync_ms() for _ in range(3)]), unit="ms", digits=2),
     )  # fmt: skip
