@@ -18,7 +18,7 @@ import httpx2
 from tests.soak.actors import Callers
 from tests.soak.disturbing import RULES, Disturber, workers_of
 from tests.soak.emulator import Emulator
-from tests.soak.judging import Verdict, judge_executions, judge_records
+from tests.soak.judging import Verdict, judge_endings, judge_executions, judge_records, stories
 from tests.soak.wire import Wire
 from tests.support.base_line import Standing, standing
 from tests.support.gateways import Gateway, edit, running_gateway, write_config
@@ -205,7 +205,9 @@ def _gateway(
         "OIDC_GATEWAY_LIMITS_SUBJECT": "unlimited",
         "OIDC_GATEWAY_LIMITS_RULE": "unlimited",
     }
-    return running_gateway(config, folder / "audit", environment=environment)
+    return running_gateway(
+        config, folder / "audit", environment=environment, module="tests.soak.named_gateway"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -219,7 +221,9 @@ class _After:
 
 def _judge(running: Soak, emulator: Emulator, audit: Path, after: _After) -> Verdict:
     verdict, wire = Verdict(), running.wire
-    told = judge_records(wire.sent, audit, verdict, killed_at=running.disturber.killed_at)
+    told = stories(audit)
+    judge_endings(wire.sent, verdict)
+    judge_records(wire.sent, told, verdict, killed=running.disturber.killed)
     judge_executions(told, set(emulator.executions), verdict)
     replayed = [one for one in wire.sent if one.kind == "replay" and one.status in {200, 201}]
     tokens = [

@@ -13,6 +13,7 @@ from itertools import count
 from pathlib import Path
 
 from tests.soak.actors import Callers
+from tests.soak.judging import Killed
 from tests.support.gateways import Gateway, replace
 from tests.support.idp import Idps
 from tests.support.processes import descendants
@@ -33,14 +34,14 @@ def workers_of(gateway: Gateway) -> set[int]:
 
 @dataclass(slots=True)
 class Disturber:
-    """Does one thing after the other. done: how often it did which. killed_at: monotonic seconds."""
+    """Does one thing after the other. done: how often it did which. killed: workers that had no time to say anything."""
 
     gateway: Gateway
     idps: Idps
     callers: Callers
     provider: str
     done: Counter[str] = field(default_factory=Counter)
-    killed_at: list[float] = field(default_factory=list)
+    killed: list[Killed] = field(default_factory=list)
     _keys: "count[int]" = field(default_factory=lambda: count(1))
     _next: str = "first"
 
@@ -90,15 +91,17 @@ class Disturber:
 
     def kills(self) -> None:
         """Kill a worker without a word."""
-        self.killed_at.append(time.monotonic())
-        self._end(signal.SIGKILL, "workers killed")
+        if process := self._end(signal.SIGKILL, "workers killed"):
+            self.killed.append(Killed(process=process, at=time.monotonic()))
 
     def restarts(self) -> None:
         """Ask a worker to end, as an administrator may."""
         self._end(signal.SIGTERM, "workers ended")
 
-    def _end(self, how: signal.Signals, name: str) -> None:
+    def _end(self, how: signal.Signals, name: str) -> int | None:
         workers = workers_of(self.gateway)
-        if len(workers) > 1:
-            os.kill(min(workers), how)
-            self.done[name] += 1
+        if len(workers) < 2:
+            return None
+        os.kill(min(workers), how)
+        self.done[name] += 1
+        return min(workers)

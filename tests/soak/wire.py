@@ -14,7 +14,8 @@ from typing import Literal
 HOST = "127.0.0.1"
 AGENT = "soak/"
 _PATIENCE_S = 40.0
-Ending = Literal["answered", "disconnected"]
+#: unanswered: the gateway neither answered nor closed, for longer than anything of its takes.
+Ending = Literal["under way", "answered", "disconnected", "unanswered"]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -72,11 +73,14 @@ class Wire:
         head = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
         data = f"{method} {path} HTTP/1.1\r\n{head}\r\n".encode() + content
         began = time.monotonic()
-        found = Sent(number=number, kind=kind, ending="disconnected", crowded=self.crowded)
+        found = Sent(number=number, kind=kind, ending="under way", crowded=self.crowded)
         self.sent.append(found)
-        with contextlib.suppress(OSError, EOFError, ValueError, TimeoutError):
-            async with asyncio.timeout(_PATIENCE_S):
+        try:
+            async with asyncio.timeout(_PATIENCE_S) as patience:
                 await self._exchange(data, found, leaves=leaves)
+        except (OSError, EOFError):
+            # A timeout, too, is an OSError.
+            found.ending = "unanswered" if patience.expired() else "disconnected"
         found.ended_at = time.monotonic()
         found.seconds = found.ended_at - began
         return found
@@ -88,10 +92,9 @@ class Wire:
             await writer.drain()
             if leaves:
                 reset_on_close(writer)
+                found.ending = "disconnected"
                 return
-            answer = await reader.read(-1)
-            if answer:
-                _read(answer, found)
+            _read(await reader.read(-1), found)
         finally:
             writer.close()
             with contextlib.suppress(OSError):
