@@ -20,26 +20,30 @@ RULES = "mappings/payments/deploy.yaml"
 SOMEBODY_ELSE = 12_345
 
 
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+@pytest.fixture(scope="module", params=[1, 4], ids=["one_worker", "four_workers"])
+def running(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """A gateway as in production, where owners and modes of files count; see `strict`."""
     folder = tmp_path_factory.mktemp("files")
     config = write_config(folder / "config", aws="http://127.0.0.1:9")
     gateway = config / "gateway.yaml"
     gateway.write_text(re.sub(r"(?m)^  endpoints: .*\n", "", gateway.read_text()))
-    with running_gateway(config, folder / "audit", mode="--allow-root") as found:
+    environment = {"OIDC_GATEWAY_WORKERS": str(request.param), "TMPDIR": str(folder)}
+    with running_gateway(config, folder / "audit", environment=environment, mode="--allow-root") as found:
+        # A connection for each request: any worker may be asked.
+        found.client.headers["Connection"] = "close"
         yield found
 
 
 @pytest.fixture
 def strict(running: Gateway) -> Gateway:
     """That gateway, of one mind with its files."""
-    until(lambda: state(running) == "current")
+    until(lambda: states(running) == {"current"})
     return running
 
 
-def state(gateway: Gateway) -> object:
-    return gateway.get("/readyz").json()["policy"]
+def states(gateway: Gateway) -> set[object]:
+    """Return how the files stand with the workers, whichever are asked."""
+    return {gateway.get("/readyz").json()["policy"] for _ in range(16)}
 
 
 def may_start(gateway: Gateway) -> set[str]:
@@ -94,12 +98,12 @@ def test_a_spoilt_file_changes_nothing_is_told_by_name_and_is_taken_again_when_i
 
     spoil(path)
 
-    until(lambda: state(strict) == "stale")
+    until(lambda: states(strict) == {"stale"})
     assert DEPLOY in may_start(strict)
     assert strict.get("/readyz").status_code == 200
     until(lambda: any(file in line for line in list(strict.lines)[logged:]))
     put_back(path, content)
-    until(lambda: state(strict) == "current")
+    until(lambda: states(strict) == {"current"})
     assert DEPLOY in may_start(strict)
 
 
@@ -110,10 +114,10 @@ def test_targets_that_are_deleted_take_nothing_away(strict: Gateway) -> None:
 
     path.unlink()
 
-    until(lambda: state(strict) == "stale")
+    until(lambda: states(strict) == {"stale"})
     assert DEPLOY in may_start(strict)
     replace(path, content)
-    until(lambda: state(strict) == "current")
+    until(lambda: states(strict) == {"current"})
 
 
 STORM_S = 3.0
