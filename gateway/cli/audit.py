@@ -8,7 +8,14 @@ from gateway.audit.document import moment
 from gateway.audit.reading import Entry, Query, find
 from gateway.audit.record import Act
 from gateway.audit.safe_text import one_line
-from gateway.cli.audit_folder import DirectoryUnknown, add_directory_options, audit_directory, could_not_run
+from gateway.cli.audit_folder import (
+    DirectoryUnknown,
+    JournalUnreadable,
+    add_directory_options,
+    as_they_are_read,
+    audit_directory,
+    could_not_run,
+)
 from gateway.cli.audit_verify import add_heads, add_keygen, add_verify
 
 
@@ -67,10 +74,10 @@ def _find(args: argparse.Namespace) -> int:
     )
     found = 0
     try:
-        for entry in find(audit_directory(args), query):
+        for entry in as_they_are_read(find(audit_directory(args), query)):
             found += 1
             print(entry.text if args.format == "json" else _line(entry))
-    except (DirectoryUnknown, OSError) as fault:
+    except (DirectoryUnknown, JournalUnreadable) as fault:
         return could_not_run(fault)
     if not found:
         print("No record fits.", file=sys.stderr)

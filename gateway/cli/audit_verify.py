@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -12,7 +12,14 @@ from gateway.audit.heads import HeadInvalid, SignedHead, heads_in, read_exported
 from gateway.audit.signing import HeadKeys, generate
 from gateway.audit.verdict import Verdict
 from gateway.audit.vouching import Exported, chain_ids, verify_signed
-from gateway.cli.audit_folder import DirectoryUnknown, add_directory_options, audit_directory, could_not_run
+from gateway.cli.audit_folder import (
+    DirectoryUnknown,
+    JournalUnreadable,
+    add_directory_options,
+    as_they_are_read,
+    audit_directory,
+    could_not_run,
+)
 from gateway.errors import GatewayError
 
 _MOST_FINDINGS: Final = 100
@@ -204,17 +211,22 @@ def _counted(number: int, noun: str) -> str:
 def _heads(args: argparse.Namespace) -> int:
     found = False
     try:
-        for directory in journal_directories(audit_directory(args)):
-            for file in journal_files(directory):
-                for _, head in heads_in(file.lines()):
-                    if isinstance(head, SignedHead):
-                        found = True
-                        print(head.line())
-    except (DirectoryUnknown, OSError) as fault:
+        for head in as_they_are_read(_signed_heads(audit_directory(args))):
+            found = True
+            print(head.line())
+    except (DirectoryUnknown, JournalUnreadable) as fault:
         return could_not_run(fault)
     if not found:
         print("There is no signed head: audit.signing_key switches them on.", file=sys.stderr)
     return 0 if found else 1
+
+
+def _signed_heads(directory: Path) -> Iterator[SignedHead]:
+    for journal in journal_directories(directory):
+        for file in journal_files(journal):
+            for _, head in heads_in(file.lines()):
+                if isinstance(head, SignedHead):
+                    yield head
 
 
 def _keygen(args: argparse.Namespace) -> int:

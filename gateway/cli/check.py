@@ -114,12 +114,16 @@ def _print(report: CheckReport, compiled: Compiled, folder: Path, form: str) -> 
 
 def _write_schemas(folder: Path) -> int:
     schemas = folder / "schemas"
+    written = []
     try:
         schemas.mkdir(exist_ok=True)
         for name, text in editor_schemas().items():
             (schemas / name).write_text(text, encoding="utf-8")
-            print(schemas / name)
+            written.append(schemas / name)
     except OSError as error:
         print(f"oidc-gateway check: {error.filename}: {error.strerror}", file=sys.stderr)
         return COULD_NOT_RUN
+    # Not while they are written: a reader of this list who has gone is no fault of a file.
+    for file in written:
+        print(file)
     return 0

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 from importlib.metadata import version
+from pathlib import Path
 from typing import Final
 
 from gateway.cli.options import COULD_NOT_RUN
@@ -16,6 +17,7 @@ from gateway.collector import collector_paused
 #: In the order in which people meet them; each is a module beside this one.
 COMMANDS: Final = ("serve", "check", "test", "decide", "switch", "explain", "audit", "admin", "vault", "dev")
 
+_STDERR: Final = 2
 _INTERRUPTED: Final = 128 + signal.SIGINT
 _READER_GONE: Final = 128 + signal.SIGPIPE
 _EXIT_CODES: Final = "Exit codes: 0 good, 1 findings or refused, 2 could not run."
@@ -63,12 +65,12 @@ def build_parser(commands: Sequence[str] = COMMANDS) -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
+    _open_what_is_closed()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a terminal that is not UTF-8 shows what it can
     try:
         code = _run(sys.argv[1:] if arguments is None else arguments)
-        if sys.stdout is not None:  # as `>&-` leaves it
-            sys.stdout.flush()
+        sys.stdout.flush()
     except KeyboardInterrupt:
         return _INTERRUPTED
     except BrokenPipeError:
@@ -102,6 +104,20 @@ def _needed(arguments: Sequence[str]) -> Sequence[str]:
     if word is None and "--version" in arguments:
         return ()
     return (word,) if word in COMMANDS else COMMANDS
+
+
+def _open_what_is_closed() -> None:
+    """Let what is written to a closed stdout or stderr, as `>&-` leaves it, go nowhere, and a closed stdin be empty.
+
+    Otherwise the next file or socket to be opened gets its number, and with it our log and what children print.
+    """
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= _STDERR:
+        os.set_inheritable(descriptor, True)  # noqa: FBT003 - the library's own
+    os.close(descriptor)
+    if None not in (sys.stdin, sys.stdout, sys.stderr):
+        return
+    nothing = Path(os.devnull).open("r+", encoding="utf-8")  # noqa: SIM115 - as long as the process
+    sys.stdin, sys.stdout, sys.stderr = (stream or nothing for stream in (sys.stdin, sys.stdout, sys.stderr))
 
 
 def _forget_output() -> None:

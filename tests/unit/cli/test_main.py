@@ -189,6 +189,29 @@ def test_a_reader_that_has_gone_costs_no_traceback_and_is_no_success(words: list
     assert (answer.returncode, answer.stderr) == (141, b"")
 
 
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_what_is_closed_at_the_start_lends_its_number_to_no_file_or_socket(
+    tmp_path: Path, closed: str
+) -> None:
+    program = (
+        "import os, sys; from gateway.cli.main import main; main(['--version']); "
+        f"opened = os.open({str(tmp_path / 'journal')!r}, os.O_WRONLY | os.O_CREAT); "
+        "print('a line of the log'); print('a complaint', file=sys.stderr); sys.stdin.read(); sys.exit(opened)"
+    )
+
+    answer = subprocess.run(
+        ["sh", "-c", f'exec "$@" {closed}', "sh", sys.executable, "-c", program],
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert answer.returncode >= 3
+    assert (tmp_path / "journal").read_bytes() == b""
+
+
 def test_output_that_cannot_be_written_is_said_and_ends_with_2() -> None:
     if not Path("/dev/full").exists():
         pytest.skip("needs /dev/full")
