@@ -1,6 +1,7 @@
 """One process that serves: the only one, or one of several workers."""
 
 import asyncio
+import errno
 import gc
 import logging
 import os
@@ -126,9 +127,16 @@ def listen_of(settings: Settings) -> Listen:
 
 def _count_descriptors(metrics: Metrics) -> None:
     """Count them now and again and again, as long as the event loop runs."""
-    metrics.descriptors.set(len(os.listdir("/dev/fd")))  # noqa: PTH208 - no path for each is made
-    metrics.descriptors_most.set(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
     asyncio.get_running_loop().call_later(_COUNT_S, _count_descriptors, metrics)
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    metrics.descriptors_most.set(most)
+    try:
+        count = len(os.listdir("/dev/fd"))  # noqa: PTH208 - no path for each is made
+    except OSError as fault:
+        if fault.errno not in (errno.EMFILE, errno.ENFILE):
+            raise
+        count = most  # counting takes one, and there is none
+    metrics.descriptors.set(count)
 
 
 def _spare_the_collector() -> None:

@@ -48,10 +48,18 @@ async def changes(folder: Path, before: Look, stop: asyncio.Event) -> AsyncGener
                     "folder cannot be watched; it is looked at instead", extra={"folder": str(folder)}
                 )
             await asyncio.sleep(_TICK_MS / 1000)
-            now = await asyncio.to_thread(look, folder)
+            now = await _look_again(folder, before)
             if now != before:
                 yield
             before = now
+
+
+async def _look_again(folder: Path, before: Look) -> Look:
+    """Look, or return what was seen before while no thread can be had for it: the watch goes on all the same."""
+    try:
+        return await asyncio.to_thread(look, folder)
+    except RuntimeError:
+        return before
 
 
 async def _ticks(folder: Path, stop: asyncio.Event) -> AsyncIterator[bool]:

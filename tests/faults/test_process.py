@@ -7,13 +7,11 @@ import logging
 import os
 import re
 import resource
-import socket
 import subprocess
 import sys
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from pathlib import Path
 
 import httpx2
@@ -36,17 +34,16 @@ from gateway.front import build_app
 from gateway.identity import identify
 from gateway.identity.jwks import FetchedKeys
 from gateway.settings.loading import load_settings
-from tests.faults.conftest import DEPLOY, GOOD, Faulty
+from tests.faults.conftest import DEPLOY, GOOD, Faulty, running_faulty
+from tests.faults.test_files import RULES
 from tests.support.caller import Caller, until
-from tests.support.gateways import ROOT, fresh, write_config
+from tests.support.gateways import ROOT, Gateway, fresh, replace, write_config
 from tests.support.hang import no_hang
+from tests.support.idp import Idps
+from tests.support.processes import descendants
 from tests.support.scripted_aws import ScriptedAws
 
 # --- Limits of the process ---
-
-
-def open_descriptors(process: int) -> int:
-    return len(list(Path(f"/proc/{process}/fd").iterdir()))
 
 
 def start(faulty: Faulty) -> int:
@@ -63,29 +60,71 @@ def start(faulty: Faulty) -> int:
     return answer.status_code
 
 
-@pytest.mark.requirement("F-58")
-def test_without_descriptors_callers_hear_so_or_wait_and_afterwards_all_are_served(
-    own_faulty: Faulty,
-) -> None:
-    process = own_faulty.gateway.process.pid
-    soft, hard = resource.prlimit(process, resource.RLIMIT_NOFILE)
-    lowered = open_descriptors(process) + 8
-    with ExitStack() as stack, no_hang():
-        resource.prlimit(process, resource.RLIMIT_NOFILE, (lowered, hard))
-        port = int(own_faulty.gateway.url.rsplit(":", 1)[1])
-        idle = [stack.enter_context(socket.create_connection(("127.0.0.1", port))) for _ in range(7)]
-        for sock in idle:
-            sock.sendall(b"GET / HTTP/1.1\r\n")
-        until(lambda: open_descriptors(process) >= lowered - 1)
-        with ThreadPoolExecutor() as pool:
-            statuses = set(pool.map(lambda _: start(own_faulty), range(8)))
-        resource.prlimit(process, resource.RLIMIT_NOFILE, (soft, hard))
+def started_on(
+    client: httpx2.Client, given: dict[str, str], workflow: str = DEPLOY
+) -> httpx2.Response | None:
+    """Start on the connection that this client holds; None when there is no answer to be had."""
+    headers = {"Authorization": f"Bearer {fresh()}", "Idempotency-Key": uuid.uuid4().hex}
+    try:
+        return client.post("/v1/executions", json={"workflow": workflow, "input": given}, headers=headers)
+    except httpx2.TransportError:
+        return None
 
-    assert statuses <= {0, 201, 500, 503}
-    assert own_faulty.gateway.process.poll() is None
-    until(lambda: start(own_faulty) == 201)
-    kinds = [entry.record.kind for entry in read_entries(own_faulty.gateway.audit)]
-    assert kinds.count("intent") == kinds.count("outcome"), "every story has its end"
+
+def every_story_has_its_end(gateway: Gateway) -> bool:
+    """Say whether as many calls have ended, or were closed as unknown after a crash, as have begun."""
+    kinds = [entry.record.kind for entry in read_entries(gateway.audit)]
+    return kinds.count("intent") == kinds.count("outcome") + kinds.count("unknown")
+
+
+def reloads(gateway: Gateway) -> bool:
+    """Say whether a change of its files still comes into force."""
+    rules, before = gateway.config / RULES, gateway.get("/readyz").json()["digest"]
+    replace(rules, re.sub(r"why: \S+", f"why: CHANGE-{uuid.uuid4().hex[:8]}", rules.read_text()).encode())
+    return bool(until(lambda: gateway.get("/readyz").json()["digest"] != before))
+
+
+@pytest.fixture
+def patient(tmp_path: Path, idps: Idps, faulty_aws: ScriptedAws) -> Iterator[Faulty]:
+    """A gateway of this test's own that keeps idle connections for a minute."""
+    faulty_aws.begin()
+    with running_faulty(tmp_path, faulty_aws, idps, environment={"OIDC_GATEWAY_IDLE": "60s"}) as faulty:
+        yield faulty
+        faulty_aws.begin()
+        faulty.settle()
+
+
+@pytest.mark.requirement("F-58")
+def test_without_descriptors_who_is_connected_is_refused_who_is_not_waits_and_afterwards_all_are_served(
+    patient: Faulty,
+) -> None:
+    gateway, process = patient.gateway, patient.gateway.process.pid
+    before = resource.prlimit(process, resource.RLIMIT_NOFILE)
+    connected = httpx2.Client(base_url=gateway.url, trust_env=False, timeout=20)
+    with connected, no_hang(), ThreadPoolExecutor() as pool:
+        assert connected.get("/livez").status_code == 200
+        # Standard input, output and error are below it: nothing more can be opened, be it a file or a connection.
+        resource.prlimit(process, resource.RLIMIT_NOFILE, (3, before[1]))
+        # As soon as the connection to AWS is gone that it had from earlier.
+        refused = until(lambda: unless(201, started_on(connected, GOOD)))
+        closed = until(lambda: unless(201, started_on(connected, GOOD)))
+        health = [connected.get(path).status_code for path in ("/livez", "/readyz", "/metrics")]
+        waiting = [pool.submit(start, patient) for _ in range(8)]
+        resource.prlimit(process, resource.RLIMIT_NOFILE, before)
+        heard = {one.result(20) for one in waiting}
+
+    assert {answer.status_code for answer in (refused, closed)} == {503}
+    assert refused.json()["code"] in {"aws_unavailable", "switches_unavailable"}
+    assert health == [200, 200, 200]
+    assert heard <= {201, 503}
+    assert gateway.process.poll() is None
+    until(lambda: start(patient) == 201)
+    assert reloads(gateway)
+    assert every_story_has_its_end(gateway)
+
+
+def unless(status: int, answer: httpx2.Response | None) -> httpx2.Response | None:
+    return None if answer is None or answer.status_code == status else answer
 
 
 def address_space(process: int) -> int:
@@ -93,23 +132,42 @@ def address_space(process: int) -> int:
 
 
 @pytest.mark.requirement("F-58")
-def test_without_memory_or_threads_no_grant_is_wrong_nothing_crashes_and_afterwards_all_are_served(
-    own_faulty: Faulty,
+def test_without_memory_no_grant_is_without_its_record_and_afterwards_all_are_served(
+    tmp_path: Path, idps: Idps, faulty_aws: ScriptedAws
 ) -> None:
-    process = own_faulty.gateway.process.pid
-    limits = resource.prlimit(process, resource.RLIMIT_AS)
-    # Room for requests, none for a thread's stack of eight megabytes.
-    resource.prlimit(process, resource.RLIMIT_AS, (address_space(process) + 4 * 2**20, limits[1]))
+    faulty_aws.begin()
+    with running_faulty(tmp_path, faulty_aws, idps, workers=2) as faulty:
+        gateway = faulty.gateway
+        workers = descendants(gateway.process.pid) - {gateway.process.pid}
+        before = {worker: resource.prlimit(worker, resource.RLIMIT_AS) for worker in workers}
+        for worker, (_, hard) in before.items():
+            resource.prlimit(worker, resource.RLIMIT_AS, (address_space(worker), hard))
 
-    with ThreadPoolExecutor(16) as pool, no_hang():
-        statuses = set(pool.map(lambda _: start(own_faulty), range(48)))
-    resource.prlimit(process, resource.RLIMIT_AS, limits)
+        def large(_: int) -> httpx2.Response | None:
+            # A piece of memory so large is always asked of the system.
+            with httpx2.Client(base_url=gateway.url, trust_env=False, timeout=20) as client:
+                return started_on(client, {"text": "x" * 200_000}, "wide")
 
-    assert statuses <= {0, 201, 500, 503}
-    assert own_faulty.gateway.process.poll() is None
-    until(lambda: start(own_faulty) == 201)
-    kinds = [entry.record.kind for entry in read_entries(own_faulty.gateway.audit)]
-    assert kinds.count("intent") == kinds.count("outcome"), "every story has its end"
+        def burst() -> list[httpx2.Response | None] | None:
+            with ThreadPoolExecutor(16) as pool:
+                answers = list(pool.map(large, range(32)))
+            bitten = any(answer is None or answer.status_code != 201 for answer in answers)
+            return answers if bitten else None
+
+        with no_hang():
+            answers = until(burst)
+        for worker, limits in before.items():
+            # The interpreter itself may have ended for want of memory; whoever takes its place has no limit.
+            with contextlib.suppress(ProcessLookupError):
+                resource.prlimit(worker, resource.RLIMIT_AS, limits)
+
+        until(lambda: start(faulty) == 201)
+        until(lambda: every_story_has_its_end(gateway))
+        granted = [answer for answer in answers if answer is not None and answer.status_code == 201]
+        for answer in granted:
+            assert [record.kind for record in gateway.records(answer, at_least=2)] == ["intent", "outcome"]
+        assert {answer.status_code for answer in answers if answer is not None} <= {201, 400, 500, 503}
+        assert gateway.process.poll() is None
 
 
 # --- The log ---

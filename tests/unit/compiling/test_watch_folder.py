@@ -5,6 +5,7 @@ import logging
 import shutil
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -67,6 +68,28 @@ async def test_a_rule_that_is_added_goes_live(example: Example) -> None:
     assert RULE not in example.source.current().rules
     assert example.source.state().state == "current"
     assert example.source.current().digest != before.digest
+
+
+@pytest.mark.requirement("F-58")
+async def test_while_no_thread_can_be_had_to_look_the_watch_goes_on(
+    example: Example, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed = asyncio.Event()
+    tried = 0
+
+    async def no_thread(*_: object) -> NoReturn:
+        nonlocal tried
+        tried += 1
+        if tried > 2:
+            failed.set()
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as exhausted:
+        exhausted.setattr(asyncio, "to_thread", no_thread)
+        example.edit(PAYMENTS, lambda text: text.replace("name: prod ", "name: meanwhile "))
+        await asyncio.wait_for(failed.wait(), 10)
+
+    await example.until(lambda: "payments.meanwhile" in example.source.current().rules)
 
 
 @pytest.mark.requirement("MP-05", "MP-06")
