@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 
 from gateway.state.board import Status, read_status, write_status
 from gateway.state.redis_client import SharedRedis
-from gateway.state.redis_faults import RedisFailed
+from gateway.state.redis_faults import RedisFailed, understood, unexpected
 from gateway.state.redis_scripts import POST
 
 _log = logging.getLogger("gateway.state.redis")
@@ -53,8 +53,8 @@ class RedisBoard:
         return tuple(sorted(present, key=lambda status: status.worker))
 
     async def _all(self, client: Redis) -> tuple[dict[bytes, bytes], float]:
-        found = await client.hgetall(self._key)
-        seconds, micros = await client.time()
+        found = await understood("HGETALL", client.hgetall(self._key))
+        seconds, micros = await understood("TIME", client.time())
         return {_bytes(name): _bytes(value) for name, value in found.items()}, float(seconds) + float(
             micros
         ) / 1e6
@@ -72,5 +72,7 @@ def _read(value: bytes, now_s: float) -> Status | None:
     return read_status(text)
 
 
-def _bytes(text: bytes | str) -> bytes:
-    return text if isinstance(text, bytes) else text.encode()
+def _bytes(text: object) -> bytes:
+    if not isinstance(text, bytes):
+        raise unexpected("HGETALL")
+    return text

@@ -5,12 +5,16 @@
 
 import re
 import ssl
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
-from typing import Final, Literal, get_args
+from typing import Final, Literal, TypeVar, get_args
 
 from redis import exceptions
 
 from gateway.outbound.words import mask_opaque
+from gateway.state.address import Scheme
+
+_T = TypeVar("_T")
 
 Reason = Literal[
     "timeout",
@@ -23,6 +27,7 @@ Reason = Literal[
     "readonly",
     "cluster",
     "version",
+    "protocol",
     "evicting",
     "full",
     "clock",
@@ -49,11 +54,19 @@ _ADVICE: Final[dict[Reason, str]] = {
     "readonly": "state.url must name the primary, not a replica",
     "cluster": "state.url must name one Redis, or an endpoint that stands for one, not a node of a Redis Cluster",
     "version": "Redis 6.2 or later, or Valkey, is needed",
+    "protocol": "state.url must name a Redis 6.2 or later, or a Valkey: check what listens there, and what stands between",
     "evicting": "set maxmemory-policy noeviction: evicting would forget used tokens",
     "full": "raise maxmemory, or wait until entries expire; the README says what a million tokens need",
     "clock": "set both clocks right (NTP): beyond 60 s a used token could be forgotten while it is still valid",
     "data_lost": "tokens used before may be used again until they expire; turn on appendonly and keep FLUSHALL from everybody, see the README",
     "other": "the text above is Redis's own",
+}
+
+#: A fault that the wrong scheme of `state.url` has too.
+_SCHEME_ADVICE: Final[Mapping[Scheme, str]] = {
+    "redis": "a Redis that wants TLS hangs up like this: then state.url begins with rediss://",
+    "rediss": "a Redis without TLS is silent like this: then state.url begins with redis://, beyond loopback with "
+    "state.without_tls",
 }
 
 # Within a script older versions wrap the code: "ERR Error running script …: -OOM command not allowed …".
@@ -90,6 +103,7 @@ _KINDS: Final[tuple[tuple[tuple[type[Exception], ...], Reason, str], ...]] = (
     ((TimeoutError, exceptions.TimeoutError), "timeout", "Redis does not answer in time"),
     ((exceptions.OutOfMemoryError,), "full", "Redis has no memory left"),
     ((exceptions.ReadOnlyError,), "readonly", "Redis is a replica"),
+    ((exceptions.InvalidResponse,), "protocol", "what answers does not speak as a Redis does"),
 )
 # What a failed handshake may look like too: of TLS 1.3 the refusal of a client's certificate comes behind it, and is lost
 # when what we send meanwhile meets a closed connection, or when nothing is said at all.
@@ -109,6 +123,13 @@ class RedisFault:
         """Return what an administrator can do about it."""
         return _ADVICE[self.reason]
 
+    def advice_at(self, scheme: Scheme) -> str:
+        """Return the same, and what the scheme of `state.url` may have to do with it."""
+        fits = may_be_tls(self) and (scheme == "rediss" or self.reason != "timeout")
+        return (
+            f"{self.advice}; {_SCHEME_ADVICE[scheme]}" if fits and scheme in _SCHEME_ADVICE else self.advice
+        )
+
 
 def may_be_tls(fault: RedisFault) -> bool:
     """Say whether a fault right after one of TLS may have the same cause, which it names worse."""
@@ -123,6 +144,21 @@ class RedisFailed(Exception):
     def __init__(self, fault: RedisFault) -> None:
         super().__init__(f"{fault.reason}: {fault.what}")
         self.fault = fault
+
+
+def unexpected(command: str) -> RedisFailed:
+    """Return what to raise for an answer of a kind that no Redis gives."""
+    return RedisFailed(
+        RedisFault(reason="protocol", what=f"what answers to {command} is not what a Redis says")
+    )
+
+
+async def understood(command: str, answer: Awaitable[_T]) -> _T:
+    """Return an answer as the library reads it; raises RedisFailed where it trips over what it was given."""
+    try:
+        return await answer
+    except (AttributeError, LookupError, TypeError, ValueError) as fault:
+        raise unexpected(command) from fault
 
 
 def fault_of(fault: BaseException) -> RedisFault:

@@ -18,7 +18,7 @@ from gateway.metrics import Metrics
 from gateway.repeating import Repeating, every
 from gateway.state.rates import Count, RateTable, learn
 from gateway.state.redis_client import SharedRedis
-from gateway.state.redis_faults import RedisFailed
+from gateway.state.redis_faults import RedisFailed, understood
 
 _log = logging.getLogger("gateway.state.rates")
 
@@ -87,7 +87,7 @@ class SharedRates:
         async def one(key: str, count: Count) -> None:
             window, sent = count.window, count.mine - count.shared
             name = f"{table.limit}:{length}:{window}:{_name(key)}"
-            total = await storage.incr(name, 2 * length, sent)
+            total = await understood("INCRBY", storage.incr(name, 2 * length, sent))
             learn(count, window=window, sent=sent, total=total)
 
         async def several(_: Redis) -> None:

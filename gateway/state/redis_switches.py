@@ -14,7 +14,7 @@ from gateway.clock import Clock
 from gateway.errors import Unavailable
 from gateway.repeating import Repeating, every
 from gateway.state.redis_client import SharedRedis
-from gateway.state.redis_faults import RedisFailed, RedisFault
+from gateway.state.redis_faults import RedisFailed, RedisFault, unexpected
 from gateway.state.redis_scripts import REPLACE
 from gateway.state.refusals import switches_unavailable
 from gateway.state.switch_document import (
@@ -106,7 +106,10 @@ class RedisSwitches:
         try:
             await self._redis.script("switches", REPLACE, self._key, b"", document)
         except RedisFailed as failed:
-            self._say(f"the switches are gone from Redis and cannot be written again: {failed.fault.what}")
+            self._say(
+                f"the switches are gone from Redis and cannot be written again: {failed.fault.what}",
+                self._advice(failed.fault),
+            )
             return
         _log.error("switches: the key %s was gone from Redis and has been written again", self._key)
         self._read_at = self._clock.monotonic()
@@ -125,9 +128,12 @@ class RedisSwitches:
 
     async def _replace(self, known: bytes, wanted: bytes) -> bool:
         try:
-            return await self._redis.script("switches", REPLACE, self._key, known, wanted) == 1
+            replaced = await self._redis.script("switches", REPLACE, self._key, known, wanted)
+            if not isinstance(replaced, int):
+                raise unexpected("EVALSHA")
         except RedisFailed as failed:
             raise self._unavailable("turned", failed.fault) from None
+        return replaced == 1
 
     async def _fetch(self) -> tuple[bytes, SwitchBoard]:
         try:
@@ -138,28 +144,35 @@ class RedisSwitches:
             raise self._unavailable("read", failed.fault) from None
         except SwitchesInvalid as fault:
             what = f"the key {self._key} holds no switches: {str(fault).removesuffix('.')}"
-            self._say(what)
             # A gateway that read them before gives them back to a Redis that has lost them.
-            hint = f"Delete it (DEL {self._key}): a gateway that runs writes what it read last, without one nothing is off."
-            raise switches_unavailable(f"In Redis {what}.", hint) from None
+            hint = f"delete it (DEL {self._key}): a gateway that runs writes what it read last, without one nothing is off"
+            self._say(what, hint)
+            raise switches_unavailable(f"In Redis {what}.", as_sentence(hint)) from None
         self._trouble = None
         return document or b"", board
 
     async def _get(self, client: Redis) -> bytes | None:
-        found = await client.get(self._key)
-        return found.encode() if isinstance(found, str) else found
+        found: object = await client.get(self._key)
+        if found is not None and not isinstance(found, bytes):
+            raise unexpected("GET")
+        return found
 
     def _unavailable(self, verb: str, fault: RedisFault) -> Unavailable:
-        self._say(fault.what)
+        self._say(fault.what, self._advice(fault))
         return switches_unavailable(
             f"The switches in {self._redis.address} cannot be {verb}: {fault.what.removesuffix('.')}.",
-            as_sentence(fault.advice),
+            as_sentence(self._advice(fault)),
         )
 
-    def _say(self, what: str) -> None:
+    def _advice(self, fault: RedisFault) -> str:
+        return fault.advice_at(self._redis.address.scheme)
+
+    def _say(self, what: str, advice: str) -> None:
         if what != self._trouble:
             self._trouble = what
-            _log.error("switches: %s; everything they could switch off is off after %d s", what, _STALE_S)
+            _log.error(
+                "switches: %s; everything they could switch off is off after %d s; %s", what, _STALE_S, advice
+            )
 
 
 def as_sentence(advice: str) -> str:

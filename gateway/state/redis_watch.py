@@ -17,7 +17,14 @@ from gateway.clock import Clock
 from gateway.metrics import Metrics
 from gateway.repeating import Repeating
 from gateway.state.redis_client import SharedRedis
-from gateway.state.redis_faults import REASONS, RedisFailed, RedisFault, may_be_tls
+from gateway.state.redis_faults import (
+    REASONS,
+    RedisFailed,
+    RedisFault,
+    may_be_tls,
+    understood,
+    unexpected,
+)
 from gateway.state.redis_scripts import RELEASE, RESERVE
 from gateway.state.redis_survey import MAX_CLOCK_OFFSET_S, Survey, survey_of
 
@@ -122,9 +129,9 @@ class RedisWatch:
     async def _look(self) -> Survey:
         async def ask(client: Redis) -> Survey:
             before = self._clock.wall()
-            seconds, micros = await client.time()
+            seconds, micros = await understood("TIME", client.time())
             after = self._clock.wall()
-            info = await client.info()
+            info = await understood("INFO", client.info())
             return survey_of(info, float(seconds) + float(micros) / 1e6 - (before + after) / 2)
 
         survey = await self._redis.run("probe", ask, even_if_down=True)
@@ -158,8 +165,10 @@ class RedisWatch:
         key = self._redis.key("probe", owner)
         until = str(wall_ms + 60_000 + round(MAX_CLOCK_OFFSET_S * 1000))
         arguments = (owner, "probe", "probe", "10000", until, "0", str(wall_ms), "60000")
-        await self._redis.script("probe", RESERVE, key, *arguments, even_if_down=True)
-        await self._redis.script("probe", RELEASE, key, owner, even_if_down=True)
+        reserved = await self._redis.script("probe", RESERVE, key, *arguments, even_if_down=True)
+        released = await self._redis.script("probe", RELEASE, key, owner, even_if_down=True)
+        if not isinstance(reserved, list) or not isinstance(released, bytes):
+            raise unexpected("EVALSHA")
         self._tried_at = now
         return None
 
@@ -200,7 +209,7 @@ class RedisWatch:
                 "shared state: %s (%s); %s",
                 found.what,
                 self._redis.address,
-                found.advice,
+                found.advice_at(self._redis.address.scheme),
                 extra={"reason": found.reason},
             )
 

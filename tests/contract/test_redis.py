@@ -393,6 +393,41 @@ async def test_a_server_that_speaks_something_else_is_not_believed(prefix: str) 
         assert state.watch.status() != "ok"
 
 
+@pytest.mark.requirement("TV-45")
+@pytest.mark.parametrize(
+    "answer",
+    [b"+OK\r\n", b":5\r\n", b"*2\r\n$1\r\na\r\n:1\r\n", b"$-1\r\n"],
+    ids=["text", "number", "list", "nothing"],
+)
+@pytest.mark.parametrize(
+    ("version", "status"),
+    [pytest.param("5.0.7", "version", id="old"), pytest.param("7.0.15", "protocol", id="new")],
+)
+async def test_a_peer_that_answers_as_no_redis_does_is_a_fault_that_is_said(
+    prefix: str, caplog: pytest.LogCaptureFixture, answer: bytes, version: str, status: str
+) -> None:
+    words = (b"EVALSHA", b"EVAL", b"HGETALL", b"GET", b"SET", b"INCRBY")
+    async with (
+        scripted({b"INFO": _info(version), b"TIME": _time(), **dict.fromkeys(words, answer)}) as url,
+        shared_state(url, prefix=prefix) as state,
+    ):
+        switches, board = RedisSwitches(state.redis, clock=SystemClock()), RedisBoard(state.redis)
+
+        refused, statuses = await refusal(state), await board.read()
+        with pytest.raises(Unavailable):
+            await switches.turn_off(Switch(kind="rule", name="a", why="b", by="c", at=0))
+
+        assert (refused, statuses) == (ErrorCode.REPLAY_STORE_UNAVAILABLE, ())
+        assert state.watch.status() == status
+    assert "Redis 6.2 or later" in caplog.text
+    assert "Traceback" not in caplog.text
+
+
+def _info(version: str) -> bytes:
+    text = f"redis_version:{version}\r\nrole:master\r\nmaxmemory_policy:noeviction\r\n".encode()
+    return b"$%d\r\n%s\r\n" % (len(text), text)
+
+
 def _time() -> bytes:
     seconds = str(int(time.time())).encode()
     return b"*2\r\n$%d\r\n%s\r\n$1\r\n0\r\n" % (len(seconds), seconds)
@@ -433,6 +468,25 @@ async def test_tls_is_verified_by_the_ca_that_is_given(prefix: str, tmp_path: Pa
         address = replace(parse_url(server.url), ca_file=str(folder / "ca.pem"))
         async with shared_state(address, prefix=prefix) as state:
             assert isinstance(await reserve(state), Reservation)
+
+
+@pytest.mark.parametrize(
+    ("speaks_tls", "said"),
+    [
+        pytest.param(False, "then state.url begins with redis://", id="TLS asked of a plain one"),
+        pytest.param(True, "then state.url begins with rediss://", id="no TLS where it is wanted"),
+    ],
+)
+async def test_a_url_whose_scheme_does_not_fit_is_said_to_be_a_cause(
+    prefix: str, tmp_path: Path, caplog: pytest.LogCaptureFixture, *, speaks_tls: bool, said: str
+) -> None:
+    files = tls_files(Authority(), tmp_path, "127.0.0.1") if speaks_tls else []
+    with running_redis(*files, tls=speaks_tls) as server:
+        address = replace(quick(server), scheme="redis" if speaks_tls else "rediss")
+        async with shared_state(address, prefix=prefix):
+            pass
+
+    assert caplog.text.count(said) == 1
 
 
 @pytest.mark.parametrize("fault", ["another CA", "another name"])
