@@ -4,6 +4,7 @@ import gzip
 import json
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import astuple
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +22,7 @@ from gateway.strict_json import (
     _parse_closely,
     parse_json_object,
 )
+from tests.support import arn_oracle
 from tests.support.clocks import START_S
 from tests.support.config_folder import GOOD, PAYMENTS, compiled
 from tests.support.corpus.every import corpus
@@ -119,14 +121,19 @@ def _compile(file: str, data: bytes) -> None:
 
 
 def fuzz_arn(data: bytes) -> None:
-    """An ARN is refused, or says exactly what stood there."""
+    """An ARN is taken apart as a second opinion does, and says exactly what stood there; or both refuse it."""
     text = data.decode("latin-1")
-    for parse in (parse_role, parse_assumed_role, parse_state_machine):
+    for parse, second in (
+        (parse_role, arn_oracle.role_of),
+        (parse_assumed_role, arn_oracle.session_of),
+        (parse_state_machine, arn_oracle.machine_of),
+    ):
         try:
             found = parse(text)
         except ArnInvalid:
+            _demand(holds=second(text) is None, what=text)
             continue
-        _demand(holds=str(found) == text, what=text)
+        _demand(holds=astuple(found) == second(text) and str(found) == text, what=text)
 
 
 TARGETS: Final[Mapping[str, Callable[[bytes], None]]] = {
@@ -163,6 +170,26 @@ def seeds(target: str) -> Iterator[bytes]:
         case "targets" | "gateway":
             yield GOOD[f"{target}.yaml"].encode()
         case _:
-            yield b"arn:aws:iam::111122223333:role/path/name"
-            yield b"arn:aws:sts::111122223333:assumed-role/name/session"
-            yield b"arn:aws:states:eu-west-1:111122223333:stateMachine:name:7"
+            yield from _ARNS
+
+
+_ARNS: Final = (
+    b"arn:aws:iam::111122223333:role/name",
+    b"arn:aws-us-gov:iam::111122223333:role/path/to/name",
+    b"arn:aws-iso-b:iam::111122223333:role/" + b"p" * 510 + b"/" + b"n" * 64,
+    b"arn:aws-cn:iam::111122223333:role/a:b!~/name+=,.@-_",
+    b"arn:aws:sts::111122223333:assumed-role/name/session",
+    b"arn:aws-eusc:sts::111122223333:assumed-role/" + b"r" * 64 + b"/" + b"s" * 64,
+    b"arn:aws:states:eu-west-1:111122223333:stateMachine:name",
+    b"arn:aws-iso-f:states:us-isof-south-1:111122223333:stateMachine:name:7",
+    b"arn:aws:states:" + b"r" * 32 + b":111122223333:stateMachine:" + b"n" * 80 + b":" + b"q" * 80,
+)
+
+
+def words(target: str) -> tuple[str, ...]:
+    """Return what the fuzzer puts in whole: what it would hardly come upon letter by letter."""
+    if target != "arn":
+        return ()
+    partitions = ("aws", "aws-cn", "aws-us-gov", "aws-iso", "aws-iso-b", "aws-iso-e", "aws-iso-f", "aws-eusc")
+    kinds = (":iam::", ":role/", ":sts::", ":assumed-role/", ":states:", ":stateMachine:", ":execution:")
+    return ("arn:", *partitions, *kinds, "111122223333", "eu-west-1", "name", "/", "//", ":", "::", "$LATEST")
