@@ -103,16 +103,18 @@ def test_without_descriptors_who_is_connected_is_refused_who_is_not_waits_and_af
     connected = httpx2.Client(base_url=gateway.url, trust_env=False, timeout=20)
     with connected, no_hang(), ThreadPoolExecutor() as pool:
         assert connected.get("/livez").status_code == 200
+        until(lambda: not is_connected_to(patient.aws.peer.port))
         # Standard input, output and error are below it: nothing more can be opened, be it a file or a connection.
         resource.prlimit(process, resource.RLIMIT_NOFILE, (3, before[1]))
-        # As soon as the connection to AWS is gone that it had from earlier.
-        refused = until(lambda: unless(201, started_on(connected, GOOD)))
-        closed = until(lambda: unless(201, started_on(connected, GOOD)))
+        # AWS cannot be dialled, and as soon as the switches should be read again they cannot be.
+        refused = started_on(connected, GOOD)
+        closed = until(lambda: with_code("switches_unavailable", started_on(connected, GOOD)))
         health = [connected.get(path).status_code for path in ("/livez", "/readyz", "/metrics")]
         waiting = [pool.submit(start, patient) for _ in range(8)]
         resource.prlimit(process, resource.RLIMIT_NOFILE, before)
         heard = {one.result(20) for one in waiting}
 
+    assert refused is not None
     assert {answer.status_code for answer in (refused, closed)} == {503}
     assert refused.json()["code"] in {"aws_unavailable", "switches_unavailable"}
     assert health == [200, 200, 200]
@@ -123,8 +125,14 @@ def test_without_descriptors_who_is_connected_is_refused_who_is_not_waits_and_af
     assert every_story_has_its_end(gateway)
 
 
-def unless(status: int, answer: httpx2.Response | None) -> httpx2.Response | None:
-    return None if answer is None or answer.status_code == status else answer
+def with_code(code: str, answer: httpx2.Response | None) -> httpx2.Response | None:
+    return answer if answer is not None and answer.json().get("code") == code else None
+
+
+def is_connected_to(port: int) -> bool:
+    """Say whether there is an open connection to this port of this machine."""
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return any(row[2].endswith(f":{port:04X}") and row[3] == "01" for row in rows)
 
 
 def address_space(process: int) -> int:
