@@ -249,6 +249,13 @@ def faulty(request: pytest.FixtureRequest) -> Iterator[Faulty]:
         yield running
 
 
+@pytest.fixture
+def four(four_workers: Faulty) -> Iterator[Faulty]:
+    """The same, only with four workers: for what they have to agree on."""
+    with _base_line(four_workers) as running:
+        yield running
+
+
 @contextmanager
 def _base_line(faulty: Faulty) -> Iterator[Faulty]:
     faulty.aws.begin()

@@ -274,11 +274,13 @@ def traps(folder: Path, url: str) -> Mapping[str, str]:
 
 
 @pytest.mark.requirement("F-43", "F-44")
+@pytest.mark.parametrize("workers", [1, 4])
 def test_whatever_identity_and_way_lie_around_only_the_issued_triple_and_the_configured_way_are_used(
-    tmp_path: Path, idps: Idps, faulty_aws: ScriptedAws, trap: Trap
+    tmp_path: Path, idps: Idps, faulty_aws: ScriptedAws, trap: Trap, workers: int
 ) -> None:
     faulty_aws.begin()
-    with running_faulty(tmp_path, faulty_aws, idps, environment=traps(tmp_path, trap.url)) as faulty:
+    environment = traps(tmp_path, trap.url)
+    with running_faulty(tmp_path, faulty_aws, idps, workers=workers, environment=environment) as faulty:
         incomplete = []
         for part in ("AccessKeyId", "SecretAccessKey", "SessionToken"):
             faulty_aws.sts = issues_credentials(without=part)

@@ -23,7 +23,7 @@ from tests.support.certificates import Authority
 from tests.support.gateways import fresh, replace
 from tests.support.idp import Idps, document
 from tests.support.peer import Reply, answers, drips, stays_silent
-from tests.support.scripted_aws import ScriptedAws
+from tests.support.scripted_aws import ScriptedAws, in_turn
 from tests.support.serving import read_answer
 from tests.support.steered_gateway import HANGS, UNKNOWN
 from tests.support.tokens import b64, jwk, jwks, key_id
@@ -68,23 +68,24 @@ def assert_others_are_served(faulty: Faulty) -> None:
 
 
 @pytest.mark.requirement("F-01")
+@pytest.mark.parametrize("workers", [1, 4])
 def test_an_issuer_that_is_down_at_the_start_is_unavailable_alone_and_recovers_without_a_restart(
-    tmp_path: Path, idps: Idps, faulty_aws: ScriptedAws
+    tmp_path: Path, idps: Idps, faulty_aws: ScriptedAws, workers: int
 ) -> None:
-    with idps.away(), running_faulty(tmp_path, faulty_aws, idps) as faulty:
+    with idps.away(), running_faulty(tmp_path, faulty_aws, idps, workers=workers) as faulty:
         refused = faulty.whoami(faulty.token("idp01"))
         assert_others_are_served(faulty)
         ready = faulty.gateway.get("/readyz").json()
         idps.open()
         faulty.steering.age(COOL_DOWN_S)
-        recovered = faulty.whoami(faulty.token("idp01"))
+        recovered = faulty.all_answer(faulty.token("idp01"), 200)
         idps.close()
 
     assert (refused.status_code, code(refused)) == (503, "keys_unavailable")
     assert 1 <= int(refused.headers["retry-after"]) <= 60
     assert ready["status"] == "ready"
     assert ready["issuers"]["idp01"]["keys"] == 0
-    assert recovered.status_code == 200
+    assert recovered
 
 
 @pytest.mark.requirement("F-02")
@@ -239,6 +240,53 @@ def test_a_rotation_under_load_refuses_no_new_token_and_old_ones_only_once_their
     assert faulty.idps.asked(name) - before <= faulty.workers
     until(lambda: faulty.all_answer(new, 200))
     assert faulty.all_answer(old, 401)
+
+
+def agreement(faulty: Faulty, what: str) -> tuple[object, float]:
+    """Return what readiness and the metric of workers that disagree say of it."""
+    said = faulty.gateway.get("/readyz").json()["agreement"][what]
+    return said, faulty.gateway.metric(f'oidc_gateway_workers_disagree{{what="{what}"}}')
+
+
+@pytest.mark.requirement("KS-26", "F-07")
+def test_one_token_of_a_new_key_brings_it_to_every_worker_with_one_fetch_each(four: Faulty) -> None:
+    name = four.provider()
+    new = four.token(name, which="next")
+    four.idps.script(name, keys=jwks(jwk("RS256", "next")))
+    four.steering.age(COOL_DOWN_S)
+    asked, fetched = four.idps.asked(name), four.attempts(name)
+
+    first = four.whoami(new).status_code
+    # Nobody asks the others, who learn from what the first one posts that there is another set.
+    until(lambda: four.attempts(name) == fetched + four.workers)
+    everybody = four.all_answer(new, 200)
+
+    assert (first, everybody) == (200, True)
+    assert four.all_answer(four.token(name), 401), "and none keeps the old key"
+    assert four.idps.asked(name) - asked == four.workers
+
+
+@pytest.mark.requirement("KS-26")
+def test_workers_that_cannot_fetch_what_one_has_are_reported_and_follow_without_being_asked(
+    four: Faulty,
+) -> None:
+    name = four.provider()
+    new = four.token(name, which="next")
+    one_of_them = in_turn(answers(jwks(jwk("RS256", "next"))), answers(b"", status=503))
+    four.idps.script(name, keys=one_of_them)
+    four.steering.age(COOL_DOWN_S)
+    asked = four.idps.asked(name)
+
+    first = four.whoami(new).status_code
+    until(lambda: agreement(four, "keys") == ("differs", 1))
+    tried = four.idps.asked(name) - asked
+    four.idps.script(name, keys=jwks(jwk("RS256", "next")))
+    four.steering.age(COOL_DOWN_S)
+    until(lambda: agreement(four, "keys") == ("same", 0))
+
+    assert first == 200
+    assert tried == four.workers, "one fetch each in a cool-down, well or failing"
+    assert four.all_answer(new, 200)
 
 
 #: Of a flood: each connection carries as many requests as it may, and comes from another address, so that no limit of rates

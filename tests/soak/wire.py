@@ -75,8 +75,9 @@ class Wire:
         began = time.monotonic()
         found = Sent(number=number, kind=kind, ending="under way", crowded=self.crowded)
         self.sent.append(found)
+        patience = asyncio.timeout(_PATIENCE_S)
         try:
-            async with asyncio.timeout(_PATIENCE_S) as patience:
+            async with patience:
                 await self._exchange(data, found, leaves=leaves)
         except (OSError, EOFError):
             # A timeout, too, is an OSError.
