@@ -1,5 +1,6 @@
 """Fixtures that every test may use: the real components, and three guards over the whole run."""
 
+import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -17,6 +18,12 @@ from tests.support.redis_server import RedisServer, running_redis
 from tests.support.rgw import Rgw, running_rgw
 from tests.support.world import World, running_world
 
+#: What only tests call with: at DEBUG it would bury what is to be read when one fails.
+_CHATTER = (
+    "httpx2", "httpcore2", "boto3", "botocore.args", "botocore.auth", "botocore.awsrequest", "botocore.client", "botocore.endpoint",
+    "botocore.hooks", "botocore.httpchecksum", "botocore.loaders", "botocore.parsers", "botocore.regions", "botocore.retries",
+)  # fmt: skip
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
@@ -31,8 +38,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
+    for name in _CHATTER:
+        logging.getLogger(name).setLevel(logging.WARNING)
     sockets.refuse_the_outside()
+    canary_run.begin(config)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

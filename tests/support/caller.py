@@ -1,19 +1,48 @@
 """A caller of the gateway over real HTTP, and what its answers must always be."""
 
 import json
+import re
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
+from urllib.parse import parse_qs
 
 import httpx2
 
 from gateway.audit.reading import Query, find
 from gateway.audit.record import Record
+from tests.support.canaries import RUN
 
 GRANT_TYPE = "urn:ietf:params:oauth:grant-type:token-exchange"
 JWT_TYPE = "urn:ietf:params:oauth:token-type:jwt"
 _T = TypeVar("_T")
+#: What answers of these doors hand out; the document of AWS credentials stands in a text of its own within another.
+_SECRETS = re.compile(
+    r'(?:SecretAccessKey|SessionToken|secret_access_key|session_token|access_token)\\?": ?\\?"([A-Za-z0-9+/=._-]{24,})'
+)
+
+
+def _note_request(request: httpx2.Request) -> None:
+    RUN.hold_token(request.headers.get("authorization", "").removeprefix("Bearer "))
+    RUN.hold_random(request.headers.get("idempotency-key", ""))
+    if request.url.path == "/token":
+        for value in parse_qs(request.content.decode("latin-1")).get("subject_token", []):
+            RUN.hold_token(value)
+
+
+def _note_answer(answer: httpx2.Response) -> None:
+    path = answer.request.url.path
+    if answer.status_code >= 400:
+        content = answer.read()
+        RUN.add(
+            "refusals",
+            str(answer.request.url.copy_with(path="/", query=None)),
+            f"{dict(answer.headers)}\n".encode() + content,
+        )
+    elif path in {"/token", "/v1/credentials"}:
+        for secret in _SECRETS.findall(answer.read().decode()):
+            RUN.hold(secret)
 
 
 class Caller:
@@ -24,7 +53,10 @@ class Caller:
         self.audit = audit
         # A test may hold more than the usual hundred; and the gateway closes after 5 s what this one must not use then.
         limits = httpx2.Limits(max_connections=None, keepalive_expiry=2)
-        self.client = httpx2.Client(base_url=url, trust_env=False, timeout=60, limits=limits)
+        hooks: dict[str, list[Callable[..., None]]] = {"request": [_note_request], "response": [_note_answer]}
+        self.client = httpx2.Client(
+            base_url=url, trust_env=False, timeout=60, limits=limits, event_hooks=hooks
+        )
 
     def ask(
         self,

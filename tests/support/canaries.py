@@ -3,8 +3,10 @@
 import base64
 import re
 import secrets
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from itertools import islice
 from typing import Final
 from urllib.parse import quote, unquote_to_bytes
 
@@ -13,7 +15,12 @@ _ALPHABET: Final = "GHJKMNPQRSTVWXYZghjkmnpqrstvwxyz23456789"
 _PIECE: Final = 16
 _STEP: Final = 8
 _TAIL: Final = 8
+#: So many different letters stand in 16 of a random text.
+_VARIED: Final = 5
 _RUN: Final = re.compile(rb"[A-Za-z0-9_+/-]{16,}")
+_HEX: Final = re.compile(rb"[0-9A-Fa-f]{32,}")
+_RANDOM: Final = re.compile("[A-Za-z0-9_-]{24,}")
+_TO_BASE64URL: Final = bytes.maketrans(b"+/", b"-_")
 _LINE_ENDS: Final = re.compile(rb"(?:\\[rn]|[\r\n])[ \t]*")
 
 
@@ -73,39 +80,110 @@ def _needles(secret: str, shape: str) -> Iterator[tuple[str, bytes]]:
             yield "base64url", base64.urlsafe_b64encode(inner)
 
 
-@dataclass(slots=True)
 class Marks:
-    """Secrets of a whole test run, too many to be looked for one by one, and what the product wrote meanwhile.
+    """Secrets of a whole test run, too many to be looked for one by one, and what the product showed and wrote meanwhile.
 
-    Found is any piece of 24 characters of them.
+    Found is any piece of 24 characters of them: as it is, in the other alphabet of base64, across line ends, URL-escaped, and
+    in base64, base64url and hex of the whole.
     """
 
-    texts: set[bytes] = field(default_factory=set)
-    written: dict[str, bytes] = field(default_factory=dict)
-    _pieces: set[bytes] = field(default_factory=set)
+    def __init__(self) -> None:
+        self._secrets: set[bytes] = set()
+        self._claims: set[bytes] = set()
+        self._written: dict[tuple[str, str], bytearray] = {}
+        self._records: set[tuple[str, str]] = set()
+        self.counted: Counter[str] = Counter()
 
     def hold(self, secret: str) -> None:
-        """Take note of a secret in letters, digits, `-` and `_`."""
-        raw = secret.encode()
-        self._pieces.update(_pieces(raw))
+        """Take note of a secret in letters, digits, `-`, `_`, `+` and `/`, which belongs nowhere."""
+        self._secrets.update(_pieces(secret.encode().translate(_TO_BASE64URL)))
 
-    def add(self, place: str, content: str | bytes) -> None:
-        """Take what was written somewhere."""
+    def hold_claim(self, value: str) -> None:
+        """Take note of a claim's value, which belongs into records of the audit and nowhere else."""
+        self._claims.update(_pieces(value.encode().translate(_TO_BASE64URL)))
+
+    def hold_token(self, token: str) -> None:
+        """Take note of the signature of what looks like a token."""
+        parts = token.split(".")
+        if len(parts) == 3:
+            self.hold_random(parts[2])
+
+    def hold_random(self, text: str) -> None:
+        """Take note of it unless somebody may have thought it up, and write it elsewhere too."""
+        if _is_random(text):
+            self.hold(text)
+
+    def add(self, kind: str, place: str, content: str | bytes, *, records: bool = False) -> None:
+        """Take what was written somewhere. kind: of such places, by which they are counted. records: of the audit."""
         raw = content.encode("utf-8", "surrogatepass") if isinstance(content, str) else content
-        self.written[place] = self.written.get(place, b"") + raw
+        if (kind, place) not in self._written:
+            self.counted[kind] += 1
+        self._written.setdefault((kind, place), bytearray()).extend(raw + b"\n")
+        if records:
+            self._records.add((kind, place))
 
-    def found(self, place: str, content: bytes) -> list[str]:
-        """Say what of the secrets is in it."""
-        said = [f"{text!r} in {place}" for text in self.texts if text in content]
-        for run in _RUN.finditer(content):
-            text = run[0]
-            if len(text) == 64 and text.isalnum() and text == text.lower():
-                continue  # a digest
-            for at in range(len(text) - _PIECE + 1):
-                if text[at : at + _PIECE] in self._pieces:
-                    said.append(f"a piece of a token's signature in {place}: {_around(content, text)!r}")
-                    break
-        return said[:5]
+    def written(self, kind: str, place: str) -> bytes:
+        """Return what was taken of a place."""
+        return bytes(self._written.get((kind, place), b""))
+
+    def search(self) -> list[str]:
+        """Say where in all that was taken something is that does not belong there."""
+        return [
+            said
+            for (kind, place), content in self._written.items()
+            for said in self.found(f"{kind}: {place}", bytes(content), records=(kind, place) in self._records)
+        ]
+
+    def found(self, place: str, content: bytes, *, records: bool = False) -> list[str]:
+        """Say what of the secrets is in it, five things at most."""
+        runs = {run for view in _whole_views(content) for run in _RUN.findall(view)}
+        told = (
+            run for run in runs if any(map(self._has_secret if records else self._has_any, _spellings(run)))
+        )
+        return [f"a piece of a secret in {place}: {_around(content, run)!r}" for run in islice(told, 5)]
+
+    def _has_secret(self, text: bytes) -> bool:
+        return any(text[at : at + _PIECE] in self._secrets for at in range(len(text) - _PIECE + 1))
+
+    def _has_any(self, text: bytes) -> bool:
+        pieces = (text[at : at + _PIECE] for at in range(len(text) - _PIECE + 1))
+        return any(piece in self._secrets or piece in self._claims for piece in pieces)
+
+    @contextmanager
+    def apart(self) -> Iterator["Marks"]:
+        """Take what is held and written in this block for itself: a test of the search may plant what it likes."""
+        inner = Marks()
+        outer = {name: getattr(self, name) for name in vars(self)}
+        vars(self).update(vars(inner))
+        try:
+            yield inner
+        finally:
+            vars(self).update(outer)
+
+
+def _whole_views(content: bytes) -> Iterator[bytes]:
+    yield content
+    joined = _LINE_ENDS.sub(b"", content)
+    if joined != content:
+        yield joined
+    if b"%" in content:
+        yield unquote_to_bytes(content)
+
+
+def _spellings(run: bytes) -> Iterator[bytes]:
+    """Yield what a run of letters may stand for, in the alphabet in which secrets are held."""
+    text = run.translate(_TO_BASE64URL)
+    yield text
+    if _HEX.fullmatch(run):
+        yield from _runs(bytes.fromhex(run[: len(run) // 2 * 2].decode()))
+    if len(run) >= _PIECE * 4 // 3:
+        for offset in range(4):
+            inner = text[offset:]
+            yield from _runs(base64.urlsafe_b64decode(inner[: len(inner) // 4 * 4]))
+
+
+def _runs(decoded: bytes) -> Iterable[bytes]:
+    return (run.translate(_TO_BASE64URL) for run in _RUN.findall(decoded))
 
 
 def _pieces(raw: bytes) -> Iterable[bytes]:
@@ -114,5 +192,13 @@ def _pieces(raw: bytes) -> Iterable[bytes]:
     return (raw[at : at + _PIECE] for at in starts if at >= 0)
 
 
-#: Of this run. Support that makes secrets or runs the product adds to it; `tests.support.canary_plugin` searches at the end.
-RUN: Final = Marks(texts={b"an-issued-secret", b"an-issued-session-token", b"hvs.a-token-of-the-role"})
+def _is_random(text: str) -> bool:
+    kinds = {letter.isdigit() for letter in text if letter.isalnum()}
+    varied = all(len(set(piece)) >= _VARIED for piece in _pieces(text.encode()))
+    return _RANDOM.fullmatch(text) is not None and len(kinds) == 2 and varied
+
+
+#: Of this run: support that makes secrets, runs the product or sees its answers adds to it; `tests.support.canary_run` searches at the end.
+RUN: Final = Marks()
+for _text in ("an-issued-secret", "an-issued-session-token", "a-token-of-the-role"):
+    RUN.hold(_text)

@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import uuid
@@ -14,6 +15,7 @@ from queue import Empty, Queue
 
 from tests.support.caller import Caller
 from tests.support.canaries import RUN
+from tests.support.canary_gateway import take_arguments, take_files, take_metrics
 from tests.support.tokens import jwks, token
 
 ROOT = Path(__file__).parents[2]
@@ -55,7 +57,9 @@ def replace(path: Path, content: bytes) -> None:
 
 def fresh(kind: str = "github", **overrides: object) -> str:
     """Return a good token that no other test has used; see `tests.support.tokens.token`."""
-    return token(kind, now=time.time(), **{"jti": uuid.uuid4().hex, **overrides})  # type: ignore[arg-type]
+    jti = uuid.uuid4().hex
+    RUN.hold_claim(jti)
+    return token(kind, now=time.time(), **{"jti": jti, **overrides})  # type: ignore[arg-type]
 
 
 class Gateway(Caller):
@@ -102,23 +106,35 @@ def running_gateway(
     """
     command = [*prefix, sys.executable, "-m", module, "serve", mode, "--port", "0", "--log", log]
     command += ["--config", str(config), "--audit", str(audit)]
-    with subprocess.Popen(
-        command,
-        cwd=ROOT,
-        # Nothing routes to it that would have to notice first that it is leaving.
-        env={"PATH": "", "HOME": str(audit.parent), "OIDC_GATEWAY_SERVE_ON": "1s", **(environment or {})},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        bufsize=1,
-    ) as process:
+    # Its own: what it leaves there is searched.
+    scratch = tempfile.TemporaryDirectory(prefix="gateway-", ignore_cleanup_errors=True)
+    # Nothing routes to it that would have to notice first that it is leaving.
+    variables = {"PATH": "", "HOME": scratch.name, "TMPDIR": scratch.name, "OIDC_GATEWAY_SERVE_ON": "1s"}
+    variables |= environment or {}
+    temporary = Path(variables["TMPDIR"])
+    with (
+        scratch,
+        subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env=variables,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            bufsize=1,
+        ) as process,
+    ):
         reader = _Reader(process)
         reader.start()
         try:
             gateway = Gateway(reader.url(), audit, config, process, reader)
+            take_arguments(f"{config}", process.pid)
             with gateway.client:
-                yield gateway
+                try:
+                    yield gateway
+                finally:
+                    _take_what_it_shows(gateway, temporary)
         finally:
             # The second signal is the end at once; two of the same kind could become one.
             process.terminate()
@@ -128,15 +144,24 @@ def running_gateway(
             except subprocess.TimeoutExpired:
                 process.kill()
             reader.join(_STOP_S)
-            RUN.add(f"log of a gateway on {config}", "".join(reader.lines))
+            RUN.add("logs", f"{config}", "".join(reader.whole))
+            take_files(f"{config}, afterwards", temporary)
+
+
+def _take_what_it_shows(gateway: Gateway, temporary: Path) -> None:
+    if gateway.process.poll() is None:
+        take_metrics(f"{gateway.config}", gateway.client)
+        take_arguments(f"{gateway.config}, at its end", gateway.process.pid)
+        take_files(f"{gateway.config}, at its end", temporary)
 
 
 class _Reader(threading.Thread):
-    """Takes what a gateway writes. lines: so far."""
+    """Takes what a gateway writes. lines: so far, which a test may clear; whole: all of it."""
 
     def __init__(self, process: "subprocess.Popen[str]") -> None:
         super().__init__(daemon=True)
         self.lines: list[str] = []
+        self.whole: list[str] = []
         self._process = process
         self._urls: Queue[str] = Queue()
 
@@ -144,6 +169,7 @@ class _Reader(threading.Thread):
         assert self._process.stdout is not None
         for line in self._process.stdout:
             self.lines.append(line)
+            self.whole.append(line)
             if found := re.search(r"Listening on (http://\S+)", line):
                 self._urls.put(found[1])
         self._urls.put("")

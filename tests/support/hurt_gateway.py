@@ -5,8 +5,10 @@ loud:       every logger of a library is at DEBUG, whatever level it is given, a
             botocore does with whatever it is given and gets.
 unfiltered: and the log lets all of it through, so that what is left is the mask alone.
 raises:     {place: text}: the library raises its own exception with this text there; see `_PLACES`.
+shows:      {place: text}: we ourselves show this text there; see `_SHOWN`.
 """
 
+import atexit
 import errno
 import json
 import logging
@@ -145,6 +147,43 @@ _PLACES: dict[str, Callable[[str], None]] = {
 }
 
 
+def _in_log(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+
+
+def _in_metrics(text: str) -> None:
+    from gateway.metrics import Metrics
+
+    honest = Metrics.exposition
+    setattr(Metrics, "exposition", lambda self: honest(self) + f"# {text}\n".encode())  # noqa: B010
+
+
+def _in_refusals(text: str) -> None:
+    from gateway.doors import problems
+
+    honest = problems._detail
+    setattr(problems, "_detail", lambda error: f"{honest(error)} {text}")  # noqa: B010
+
+
+def _in_temporary_file(text: str) -> None:
+    (Path(tempfile.gettempdir()) / "left").write_text(text)
+
+
+def _in_temporary_file_for_now(text: str) -> None:
+    path = Path(tempfile.gettempdir()) / "used"
+    path.write_text(text)
+    atexit.register(path.unlink)
+
+
+_SHOWN: dict[str, Callable[[str], None]] = {
+    "log": _in_log,
+    "metrics": _in_metrics,
+    "refusals": _in_refusals,
+    "file": _in_temporary_file,
+    "file-for-now": _in_temporary_file_for_now,
+}
+
+
 def _hurt(told: dict[str, Any]) -> None:
     if told.get("loud"):
         _loud()
@@ -153,6 +192,8 @@ def _hurt(told: dict[str, Any]) -> None:
         _unfiltered()
     for place, text in told.get("raises", {}).items():
         _PLACES[place](text)
+    for place, text in told.get("shows", {}).items():
+        _SHOWN[place](text)
 
 
 # Also when a worker is spawned, which runs this module under another name first.

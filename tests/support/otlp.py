@@ -11,6 +11,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 )
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
+from tests.support.canaries import RUN
+
 
 class Collector:
     """Takes OTLP over HTTP. spans: everything received; bodies: as it came; paths: where to. holds: until it is set
@@ -56,6 +58,7 @@ def running_collector(*, refuses: int | None = None) -> Iterator[Collector]:
                 self.send_error(refuses)
                 return
             collector.take(self.path, body)
+            RUN.add("traces", collector.url, body)
             self.send_response(200)
             self.send_header("content-type", "application/x-protobuf")
             self.end_headers()

@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 _LISTEN = "0A"
+HAS_PROC = Path("/proc/self/stat").exists()
 
 
 def descendants(ancestor: int) -> set[int]:
     """Return the process and all its descendants that live now."""
-    if not Path("/proc/self/stat").exists():
+    if not HAS_PROC:
         pytest.skip("needs /proc")
     parents = {int(path.parent.name): _parent(path) for path in Path("/proc").glob("[0-9]*/stat")}
     family = {ancestor}

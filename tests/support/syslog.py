@@ -14,6 +14,7 @@ from typing import Final
 import pytest
 
 from tests.support.caller import until
+from tests.support.canaries import RUN
 
 _RSYSLOGD: Final = shutil.which("rsyslogd", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 NEEDS_RSYSLOG: Final = pytest.mark.skipif(
@@ -87,6 +88,7 @@ class Receiver:
             data += more
             while (message := _whole(data)) is not None:
                 self.messages.append(message)
+                RUN.add("copies of records", f"port {self.port}", message, records=True)
                 data = data[len(str(len(message))) + 1 + len(message) :]
                 taken += 1
                 if self.cut_after is not None and taken >= self.cut_after:

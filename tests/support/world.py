@@ -1,6 +1,7 @@
 """The whole product running on this machine: the example configuration, and a team `lab` for what it has no example of."""
 
 import json
+import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -9,6 +10,8 @@ from pathlib import Path
 from gateway.dev.environment import Environment, environment
 from gateway.dev.tokens import TokenOrder
 from tests.support.caller import Caller
+from tests.support.canaries import RUN
+from tests.support.canary_gateway import take_arguments, take_metrics
 from tests.support.gateways import ROOT, edit
 
 _TEAM = "  lab: { contact: lab@acme.example, issuers: [github, okta-agents] }\n"
@@ -120,7 +123,9 @@ class World(Caller):
     ) -> str:
         """Return a token of an issuer of the example, changed as asked."""
         order = TokenOrder(issuer=issuer, claims=claims or {}, remove=remove, expires_in_s=expires_in_s)
-        return self.environment.mint(order)
+        minted = self.environment.mint(order)
+        RUN.hold_token(minted)
+        return minted
 
     def lab(self, **claims: object) -> str:
         """Return a token of the repository acme/lab, whose subject has blanks in it."""
@@ -141,7 +146,19 @@ def running_world(folder: Path) -> Iterator[World]:
     with environment(write_world_config(folder / "config")) as running:
         world = World(running)
         with world.client:
-            yield world
+            try:
+                yield world
+            finally:
+                take_what_it_shows(world)
+
+
+def take_what_it_shows(world: World) -> None:
+    """Hand over to the search at the end of the run what the product has shown and written so far."""
+    take_metrics("the world", world.client)
+    take_arguments("the world", os.getpid())
+    RUN.add("logs", "the world", world.environment.log().read_bytes())
+    for journal in world.audit.rglob("audit-*.jsonl"):
+        RUN.add("records", str(journal), journal.read_bytes(), records=True)
 
 
 def write_world_config(folder: Path) -> Path:

@@ -38,6 +38,35 @@ def test_nothing_is_found_where_nothing_is() -> None:
     assert leaks({"log": digests.encode()}, {"it": SECRET, "another": canary(length=300)}) == []
 
 
+SIGNATURE = canary("-_", length=340)
+OF_A_RUN: dict[str, Callable[[str], str]] = {
+    "the other alphabet": lambda text: text.replace("-", "+").replace("_", "/"),
+    "every letter escaped": lambda text: "".join(f"%{ord(letter):02X}" for letter in text),
+    **{
+        name: way
+        for name, way in WAYS.items()
+        if name != "the last eight"  # among the letters of a whole run's output there are eight like these
+    },
+}
+
+
+@pytest.mark.requirement("SE-01")
+@pytest.mark.parametrize("way", OF_A_RUN.values(), ids=OF_A_RUN)
+def test_a_secret_of_a_whole_run_is_found_in_every_spelling(way: Callable[[str], str]) -> None:
+    marks = Marks()
+    marks.hold(SIGNATURE)
+
+    assert marks.found("log", f'{{"message": "got {way(SIGNATURE)} from x"}}'.encode()) != []
+
+
+@pytest.mark.parametrize("text", ["x" * 40, "1234567890" * 4, "what-a-person-may-write"])
+def test_what_a_person_may_write_is_not_looked_for(text: str) -> None:
+    marks = Marks()
+    marks.hold_random(text)
+
+    assert marks.found("log", text.encode()) == []
+
+
 @pytest.mark.requirement("SE-01")
 def test_a_runs_marks_are_found_by_any_long_piece_of_a_signature() -> None:
     marks, signature = Marks(), canary(length=342)
