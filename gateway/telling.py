@@ -78,6 +78,7 @@ def _second_copy(audit: AuditSettings, wanted: SyslogSettings, metrics: Metrics,
         metrics=metrics,
         clock=clock,
         host=host_name(socket.gethostname()),
+        receiver=str(address),
         max_lag_s=wanted.max_lag_s,
         max_message_bytes=wanted.max_message_bytes,
     )

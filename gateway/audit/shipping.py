@@ -32,6 +32,11 @@ _STALLED_S: Final = 30.0
 _END_S: Final = 5.0
 _FIRST_PAUSE_S: Final = 0.25
 _LONGEST_PAUSE_S: Final = 15.0
+_HINT: Final = (
+    "Check that the receiver runs and listens there (audit.syslog.to), and the network between; for tls:// that it speaks "
+    "TLS, and that audit.syslog.ca_file is the CA of its certificate, which names the host. Nothing is lost: records wait "
+    "in audit.directory, and grants go on until audit.syslog.max_lag is over."
+)
 
 
 class Wire(Protocol):
@@ -66,7 +71,7 @@ class _Sent:
 class Shipper:
     """Open inside `async with`, around the journal: so it gets the journal's last words too.
 
-    connect:           opens a connection; raises OSError.
+    connect:           opens a connection; raises OSError. receiver: where to, for the log.
     max_lag_s:         age of the oldest record that was not sent, from which `behind`; None: it never is.
     max_message_bytes: longer records are sent in short.
     settle_s:          how long the receiver has to read what its kernel took. end_s: to send what is left at the end.
@@ -80,6 +85,7 @@ class Shipper:
         metrics: Metrics,
         clock: Clock,
         host: str = "-",
+        receiver: str = "-",
         max_lag_s: float | None = 3_600.0,
         max_message_bytes: int = 8_192,
         settle_s: float = _SETTLE_S,
@@ -90,6 +96,7 @@ class Shipper:
         self._metrics = metrics
         self._clock = clock
         self._host = host
+        self._receiver = receiver
         self._max_lag_s = max_lag_s
         self._max_message_bytes = max_message_bytes
         self._settle_s = settle_s
@@ -138,7 +145,12 @@ class Shipper:
         if is_behind and not self._told_behind:
             _log.error(
                 "the second copy of the audit record is too far behind; grants are refused until it is not",
-                extra={"lag_s": round(lag), "max_lag_s": self._max_lag_s},
+                extra={
+                    "receiver": self._receiver,
+                    "lag_s": round(lag),
+                    "max_lag_s": self._max_lag_s,
+                    "hint": "Mend the receiver; audit.syslog.max_lag is how old a record may be that it does not have.",
+                },
             )
         if self._told_behind and not is_behind:
             _log.warning("the second copy of the audit record has caught up; grants go on")
@@ -228,7 +240,11 @@ class Shipper:
         if self._failures == 0:
             _log.warning(
                 "the second copy of the audit record cannot be written; it is tried again",
-                extra={"reason": fault.strerror or str(fault) or type(fault).__name__},
+                extra={
+                    "receiver": self._receiver,
+                    "reason": fault.strerror or str(fault) or type(fault).__name__,
+                    "hint": _HINT,
+                },
             )
         self._wait_from_settled()
         self._pause()

@@ -30,6 +30,12 @@ class SyslogAddress:
     port: int = 0
     path: str = ""
 
+    def __str__(self) -> str:
+        """Return it as settings name it."""
+        if self.kind == "unix":
+            return f"unix:{self.path}"
+        return f"{self.kind}://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
+
     @classmethod
     def parse(cls, text: str) -> Self:
         """Return the address that a setting names; raises SyslogAddressInvalid."""

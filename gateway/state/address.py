@@ -7,6 +7,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 Scheme = Literal["redis", "rediss", "unix"]
 _SCHEMES: Final[dict[str, Scheme]] = {"redis": "redis", "rediss": "rediss", "unix": "unix"}
+_EXAMPLE: Final = "write it as rediss://redis.example:6379/0, or unix:///run/redis/redis.sock"
 _DATABASE: Final = re.compile(r"[0-9]{1,5}")
 
 
@@ -54,10 +55,10 @@ def parse_url(url: str) -> RedisAddress:
         parts = urlsplit(url)
         port = parts.port
     except ValueError:
-        raise AddressInvalid("has no host or port that can be read") from None
+        raise AddressInvalid(f"has no host or port that can be read; {_EXAMPLE}") from None
     scheme = _SCHEMES.get(parts.scheme)
     if scheme is None:
-        raise AddressInvalid("must begin with redis://, rediss:// or unix://")
+        raise AddressInvalid(f"must begin with redis://, rediss:// or unix://; {_EXAMPLE}")
     if "@" in parts.netloc:
         raise AddressInvalid(
             "must not hold a user or a password, because settings are shown; use username and password_file"
@@ -69,7 +70,7 @@ def parse_url(url: str) -> RedisAddress:
     if parts.query:
         raise AddressInvalid("must not have a query; its options are settings of their own")
     if not parts.hostname:
-        raise AddressInvalid("has no host")
+        raise AddressInvalid(f"has no host; {_EXAMPLE}")
     return RedisAddress(
         scheme=scheme,
         host=parts.hostname,

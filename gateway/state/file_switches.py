@@ -91,7 +91,7 @@ class FileSwitches:
         try:
             board = self._load()
         except SwitchesUnreadable as fault:
-            self._refuse(str(fault))
+            self._refuse(fault)
             board = unreadable()
         else:
             self._accept()
@@ -104,12 +104,16 @@ class FileSwitches:
             self._file.remember()
             return found
         if self._was_there or self._file.has_vanished():
-            raise SwitchesUnreadable(self._file.missing())
+            raise self._file.missing()
         return board_of()
 
-    def _refuse(self, why: str) -> None:
+    def _refuse(self, fault: SwitchesUnreadable) -> None:
+        why = str(fault)
         if why != self._why:
-            _log.error("switches cannot be read; everything counts as switched off", extra={"reason": why})
+            _log.error(
+                "switches cannot be read; everything counts as switched off",
+                extra={"reason": why, "hint": fault.hint},
+            )
         self._why = why
 
     def _accept(self) -> None:

@@ -8,6 +8,7 @@ import contextlib
 import fcntl
 import os
 import secrets
+import shlex
 import stat
 import time
 from collections.abc import Callable, Iterator
@@ -33,7 +34,11 @@ _LOCK_PAUSE_S: Final = 0.1
 
 
 class SwitchesUnreadable(Exception):
-    """The file cannot be believed. The message names it and says why."""
+    """The file cannot be believed. The message names it and says why; hint: what to do about it."""
+
+    def __init__(self, message: str, *, hint: str) -> None:
+        super().__init__(message)
+        self.hint = hint
 
 
 class SwitchFile:
@@ -61,15 +66,22 @@ class SwitchFile:
         except FileNotFoundError:
             return None
         except OSError as fault:
-            raise SwitchesUnreadable(f"{self._path} cannot be opened: {fault.strerror}.") from fault
+            raise SwitchesUnreadable(
+                f"{self._path} cannot be opened: {fault.strerror}.",
+                hint="The user of the gateway must be able to read it, and all folders above it.",
+            ) from fault
         try:
             self._judge(os.fstat(descriptor))
             with os.fdopen(descriptor, "rb", closefd=False) as file:
                 return decode(file.read(MAX_BYTES + 1))
         except OSError as fault:
-            raise SwitchesUnreadable(f"{self._path} cannot be read: {fault.strerror}.") from fault
+            raise SwitchesUnreadable(
+                f"{self._path} cannot be read: {fault.strerror}.", hint=self._anew()
+            ) from fault
         except SwitchesInvalid as fault:
-            raise SwitchesUnreadable(f"{self._path} is no file of switches: {fault}") from fault
+            raise SwitchesUnreadable(
+                f"{self._path} is no file of switches: {fault}", hint=self._anew()
+            ) from fault
         finally:
             os.close(descriptor)
 
@@ -109,35 +121,50 @@ class SwitchFile:
 
     def _judge(self, status: os.stat_result) -> None:
         if not stat.S_ISREG(status.st_mode):
-            raise SwitchesUnreadable(f"{self._path} is not a file.")
+            raise SwitchesUnreadable(f"{self._path} is not a file.", hint=self._anew())
         if status.st_mode & OTHERS_WRITE:
             mode = stat.S_IMODE(status.st_mode)
             raise SwitchesUnreadable(
-                f"{self._path} can be written by others than its owner (mode {mode:04o})."
+                f"{self._path} can be written by others than its owner (mode {mode:04o}).",
+                hint=f"See whether what it says is still right, then run: chmod go-w {self._quoted()}",
             )
         if not is_trusted_owner(status.st_uid):
             raise SwitchesUnreadable(
-                f"{self._path} belongs to user {status.st_uid}, who is neither root nor the user of this process."
+                f"{self._path} belongs to user {status.st_uid}, who is neither root nor the user of this process.",
+                hint="See whether what it says is still right, then give it to the user of the gateway (chown).",
             )
 
     def _read(self) -> SwitchBoard:
         try:
             found = self.load()
         except SwitchesUnreadable as fault:
-            raise _unavailable(str(fault), "Mend the file, or put back a copy of it.") from fault
+            raise _unavailable(str(fault), fault.hint) from fault
         if found is not None:
             return found
         if not self.has_vanished():
             return board_of()
-        raise _unavailable(
-            self.missing(),
-            "Every gateway refuses everything meanwhile. Put it back; when nothing was off, "
-            "`oidc-gateway switch init` writes a new one.",
+        gone = self.missing()
+        raise _unavailable(str(gone), f"Every gateway refuses everything meanwhile. {gone.hint}")
+
+    def missing(self) -> SwitchesUnreadable:
+        """Return what is said of a file that has vanished."""
+        return SwitchesUnreadable(
+            f"{self._path} does not exist{', and did before' if self.may_be_absent else ''}.",
+            hint=f"Put it back; when nothing was off, write a new one: {self._init()}",
         )
 
-    def missing(self) -> str:
-        """Return the sentence about a file that has vanished."""
-        return f"{self._path} does not exist{', and did before' if self.may_be_absent else ''}."
+    def _anew(self) -> str:
+        path = self._quoted()
+        return (
+            "Put back a copy of it. When nothing was off, move it away and write a new one: "
+            f"mv {path} {path}.broken && {self._init()}"
+        )
+
+    def _init(self) -> str:
+        return f"oidc-gateway switch init --switches {self._quoted()}"
+
+    def _quoted(self) -> str:
+        return shlex.quote(str(self._path))
 
     def _change(self, change: Callable[[SwitchBoard], SwitchBoard]) -> tuple[SwitchBoard, SwitchBoard]:
         try:

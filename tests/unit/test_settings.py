@@ -620,8 +620,12 @@ def test_what_kubernetes_adds_for_a_service_of_our_name_is_explained(name: str, 
     [
         pytest.param("http://redis.example", "must begin with redis://, rediss:// or unix://", id="http"),
         pytest.param("redis.example:6379", "must begin with redis://", id="no scheme"),
-        pytest.param("rediss://", "has no host", id="no host"),
-        pytest.param("rediss://redis.example:port", "has no host or port that can be read", id="port"),
+        pytest.param("rediss://", "has no host; write it as rediss://redis.example:6379/0", id="no host"),
+        pytest.param(
+            "rediss://redis.example:secret",
+            "has no host or port that can be read; write it as rediss://",
+            id="port",
+        ),
         pytest.param("rediss://redis.example/first", "names a database that is no number", id="database"),
         pytest.param("rediss://redis.example?db=1", "must not have a query", id="query"),
         pytest.param("rediss://redis.example#1", "must not have a fragment", id="fragment"),
@@ -637,6 +641,7 @@ def test_an_address_of_redis_that_cannot_be_used_is_refused_with_advice(url: str
         load(environment={"OIDC_GATEWAY_STATE_URL": url})
 
     assert said in str(refused.value)
+    assert "secret" not in str(refused.value)
 
 
 @pytest.mark.parametrize("url", ["redis://gateway:hunter2@127.0.0.1", "rediss://:hunter2@redis.example"])

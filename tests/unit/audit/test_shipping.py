@@ -3,6 +3,7 @@
 import contextlib
 import json
 import logging
+import ssl
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
@@ -83,6 +84,7 @@ async def running(
     shipper = Shipper(
         directory,
         connect,
+        receiver="tcp://syslog.acme.example:514",
         metrics=metrics,
         clock=clock,
         max_lag_s=max_lag_s,
@@ -152,7 +154,32 @@ async def test_what_was_written_while_the_receiver_was_away_arrives_when_it_is_b
     finally:
         back.close()
     told = [record for record in caplog.records if "second copy" in record.message]
-    assert [record.levelno for record in told if record.levelno > logging.INFO] == [logging.WARNING]
+    (warning,) = [vars(record) for record in told if record.levelno > logging.INFO]
+    assert (warning["levelno"], warning["receiver"]) == (logging.WARNING, "tcp://syslog.acme.example:514")
+    assert "Check that the receiver runs" in warning["hint"]
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        pytest.param(
+            ConnectionRefusedError(111, "Connection refused"), "Check that the receiver runs", id="away"
+        ),
+        pytest.param(ssl.SSLError(1, "wrong version number"), "audit.syslog.ca_file is the CA", id="tls"),
+    ],
+)
+async def test_a_receiver_that_is_not_reached_is_named_with_what_to_check(
+    directory: Path, caplog: pytest.LogCaptureFixture, fault: OSError, said: str
+) -> None:
+    def connect() -> Wire:
+        raise fault
+
+    async with running(directory, connect) as gateway:
+        await until(lambda: (gateway.metric("copy_failures_total") or 0) > 1)
+
+    (warning,) = [vars(record) for record in caplog.records if "cannot be written" in record.message]
+    assert (warning["receiver"], warning["reason"]) == ("tcp://syslog.acme.example:514", fault.strerror)
+    assert said in warning["hint"]
 
 
 async def test_a_connection_cut_in_the_midst_repeats_rather_than_loses(
@@ -329,8 +356,9 @@ async def test_tls_verifies_the_receiver(directory: Path, trust: str) -> None:
         ("unix:/dev/log", SyslogAddress(kind="unix", path="/dev/log")),
     ],
 )
-def test_an_address_is_read(text: str, address: SyslogAddress) -> None:
+def test_an_address_is_read_and_named_as_it_was_written(text: str, address: SyslogAddress) -> None:
     assert SyslogAddress.parse(text) == address
+    assert str(address) == text
 
 
 @pytest.mark.parametrize(

@@ -190,7 +190,7 @@ def test_a_named_file_begins_with_init(tmp_path: Path, capsys: pytest.CaptureFix
 
     said = capsys.readouterr()
     assert (before, codes, after) == (2, [0, 0], 0)
-    assert "`oidc-gateway switch init` writes a new one" in said.err
+    assert f"write a new one: oidc-gateway switch init --switches {tmp_path}/s.json" in said.err
     assert "nothing is off" in said.out
     assert "exists and stays as it is" in said.out
 
@@ -274,9 +274,28 @@ def test_a_file_that_cannot_be_read_is_no_beginning(
 
     code = switch("init")
 
+    said = capsys.readouterr().err
     assert code == 2
-    assert "is no file of switches" in capsys.readouterr().err
+    assert "is no file of switches" in said
     assert (audit / "switches.json").read_text() == "garbage"
+    assert f"mv {audit}/switches.json {audit}/switches.json.broken && oidc-gateway switch init" in said
+
+
+def test_what_is_said_of_a_damaged_file_leads_to_a_good_one(
+    switch: Run, audit: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = audit / "switches.json"
+    file.write_text("garbage")
+    file.chmod(0o600)
+    switch("list")
+    move, _, begin = capsys.readouterr().err.strip().rpartition(": ")[2].partition(" && ")
+    _, old, new = move.split()
+
+    Path(old).rename(new)
+    code = main([*begin.removeprefix("oidc-gateway ").split(), "--config", str(CONFIG)])
+
+    assert (code, switch("list")) == (0, 0)
+    assert Path(f"{file}.broken").read_text() == "garbage"
 
 
 def test_a_redis_that_is_away_is_told_in_one_line_with_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:

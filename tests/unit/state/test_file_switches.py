@@ -290,3 +290,23 @@ async def test_a_new_file_ends_that(path: Path) -> None:
     await store(path).create()
 
     assert (await seen(path)).readable
+
+
+@pytest.mark.requirement("AD-06")
+@pytest.mark.parametrize(
+    ("data", "mode", "said"),
+    [
+        pytest.param(b"garbage", 0o600, "oidc-gateway switch init --switches", id="garbage"),
+        pytest.param(encode(board_of()), 0o622, "run: chmod go-w", id="others may write"),
+    ],
+)
+async def test_the_log_says_what_to_do_about_a_file_that_cannot_be_believed(
+    path: Path, caplog: pytest.LogCaptureFixture, data: bytes, mode: int, said: str
+) -> None:
+    write(path, data, mode)
+
+    await seen(path)
+
+    (line,) = [vars(record) for record in caplog.records if record.levelname == "ERROR"]
+    assert str(path) in line["reason"]
+    assert said in line["hint"]
