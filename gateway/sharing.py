@@ -158,7 +158,14 @@ def note_where_switches_are(settings: Settings) -> None:
         else:
             note.unlink(missing_ok=True)
     except OSError as fault:
-        _log.warning("where the switches are cannot be noted", extra={"reason": fault.strerror})
+        _log.warning(
+            "where the switches are cannot be noted",
+            extra={
+                "file": str(note),
+                "reason": fault.strerror,
+                "hint": "`oidc-gateway switch` in this audit folder will not know it: give it --switches.",
+            },
+        )
 
 
 def switches_elsewhere(folder: Path) -> Elsewhere | None:

@@ -90,6 +90,11 @@ class Ledger:
             self.close()
             raise
 
+    @property
+    def directory(self) -> Path:
+        """Return where the files are."""
+        return self._directory
+
     def mark(self) -> Mark | None:
         """Return how far the journal is durable, None while no file is open."""
         if self._file is None or self._name is None or self._chain is None:

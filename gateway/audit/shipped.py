@@ -36,7 +36,10 @@ class Shipped:
             return Cursor(file=mark.file, offset=0, seq=0)
         except (OSError, ValueError, KeyError, TypeError):
             pass
-        _log.error("how far was sent is not known any more; everything that is there is sent again")
+        _log.error(
+            "how far was sent is not known any more; everything that is there is sent again",
+            extra={"file": str(self._path)},
+        )
         return None
 
     def save(self, chain: str, cursor: Cursor) -> None:
@@ -46,7 +49,10 @@ class Shipped:
         try:
             replace_durably(self._path, json.dumps({"chain": chain, **asdict(cursor)}).encode())
         except OSError as fault:
-            _log.warning("how far was sent cannot be saved", extra={"reason": fault.strerror})
+            _log.warning(
+                "how far was sent cannot be saved; after a restart some of it would be sent again",
+                extra={"file": str(self._path), "reason": fault.strerror},
+            )
         self._saved = cursor
 
 

@@ -151,7 +151,15 @@ class Writer:
             first = not self._lost
             self._lost[kind] += 1
         if first:
-            _log.error("audit records are being lost", extra={"kind": kind})
+            _log.error(
+                "audit records are being lost",
+                extra={
+                    "kind": kind,
+                    "directory": str(self._ledger.directory),
+                    "hint": "The disk has been away for too long, or is slower than what comes in: look at it, and at who sends "
+                    "so many requests. The journal will say how many records of which kind are missing.",
+                },
+            )
 
     def count_failure(self, kind: str) -> None:
         """Count a record that could not be written in time."""
@@ -278,7 +286,12 @@ class Writer:
             self._failing = True
             _log.error(
                 "audit directory cannot be written; grants are refused until it can",
-                extra={"reason": fault.strerror or str(fault)},
+                extra={
+                    "directory": str(self._ledger.directory),
+                    "reason": fault.strerror or str(fault),
+                    "hint": "Look at the space, the mount and the rights of the directory. It is tried again all the time and "
+                    "needs no restart.",
+                },
             )
         kept, self._kept = self._kept, []
         self._fail(kept)

@@ -133,6 +133,16 @@ def _disputed(mine: Status, alive: list[Status]) -> dict[str, str]:
     }
 
 
+def _why(fault: OSError | Unavailable) -> dict[str, str]:
+    if isinstance(fault, Unavailable):
+        return {"reason": fault.message, "hint": fault.hint or ""}
+    return {
+        "file": str(fault.filename or ""),
+        "reason": fault.strerror or type(fault).__name__,
+        "hint": "Look at the space and the rights of $TMPDIR, where workers leave each other notes. They serve meanwhile.",
+    }
+
+
 def describing(
     worker: str,
     *,
@@ -247,7 +257,7 @@ class Agreement:
             self._metrics.board_failures.inc()
             if number not in self._failing:
                 self._failing.add(number)
-                _log.warning("workers cannot compare what they run on", extra={"fault": type(fault).__name__})
+                _log.warning("workers cannot compare what they run on", extra=_why(fault))
             return ()
         self._failing.discard(number)
         return found

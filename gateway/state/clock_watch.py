@@ -42,7 +42,13 @@ class ClockWatch:
         before, self._apart_s = self._apart_s, self._difference()
         jump_s = self._apart_s - before
         if abs(jump_s) > _JUMP_S:
-            _log.error("the wall clock jumped", extra={"seconds": round(jump_s)})
+            _log.error(
+                "the wall clock jumped",
+                extra={
+                    "seconds": round(jump_s),
+                    "hint": "See who sets this machine's clock (NTP, a hypervisor): by it tokens are valid or expired.",
+                },
+            )
 
     def _difference(self) -> float:
         return self._clock.wall() - self._clock.monotonic()

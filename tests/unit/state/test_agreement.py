@@ -317,6 +317,28 @@ async def test_a_board_that_fails_is_counted_and_the_others_are_read(tmp_path: P
     assert b"oidc_gateway_board_failures_total 2.0" in metrics.exposition()
 
 
+async def test_a_board_that_fails_is_named_with_what_to_look_at(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = SettableClock()
+    agreement = Agreement(
+        (FileBoard(tmp_path / "gone", name="w1"),),
+        me=ME,
+        slots=(),
+        describe=lambda: status(at=clock.wall()),
+        keys_differ=lambda _: None,
+        clock=clock,
+        metrics=Metrics(),
+    )
+
+    await agreement.turn()
+    await agreement.turn()
+
+    (said,) = [vars(record) for record in caplog.records]
+    assert (said["file"], said["reason"]) == (str(tmp_path / "gone" / ".w1"), "No such file or directory")
+    assert "$TMPDIR" in said["hint"]
+
+
 async def test_a_process_alone_has_nobody_to_agree_with() -> None:
     agreement = Agreement(
         (),
