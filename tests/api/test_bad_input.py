@@ -7,6 +7,7 @@ import json
 import os
 import resource
 import socket
+import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -651,6 +652,53 @@ def test_with_a_full_disk_nothing_is_granted_and_afterwards_everything_is_well(
     assert denied.status_code == 404  # a refusal grants nothing and does not wait for the disk
     assert asked == 0
     assert [record.kind for record in own_gateway.records(granted)] == ["intent", "outcome"]
+
+
+@pytest.fixture
+def on_a_disk_of_its_own(tmp_path: Path, scripted_aws: ScriptedAws) -> Iterator[Gateway]:
+    """A gateway whose records are on a file system that can become read-only."""
+    scripted_aws.begin()
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(disk)], check=False).returncode:
+        pytest.skip(
+            "Mounting a tmpfs needs root; tests/unit/audit has EROFS from a scripted disk everywhere."
+        )
+    try:
+        config = write_config(tmp_path / "config", aws=scripted_aws.url)
+        with running_gateway(config, disk / "audit") as gateway:
+            yield gateway
+    finally:
+        subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+@pytest.mark.requirement("AU-01", "F-36")
+def test_on_a_read_only_disk_nothing_is_granted_and_afterwards_everything_is_well(
+    on_a_disk_of_its_own: Gateway, scripted_aws: ScriptedAws
+) -> None:
+    gateway = on_a_disk_of_its_own
+    limits = resource.prlimit(gateway.process.pid, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+    # What is open for writing keeps a disk from becoming read-only: let the gateway give its file up first.
+    gateway.start(fresh(), DEPLOY, key="given-up", input=GOOD)
+    until(lambda: remounted(gateway, "ro"))
+    resource.prlimit(gateway.process.pid, resource.RLIMIT_FSIZE, limits)
+    scripted_aws.begin()
+
+    refused = [gateway.start(fresh(), DEPLOY, key=f"read-only-{number}", input=GOOD) for number in range(3)]
+    denied = gateway.start(fresh(), "no-such-workflow", key="read-only", input=GOOD)
+    asked = len(scripted_aws.peer.received)
+    assert remounted(gateway, "rw")
+    granted = until(lambda: started(gateway))
+
+    assert {problem(answer)["code"] for answer in refused} == {"audit_unavailable"}
+    assert denied.status_code == 404
+    assert asked == 0
+    assert [record.kind for record in gateway.records(granted)] == ["intent", "outcome"]
+
+
+def remounted(gateway: Gateway, mode: str) -> bool:
+    disk = str(gateway.audit.parent)
+    return not subprocess.run(["mount", "-o", f"remount,{mode}", disk], check=False).returncode
 
 
 def started(gateway: Gateway) -> httpx2.Response | None:

@@ -285,3 +285,41 @@ def test_a_rule_that_breaks_a_must_not_never_comes_into_force_and_the_active_rul
     assert may_start(gateway)
     assert gateway.get("/readyz").json()["digest"] == digest
     until(lambda: "fixture_failed" in gateway.log())
+
+
+OVERLAPPING = """\
+format: oidc-gateway/mapping.v1
+rules:
+  - name: other
+    why: PAY-9, the same caller with another target
+    issuer: github
+    claims: { repository: acme/payments, repository_id: "4711", ref: refs/heads/main, environment: prod }
+    grants: [{ start: deploy-payments, as: payments-migrator }]
+"""
+
+
+@pytest.mark.requirement("MP-11", "F-30")
+def test_a_rule_that_overlaps_another_is_told_with_both_and_gives_nobody_a_target_by_chance(
+    gateway: Gateway, running: tuple[Gateway, ScriptedAws]
+) -> None:
+    _, aws = running
+    path = gateway.config / "mappings" / "payments" / "overlapping.yaml"
+    digest = gateway.get("/readyz").json()["digest"]
+    aws.begin()
+
+    replace(path, OVERLAPPING.encode())
+    try:
+        until(lambda: gateway.get("/readyz").json()["digest"] != digest)
+        unnamed = gateway.start(fresh(), DEPLOY, key="overlap", input=GOOD)
+        asked = list(aws.peer.received)
+        named = gateway.start(fresh(), DEPLOY, key="overlap", input=GOOD, target="payments-prod")
+        told = until(lambda: [line for line in list(gateway.lines) if "rule_overlap" in line])
+    finally:
+        path.unlink()
+
+    document = problem(unnamed)
+    assert (unnamed.status_code, document["code"]) == (409, "target_ambiguous")
+    assert document["targets"] == ["payments-migrator", "payments-prod"]
+    assert asked == []
+    assert named.status_code == 201
+    assert all(name in told[0] for name in ("payments.prod", "payments.other"))

@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import stat
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from gateway.clock import SystemClock
 from gateway.errors import Unavailable
 from gateway.metrics import Metrics
 from tests.support.records import INTENT, OUTCOME, REFUSAL
-from tests.unit.audit.test_journal import events, ids, journal, mode, until
+from tests.unit.audit.test_journal import events, ids, journal, mode, until, whole_lines
 
 
 @pytest.fixture
@@ -258,6 +259,33 @@ async def test_a_file_taken_away_under_load_costs_no_acknowledged_record_but_tho
     missing = set(acknowledged) - set(found) - before
     assert len(missing) <= (8 if act == "rm" else 0), "those under way in the moment it was deleted"
     assert len(found) == len(set(found))
+
+
+#: A promise of the product.
+FOLLOWED_S = 1.0
+
+
+@pytest.mark.requirement("F-37")
+@pytest.mark.parametrize("act", ["mv", "rm"])
+async def test_a_file_taken_away_while_nothing_happens_is_followed_within_a_second(
+    directory: Path, metrics: Metrics, tmp_path: Path, act: str
+) -> None:
+    took: list[float] = []
+    async with journal(directory, metrics) as kept:
+        await kept.intend(INTENT)
+        # The best of three: the machine of the tests has others to serve as well.
+        for number in range(3):
+            [first] = journal_files(directory)
+            began = time.monotonic()
+            if act == "rm":
+                first.path.unlink()
+            else:
+                first.path.rename(tmp_path / f"stolen-{number}.jsonl")
+            await until(lambda: whole_lines(directory))
+            took.append(time.monotonic() - began)
+
+    assert min(took) <= FOLLOWED_S
+    assert events(directory) == ["deleted" if act == "rm" else "moved"]
 
 
 @pytest.mark.requirement("AU-05")

@@ -172,7 +172,7 @@ async def test_an_outcome_is_written_when_it_is_concluded_and_a_refusal_soon_aft
     assert metrics.registry.get_sample_value("oidc_gateway_audit_records_total", {"kind": "refused"}) == 1
 
 
-@pytest.mark.requirement("AU-01")
+@pytest.mark.requirement("AU-01", "F-36")
 async def test_a_disk_slower_than_the_call_refuses_the_intent_and_is_asked_again(
     directory: Path, metrics: Metrics
 ) -> None:
@@ -208,7 +208,7 @@ async def test_an_intent_nobody_waits_for_any_more_is_never_written(
     assert ids(directory) == ["req-1", "req-3"]
 
 
-@pytest.mark.requirement("AU-01")
+@pytest.mark.requirement("AU-01", "F-36")
 async def test_refusals_and_outcomes_do_not_wait_for_a_slow_disk(directory: Path, metrics: Metrics) -> None:
     disk = SlowDisk()
     async with journal(directory, metrics, fsync=disk) as kept:
@@ -224,7 +224,7 @@ async def test_refusals_and_outcomes_do_not_wait_for_a_slow_disk(directory: Path
     assert [entry.record.kind for entry in read_entries(directory)] == ["intent", "refused", "outcome"]
 
 
-@pytest.mark.requirement("AU-01")
+@pytest.mark.requirement("AU-01", "F-36")
 @pytest.mark.parametrize("errno", [5, 28, 30], ids=["EIO", "ENOSPC", "EROFS"])
 async def test_a_failing_disk_refuses_intents_keeps_the_rest_and_recovers_alone(
     directory: Path, metrics: Metrics, errno: int
@@ -251,7 +251,7 @@ async def test_a_failing_disk_refuses_intents_keeps_the_rest_and_recovers_alone(
     assert events(directory) == ["started", "recovered"]
 
 
-@pytest.mark.requirement("AU-01")
+@pytest.mark.requirement("AU-01", "F-36")
 async def test_a_full_disk_refuses_intents_and_works_again_when_there_is_room(
     small_disk: Path, metrics: Metrics
 ) -> None:
@@ -273,7 +273,7 @@ async def test_a_full_disk_refuses_intents_and_works_again_when_there_is_room(
     assert any("set aside" in note for note in verdict(directory).notes)
 
 
-@pytest.mark.requirement("AU-01")
+@pytest.mark.requirement("AU-01", "F-36")
 async def test_a_file_system_that_became_read_only_refuses_intents_until_it_is_writable_again(
     small_disk: Path, metrics: Metrics
 ) -> None:
