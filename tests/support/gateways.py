@@ -111,7 +111,7 @@ def running_gateway(
     # Nothing routes to it that would have to notice first that it is leaving.
     variables = {"PATH": "", "HOME": scratch.name, "TMPDIR": scratch.name, "OIDC_GATEWAY_SERVE_ON": "1s"}
     variables |= environment or {}
-    temporary = Path(variables["TMPDIR"])
+    folders = {Path(scratch.name), Path(variables["TMPDIR"])}
     with (
         scratch,
         subprocess.Popen(
@@ -134,7 +134,7 @@ def running_gateway(
                 try:
                     yield gateway
                 finally:
-                    _take_what_it_shows(gateway, temporary)
+                    _take_what_it_shows(gateway, folders)
         finally:
             # The second signal is the end at once; two of the same kind could become one.
             process.terminate()
@@ -145,14 +145,16 @@ def running_gateway(
                 process.kill()
             reader.join(_STOP_S)
             RUN.add("logs", f"{config}", "".join(reader.whole))
-            take_files(f"{config}, afterwards", temporary)
+            for folder in folders:
+                take_files(f"{config}, afterwards", folder)
 
 
-def _take_what_it_shows(gateway: Gateway, temporary: Path) -> None:
+def _take_what_it_shows(gateway: Gateway, folders: set[Path]) -> None:
     if gateway.process.poll() is None:
         take_metrics(f"{gateway.config}", gateway.client)
         take_arguments(f"{gateway.config}, at its end", gateway.process.pid)
-        take_files(f"{gateway.config}, at its end", temporary)
+        for folder in folders:
+            take_files(f"{gateway.config}, at its end", folder)
 
 
 class _Reader(threading.Thread):
