@@ -278,6 +278,7 @@ def test_workers_that_cannot_fetch_what_one_has_are_reported_and_follow_without_
     asked = four.idps.asked(name)
 
     first = four.whoami(new).status_code
+    until(lambda: four.idps.asked(name) - asked >= four.workers)
     until(lambda: agreement(four, "keys") == ("differs", 1))
     tried = four.idps.asked(name) - asked
     four.idps.script(name, keys=jwks(jwk("RS256", "next")))

@@ -70,6 +70,8 @@ class _Steered:
         self._read_at = -1
         self._told: Mapping[str, Any] = {}
         self._looked_up: dict[str, int] = {}
+        # Of the methods that are aged, which run on the event loop alone, one is under way.
+        self.within = False
 
     def _now(self) -> Mapping[str, Any]:
         changed = self._file.stat().st_mtime_ns
@@ -112,7 +114,14 @@ def _steer(steered: _Steered) -> None:
 def _aged(method: Any, steered: _Steered) -> Any:
     @functools.wraps(method)
     def aged(self: object, *arguments: object, now: float, **others: object) -> object:
-        return method(self, *arguments, now=now + steered.age_s(), **others)
+        if steered.within:
+            # One of them asks another: by then it is late enough.
+            return method(self, *arguments, now=now, **others)
+        steered.within = True
+        try:
+            return method(self, *arguments, now=now + steered.age_s(), **others)
+        finally:
+            steered.within = False
 
     return aged
 
