@@ -14,6 +14,7 @@ import pytest
 from redis import exceptions
 
 from gateway.clock import Clock, SystemClock
+from gateway.dev.children import free_port
 from gateway.errors import ConfigurationInvalid, ErrorCode, Unavailable
 from gateway.state.address import RedisAddress, parse_url
 from gateway.state.board import Status
@@ -354,7 +355,8 @@ async def test_a_replica_is_not_written_to(prefix: str, caplog: pytest.LogCaptur
 
 
 async def test_a_node_of_a_cluster_is_recognised(prefix: str, caplog: pytest.LogCaptureFixture) -> None:
-    with private("--cluster-enabled", "yes") as server:
+    # Without one of its own its bus listens 10,000 ports higher, which not every port allows.
+    with private("--cluster-enabled", "yes", "--cluster-port", str(free_port())) as server:
         async with shared_state(server.url, prefix=prefix) as state:
             found = state.watch.status()
 
