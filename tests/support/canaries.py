@@ -5,8 +5,8 @@ import re
 import secrets
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
-from itertools import islice
 from typing import Final
 from urllib.parse import quote, unquote_to_bytes
 
@@ -128,26 +128,18 @@ class Marks:
 
     def search(self) -> list[str]:
         """Say where in all that was taken something is that does not belong there."""
-        return [
-            said
-            for (kind, place), content in self._written.items()
-            for said in self.found(f"{kind}: {place}", bytes(content), records=(kind, place) in self._records)
-        ]
+        said: list[str] = []
+        for sought, records in ((self._secrets, True), (self._secrets | self._claims, False)):
+            # What one place says, others say too: most of it is looked at once.
+            clean: set[bytes] = set()
+            for (kind, place), content in self._written.items():
+                if ((kind, place) in self._records) == records:
+                    said += _found(f"{kind}: {place}", bytes(content), sought, clean)
+        return said
 
     def found(self, place: str, content: bytes, *, records: bool = False) -> list[str]:
         """Say what of the secrets is in it, five things at most."""
-        runs = {run for view in _whole_views(content) for run in _RUN.findall(view)}
-        told = (
-            run for run in runs if any(map(self._has_secret if records else self._has_any, _spellings(run)))
-        )
-        return [f"a piece of a secret in {place}: {_around(content, run)!r}" for run in islice(told, 5)]
-
-    def _has_secret(self, text: bytes) -> bool:
-        return any(text[at : at + _PIECE] in self._secrets for at in range(len(text) - _PIECE + 1))
-
-    def _has_any(self, text: bytes) -> bool:
-        pieces = (text[at : at + _PIECE] for at in range(len(text) - _PIECE + 1))
-        return any(piece in self._secrets or piece in self._claims for piece in pieces)
+        return _found(place, content, self._secrets if records else self._secrets | self._claims, set())
 
     @contextmanager
     def apart(self) -> Iterator["Marks"]:
@@ -159,6 +151,17 @@ class Marks:
             yield inner
         finally:
             vars(self).update(outer)
+
+
+def _found(place: str, content: bytes, sought: AbstractSet[bytes], clean: set[bytes]) -> list[str]:
+    runs = {run for view in _whole_views(content) for run in _RUN.findall(view)} - clean
+    told = [run for run in runs if any(_has(sought, text) for text in _spellings(run))]
+    clean |= runs.difference(told)
+    return [f"a piece of a secret in {place}: {_around(content, run)!r}" for run in told[:5]]
+
+
+def _has(sought: AbstractSet[bytes], text: bytes) -> bool:
+    return not sought.isdisjoint([text[at : at + _PIECE] for at in range(len(text) - _PIECE + 1)])
 
 
 def _whole_views(content: bytes) -> Iterator[bytes]:
@@ -176,7 +179,9 @@ def _spellings(run: bytes) -> Iterator[bytes]:
     yield text
     if _HEX.fullmatch(run):
         yield from _runs(bytes.fromhex(run[: len(run) // 2 * 2].decode()))
-    if len(run) >= _PIECE * 4 // 3:
+    elif (
+        len(run) >= _PIECE * 4 // 3 and run != run.lower()
+    ):  # base64 of so much has capitals, as good as always
         for offset in range(4):
             inner = text[offset:]
             yield from _runs(base64.urlsafe_b64decode(inner[: len(inner) // 4 * 4]))
