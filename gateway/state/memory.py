@@ -75,7 +75,11 @@ class MemoryReservations:
 
     async def confirm(self, reservation: Reservation, *, answer: bytes | None) -> None:
         """Keep the key until `until`; see `Reservations`."""
-        if reservation.claim.key not in self._entries:
+        held = self._entries.get(reservation.claim.key)
+        if held is not None and held.owner != reservation.owner and self._is_over(held):
+            self._drop(held)  # of another who never began
+            held = None
+        if held is None:
             # Its lease was over before it began, which its holder must not let happen: better late than forgotten.
             self._remember(reservation, self._clock.wall())
         entry = self._own(reservation)

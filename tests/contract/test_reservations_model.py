@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from uuid import uuid4
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from gateway.clock import Clock, SystemClock
@@ -31,6 +31,17 @@ _Event = tuple[object, ...]
 @pytest.mark.requirement("TV-43", "TV-44")
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(events=EVENTS)
+@example(
+    # Confirmed after the lease of another, who came later and never began, is over too.
+    events=[
+        ("reserve", "b", "x", False),
+        ("wait",),
+        ("reserve", "b", "x", False),
+        ("wait",),
+        ("confirm", 0),
+        ("reserve", "b", "x", False),
+    ]
+)
 def test_both_stores_answer_alike(redis: RedisServer, events: list[_Event]) -> None:
     async def both() -> tuple[list[object], list[object]]:
         async with shared_state(redis.url, prefix=f"{uuid4()}:", period_s=60) as state:
