@@ -138,15 +138,16 @@ def _is_whole(file: Path, count: int) -> bool:
 def _mint(file: Path, count: int, key: Path) -> None:
     draft = file.with_suffix(".draft")
     now = int(time.time())
-    with draft.open("w") as lines, ProcessPoolExecutor(max_workers=os.cpu_count()) as pool:
-        jobs = [pool.submit(_batch, key, numbers, now) for numbers in batches(count, 1_000)]
-        try:
-            for job in jobs:
+    pool = ProcessPoolExecutor(max_workers=os.cpu_count())
+    try:
+        with draft.open("w") as lines:
+            for job in [pool.submit(_batch, key, numbers, now) for numbers in batches(count, 1_000)]:
                 lines.writelines(f"{token}\n" for token in job.result())
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            draft.unlink()
-            raise
+    except BaseException:
+        draft.unlink()
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
     draft.replace(file)
 
 
