@@ -52,10 +52,7 @@ class MemoryReservations:
         now = self._clock.wall()
         self._forget()
         reservation = Reservation(claim=claim, owner=secrets.token_hex(16))
-        entry = self._entries.get(claim.key)
-        if entry is not None and self._is_over(entry):
-            self._drop(entry)
-            entry = None
+        entry = self._living(claim.key)
         if entry is None:
             self._take(reservation, now)
             return reservation
@@ -75,11 +72,7 @@ class MemoryReservations:
 
     async def confirm(self, reservation: Reservation, *, answer: bytes | None) -> None:
         """Keep the key until `until`; see `Reservations`."""
-        held = self._entries.get(reservation.claim.key)
-        if held is not None and held.owner != reservation.owner and self._is_over(held):
-            self._drop(held)  # of another who never began
-            held = None
-        if held is None:
+        if self._living(reservation.claim.key) is None:
             # Its lease was over before it began, which its holder must not let happen: better late than forgotten.
             self._remember(reservation, self._clock.wall())
         entry = self._own(reservation)
@@ -99,6 +92,14 @@ class MemoryReservations:
             entry.lease_ends_at = self._clock.wall()
             return
         self._drop(entry)
+
+    def _living(self, key: str) -> _Entry | None:
+        """Return what is held under a key; what is over is as good as gone."""
+        entry = self._entries.get(key)
+        if entry is not None and self._is_over(entry):
+            self._drop(entry)
+            return None
+        return entry
 
     def _own(self, reservation: Reservation) -> _Entry | None:
         entry = self._entries.get(reservation.claim.key)
